@@ -1,0 +1,63 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//JAVA 21+
+//DEPS org.junit.jupiter:junit-jupiter:6.1.3
+//DEPS org.junit.platform:junit-platform-console:6.1.3
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.net.URISyntaxException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.platform.console.ConsoleLauncher;
+
+/**
+ * Hands the jar it was built into to JUnit's ConsoleLauncher. A test class that names this file in
+ * {@code //MAIN} and {@code //SOURCES} runs by itself, and gets JUnit, pinned here once.
+ *
+ * <p>Arguments are the ConsoleLauncher's own, values joined with {@code =}, and test classes or
+ * methods by name: {@code ProtocolTest}, {@code ProtocolTest#emptyFieldIsMissing}.
+ */
+public final class TestMain {
+    private TestMain() {}
+
+    /** Runs the tests and ends the process: 0 all passed, 1 some failed, 2 none found. */
+    public static void main(String[] args) throws URISyntaxException {
+        var options = new ArrayList<>(List.of("execute", "--disable-banner", "--fail-if-no-tests"));
+        // A test that hangs is reported, with every thread's stack, instead of holding up the rest.
+        options.add("--config=junit.jupiter.execution.timeout.testable.method.default=5 m");
+        options.add("--config=junit.jupiter.execution.timeout.thread.mode.default=SEPARATE_THREAD");
+        options.add("--config=junit.jupiter.execution.timeout.threaddump.enabled=true");
+        var selected = false;
+        for (var arg : args) {
+            if (arg.matches("\\w+Test(#.+)?")) {
+                arg = (arg.contains("#") ? "--select-method=" : "--select-class=") + arg;
+            }
+            selected |= arg.startsWith("--select");
+            options.add(arg);
+        }
+        if (!selected) {
+            // By name, since a bare scan looks into folders only.
+            options.add("--scan-classpath=" + jar());
+        }
+        ConsoleLauncher.main(options.toArray(String[]::new));
+    }
+
+    /**
+     * The checkout, for tests that start its scripts: the nearest folder with a catalog, from the
+     * working folder upwards. A JBang script cannot learn where its source lies.
+     */
+    static Path checkout() {
+        for (var at = Path.of("").toAbsolutePath(); at != null; at = at.getParent()) {
+            if (Files.exists(at.resolve("jbang-catalog.json"))) {
+                return at;
+            }
+        }
+        throw new IllegalStateException("Run the tests inside the checkout.");
+    }
+
+    private static Path jar() throws URISyntaxException {
+        return Path.of(
+                TestMain.class.getProtectionDomain().getCodeSource().getLocation().toURI());
+    }
+}
