@@ -4,12 +4,13 @@
 //DEPS org.junit.platform:junit-platform-console:6.1.3
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
+import org.junit.platform.console.ConsoleLauncher;
+
 import java.net.URISyntaxException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import org.junit.platform.console.ConsoleLauncher;
 
 /**
  * Hands the jar it was built into to JUnit's ConsoleLauncher. A test class that names this file in
@@ -57,7 +58,6 @@ public final class TestMain {
     }
 
     private static Path jar() throws URISyntaxException {
-        return Path.of(
-                TestMain.class.getProtectionDomain().getCodeSource().getLocation().toURI());
+        return Path.of(TestMain.class.getProtectionDomain().getCodeSource().getLocation().toURI());
     }
 }
