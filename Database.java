@@ -1,0 +1,536 @@
+//JAVA 21+
+//DEPS org.xerial:sqlite-jdbc:3.54.1.0
+//DEPS org.postgresql:postgresql:42.7.14
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+//RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED
+
+import org.sqlite.JDBC;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
+import java.nio.channels.OverlappingFileLockException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.sql.Connection;
+import java.sql.PreparedStatement;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.sql.Statement;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Properties;
+import java.util.Set;
+import java.util.UUID;
+import java.util.function.BiConsumer;
+import java.util.function.Function;
+import java.util.function.UnaryOperator;
+import java.util.stream.Stream;
+
+/**
+ * Everything in which the databases that can keep messages differ: how they are reached and made
+ * durable, their SQL, which of their failures pass. One table in each:
+ *
+ * <pre>message (recipient, id, sender, text, PRIMARY KEY (recipient, id))</pre>
+ *
+ * <p>With this key a mailbox is one range in the order of acceptance, a retry with the same id
+ * stores once, and a distributed database can place mailboxes by recipient.
+ */
+sealed interface Database permits Database.Sqlite, Database.Postgres {
+
+    /** Messages of one page, see {@link Session#page}. */
+    int PAGE_SIZE = 256;
+
+    /**
+     * The database at {@code place}, not opened yet; each connection will go through {@code wrap}.
+     */
+    static Database at(String place, UnaryOperator<Connection> wrap) throws IOException {
+        return place.startsWith("jdbc:postgresql:")
+                ? new Postgres(place, wrap)
+                : new Sqlite(place.replaceFirst("^jdbc:sqlite:", ""), wrap);
+    }
+
+    /**
+     * Takes possession of the database and makes the table if it is missing.
+     *
+     * @return milliseconds since 1970 that new ids are to lie beyond: the last time it was written
+     * @throws SQLException or IOException when it is not one to be trusted
+     */
+    long prepare() throws SQLException, IOException;
+
+    /** A new connection, with every setting that durability rests on in force. */
+    Session open() throws SQLException;
+
+    /** Whether the same transaction may succeed when it is tried again. */
+    boolean mayRetry(SQLException e);
+
+    /** Tidies up over the last connection there is. */
+    void finish(Session last) throws SQLException;
+
+    /** Gives up what {@link #prepare} took. */
+    void release();
+
+    /** Where it is, fit to be shown: an absolute path, or a URL without its parameters. */
+    String shown();
+
+    /** A message as it is stored. */
+    interface Entry {
+        String recipient();
+
+        UUID id();
+
+        String sender();
+
+        String text();
+    }
+
+    /** One connection with its statements, in autocommit mode, owned by one thread. */
+    abstract sealed class Session implements AutoCloseable permits SqliteSession, PostgresSession {
+        static final String INSERT = "INSERT INTO message (recipient, id, sender, text) ";
+
+        final Connection connection;
+        private final PreparedStatement page;
+        private final PreparedStatement newest;
+
+        Session(Connection connection) throws SQLException {
+            this.connection = connection;
+            page =
+                    connection.prepareStatement(
+                            "SELECT id, sender, text FROM message WHERE recipient = ? AND id > ?"
+                                + " AND id <= ? ORDER BY id LIMIT "
+                                    + PAGE_SIZE);
+            newest =
+                    connection.prepareStatement(
+                            "SELECT id FROM message WHERE recipient = ? ORDER BY id DESC LIMIT 1");
+        }
+
+        /** Stores all or, with an exception, nothing; passes over ids that are there already. */
+        public abstract void insert(List<? extends Entry> batch) throws SQLException;
+
+        abstract void setId(PreparedStatement statement, int index, UUID id) throws SQLException;
+
+        abstract UUID id(ResultSet row, int index) throws SQLException;
+
+        /**
+         * Gives {@code each} the sender and text of the messages of a mailbox whose ids lie after
+         * {@code after} and up to {@code end}, oldest first, {@link #PAGE_SIZE} at most.
+         *
+         * @return the last one's id, or null when the page is not full
+         */
+        UUID page(String recipient, UUID after, UUID end, BiConsumer<String, String> each)
+                throws SQLException {
+            page.setString(1, recipient);
+            setId(page, 2, after);
+            setId(page, 3, end);
+            UUID last = null;
+            try (ResultSet rows = page.executeQuery()) {
+                for (int count = 1; rows.next(); count++) {
+                    each.accept(rows.getString(2), rows.getString(3));
+                    last = count == PAGE_SIZE ? id(rows, 1) : null;
+                }
+            }
+            return last;
+        }
+
+        /** The id of the newest message of a mailbox that has one. */
+        UUID newest(String recipient) throws SQLException {
+            newest.setString(1, recipient);
+            try (ResultSet row = newest.executeQuery()) {
+                row.next();
+                return id(row, 1);
+            }
+        }
+
+        @Override
+        public void close() {
+            try {
+                connection.close();
+            } catch (SQLException e) {
+                // Tolerated: a connection is closed because it failed, or at the very end.
+            }
+        }
+    }
+
+    // ---------------------------------------------------------------- SQLite, one file
+
+    final class Sqlite implements Database {
+        /** First release without the WAL-reset bug (sqlite.org/wal.html), which loses commits. */
+        private static final int[] OLDEST_SAFE = {3, 51, 3};
+
+        private static final int APPLICATION_ID = 0x4d534753; // "MSGS", see PRAGMA application_id
+        private static final String BUSY_TIMEOUT_MS = "2000";
+
+        private final Path file;
+        private final UnaryOperator<Connection> wrap;
+        private FileLock lock;
+
+        private Sqlite(String place, UnaryOperator<Connection> wrap) throws IOException {
+            this.wrap = wrap;
+            Path path = Path.of(place).toAbsolutePath().normalize();
+            file = Files.exists(path) ? path.toRealPath() : path;
+            // sqlite-jdbc would take what follows a question mark for settings.
+            if (Files.isDirectory(file) || file.getParent() == null || place.contains("?")) {
+                throw new IOException("name a file, without '?'");
+            }
+        }
+
+        @Override
+        public long prepare() throws SQLException, IOException {
+            Files.createDirectories(file.getParent());
+            lock();
+            unpackDriverBesideFile();
+            long written = Math.max(lastModified(file), lastModified(beside("-wal")));
+            try (Connection connection = connect();
+                    Statement statement = connection.createStatement()) {
+                requireSafe(one(statement, "SELECT sqlite_version()"));
+                int application = Integer.parseInt(one(statement, "PRAGMA application_id"));
+                boolean empty = one(statement, "SELECT count(*) FROM sqlite_schema").equals("0");
+                if (application != APPLICATION_ID && !(application == 0 && empty)) {
+                    throw new SQLException("it is a database of another program");
+                }
+                configure(statement);
+                statement.execute("PRAGMA application_id = " + APPLICATION_ID);
+                statement.execute(
+                        "CREATE TABLE IF NOT EXISTS message (recipient TEXT NOT NULL,"
+                                + " id BLOB NOT NULL, sender TEXT NOT NULL, text TEXT NOT NULL,"
+                                + " PRIMARY KEY (recipient, id)) WITHOUT ROWID");
+            }
+            return written;
+        }
+
+        /**
+         * One server per file. The lock is on a file of its own: closing any other handle of the
+         * database would drop SQLite's own locks (sqlite.org/howtocorrupt.html, section 2.2).
+         */
+        private void lock() throws IOException {
+            Path path = beside(".lock");
+            while (lock == null) {
+                FileChannel channel =
+                        FileChannel.open(path, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+                FileLock taken = null;
+                try {
+                    taken = channel.tryLock(Long.MAX_VALUE - 1, 1, false);
+                } catch (OverlappingFileLockException e) {
+                    // Taken by another store of this process: no different from another process.
+                }
+                if (taken == null) {
+                    channel.close();
+                    throw new IOException("another server has it open");
+                }
+                // Whoever had the lock may have deleted the file since we opened it.
+                String token = ProcessHandle.current().pid() + " " + System.nanoTime();
+                channel.truncate(0).write(ByteBuffer.wrap(token.getBytes(StandardCharsets.UTF_8)));
+                if (Files.exists(path) && Files.readString(path).equals(token)) {
+                    lock = taken;
+                } else {
+                    channel.close();
+                }
+            }
+        }
+
+        /**
+         * sqlite-jdbc unpacks a native library at each start, which a kill -9 leaves behind: into a
+         * folder of our own, emptied under the lock, so that neither they nor a noexec /tmp matter.
+         */
+        private void unpackDriverBesideFile() throws IOException {
+            deleteUnpackedDriver();
+            System.setProperty(
+                    "org.sqlite.tmpdir", Files.createDirectories(beside(".driver")).toString());
+        }
+
+        private void deleteUnpackedDriver() throws IOException {
+            Path folder = beside(".driver");
+            if (Files.isDirectory(folder)) {
+                try (Stream<Path> files = Files.list(folder)) {
+                    for (Path old : files.toList()) {
+                        Files.deleteIfExists(old);
+                    }
+                }
+                Files.deleteIfExists(folder);
+            }
+        }
+
+        @Override
+        public Session open() throws SQLException {
+            Connection connection = connect();
+            try {
+                try (Statement statement = connection.createStatement()) {
+                    configure(statement);
+                }
+                return new SqliteSession(connection);
+            } catch (SQLException e) {
+                connection.close();
+                throw e;
+            }
+        }
+
+        private Connection connect() throws SQLException {
+            return wrap.apply(JDBC.createConnection("jdbc:sqlite:" + file, new Properties()));
+        }
+
+        /** Durability rests on these settings, so each is read back. */
+        private static void configure(Statement statement) throws SQLException {
+            require("wal", one(statement, "PRAGMA journal_mode = WAL"));
+            statement.execute("PRAGMA synchronous = FULL");
+            require("2", one(statement, "PRAGMA synchronous"));
+            statement.execute(
+                    "PRAGMA fullfsync = ON"); // macOS: fsync alone leaves the disk's cache
+            require("1", one(statement, "PRAGMA fullfsync"));
+            require(BUSY_TIMEOUT_MS, one(statement, "PRAGMA busy_timeout = " + BUSY_TIMEOUT_MS));
+        }
+
+        private static void require(String wanted, String found) throws SQLException {
+            if (!wanted.equals(found)) {
+                throw new SQLException("SQLite answers " + found + " to a setting of " + wanted);
+            }
+        }
+
+        private static void requireSafe(String version) throws SQLException {
+            int[] found = Stream.of(version.split("\\.")).mapToInt(Integer::parseInt).toArray();
+            if (Arrays.compare(found, OLDEST_SAFE) < 0) {
+                throw new SQLException("SQLite " + version + " is too old to be safe");
+            }
+        }
+
+        @Override
+        public boolean mayRetry(SQLException e) {
+            return false; // after an I/O error the cache cannot be trusted; a commit is not
+                          // repeated
+        }
+
+        @Override
+        public void finish(Session last) throws SQLException {
+            try (Statement statement = last.connection.createStatement()) {
+                statement.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+            }
+        }
+
+        @Override
+        public void release() {
+            if (lock != null) {
+                try {
+                    deleteUnpackedDriver();
+                    Files.deleteIfExists(beside(".lock"));
+                    lock.channel().close();
+                } catch (IOException e) {
+                    // Tolerated: the next server finds both and takes them over.
+                }
+                lock = null;
+            }
+        }
+
+        @Override
+        public String shown() {
+            return file.toString();
+        }
+
+        private Path beside(String suffix) {
+            return file.resolveSibling(file.getFileName() + suffix);
+        }
+
+        private static long lastModified(Path path) throws IOException {
+            return Files.exists(path) ? Files.getLastModifiedTime(path).toMillis() : 0;
+        }
+    }
+
+    final class SqliteSession extends Session {
+        private final PreparedStatement begin;
+        private final PreparedStatement insert;
+        private final PreparedStatement commit;
+
+        SqliteSession(Connection connection) throws SQLException {
+            super(connection);
+            // Spelled out: with setAutoCommit(false) a full disk leaves the driver's state wedged.
+            begin = connection.prepareStatement("BEGIN IMMEDIATE");
+            insert =
+                    connection.prepareStatement(
+                            INSERT + "VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING");
+            commit = connection.prepareStatement("COMMIT");
+        }
+
+        @Override
+        public void insert(List<? extends Entry> batch) throws SQLException {
+            begin.execute();
+            for (Entry entry : batch) {
+                insert.setString(1, entry.recipient());
+                setId(insert, 2, entry.id());
+                insert.setString(3, entry.sender());
+                insert.setString(4, entry.text());
+                insert.addBatch();
+            }
+            insert.executeBatch();
+            commit.execute();
+        }
+
+        @Override
+        void setId(PreparedStatement statement, int index, UUID id) throws SQLException {
+            statement.setBytes(
+                    index,
+                    ByteBuffer.allocate(16)
+                            .putLong(id.getMostSignificantBits())
+                            .putLong(id.getLeastSignificantBits())
+                            .array());
+        }
+
+        @Override
+        UUID id(ResultSet row, int index) throws SQLException {
+            ByteBuffer bytes = ByteBuffer.wrap(row.getBytes(index));
+            return new UUID(bytes.getLong(), bytes.getLong());
+        }
+    }
+
+    // ---------------------------------------------------------------- PostgreSQL and its relatives
+
+    final class Postgres implements Database {
+        /** pgjdbc's own defaults wait for ever. What the URL says goes before what stands here. */
+        private static final Map<String, String> DEFAULTS =
+                Map.of(
+                        "ApplicationName", "MsgServer",
+                        "connectTimeout", "2",
+                        "loginTimeout", "3",
+                        "socketTimeout", "5",
+                        "tcpKeepAlive", "true");
+
+        private static final Set<String> RETRIED =
+                Set.of("40001", "40P01", "40003", "25006", "53300");
+
+        private final String url;
+        private final UnaryOperator<Connection> wrap;
+        private final Properties settings = new Properties();
+
+        Postgres(String url, UnaryOperator<Connection> wrap) {
+            this.url = url;
+            this.wrap = wrap;
+            settings.putAll(DEFAULTS);
+            if (shown().contains(",")) {
+                settings.setProperty("targetServerType", "primary");
+            }
+            String password = System.getenv("PGPASSWORD");
+            if (password != null) {
+                settings.setProperty("password", password);
+            }
+        }
+
+        @Override
+        public long prepare() throws SQLException {
+            try (Connection connection = connect();
+                    Statement statement = connection.createStatement()) {
+                String encoding = one(statement, "SHOW server_encoding");
+                if (!encoding.equals("UTF8")) {
+                    throw new SQLException("its encoding is " + encoding + ", it must be UTF8");
+                }
+                if (one(statement, "SELECT to_regclass('message')") == null) {
+                    create(statement);
+                }
+            }
+            return 0;
+        }
+
+        private static void create(Statement statement) throws SQLException {
+            try {
+                statement.execute(
+                        "CREATE TABLE IF NOT EXISTS message (recipient text NOT NULL,"
+                                + " id uuid NOT NULL, sender text NOT NULL, text text NOT NULL,"
+                                + " PRIMARY KEY (recipient, id))");
+            } catch (SQLException e) {
+                // Two servers at once: PostgreSQL lets IF NOT EXISTS of the second one fail.
+                if (!Set.of("23505", "42P07", "42710").contains(e.getSQLState())) {
+                    throw e;
+                }
+            }
+        }
+
+        @Override
+        public Session open() throws SQLException {
+            Connection connection = connect();
+            try {
+                try (Statement statement = connection.createStatement()) {
+                    if (one(statement, "SHOW synchronous_commit").equals("off")) {
+                        statement.execute("SET synchronous_commit TO on");
+                    }
+                }
+                return new PostgresSession(connection);
+            } catch (SQLException e) {
+                connection.close();
+                throw e;
+            }
+        }
+
+        private Connection connect() throws SQLException {
+            Connection connection = new org.postgresql.Driver().connect(url, settings);
+            if (connection == null) {
+                throw new SQLException("only files and jdbc:postgresql://... are supported");
+            }
+            return wrap.apply(connection);
+        }
+
+        @Override
+        public boolean mayRetry(SQLException e) {
+            String state = Objects.requireNonNullElse(e.getSQLState(), "");
+            return state.startsWith("08") || state.startsWith("57P0") || RETRIED.contains(state);
+        }
+
+        @Override
+        public void finish(Session last) {}
+
+        @Override
+        public void release() {}
+
+        @Override
+        public String shown() {
+            return url.replaceFirst("[?].*", "").replaceFirst("//[^/]*@", "//");
+        }
+    }
+
+    final class PostgresSession extends Session {
+        private final PreparedStatement insert;
+
+        PostgresSession(Connection connection) throws SQLException {
+            super(connection);
+            insert =
+                    connection.prepareStatement(
+                            INSERT
+                                    + "SELECT * FROM unnest(?::text[], ?::uuid[], ?::text[],"
+                                    + " ?::text[]) ON CONFLICT DO NOTHING");
+        }
+
+        @Override
+        public void insert(List<? extends Entry> batch) throws SQLException {
+            setArray(1, "text", batch, entry -> entry.recipient());
+            setArray(2, "uuid", batch, entry -> entry.id());
+            setArray(3, "text", batch, entry -> entry.sender());
+            setArray(4, "text", batch, entry -> entry.text());
+            insert.executeUpdate();
+        }
+
+        private void setArray(
+                int index, String type, List<? extends Entry> batch, Function<Entry, Object> value)
+                throws SQLException {
+            insert.setArray(
+                    index, connection.createArrayOf(type, batch.stream().map(value).toArray()));
+        }
+
+        @Override
+        void setId(PreparedStatement statement, int index, UUID id) throws SQLException {
+            statement.setObject(index, id);
+        }
+
+        @Override
+        UUID id(ResultSet row, int index) throws SQLException {
+            return row.getObject(index, UUID.class);
+        }
+    }
+
+    /** The first column of the only row. */
+    private static String one(Statement statement, String query) throws SQLException {
+        try (ResultSet row = statement.executeQuery(query)) {
+            row.next();
+            return row.getString(1);
+        }
+    }
+}

@@ -1,0 +1,760 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Store-and-forward message server: one virtual thread per connection, durable mailboxes
+//JAVA 21+
+//DEPS info.picocli:picocli:4.7.7
+//SOURCES Protocol.java
+//SOURCES MessageStore.java
+//SOURCES Database.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import com.sun.management.UnixOperatingSystemMXBean;
+import java.io.ByteArrayOutputStream;
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.lang.management.ManagementFactory;
+import java.net.BindException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.NetworkInterface;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.net.SocketException;
+import java.net.SocketTimeoutException;
+import java.net.UnknownHostException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.LocalTime;
+import java.time.format.DateTimeFormatter;
+import java.util.List;
+import java.util.Objects;
+import java.util.Set;
+import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Future;
+import java.util.concurrent.ScheduledThreadPoolExecutor;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/**
+ * The message server: accepts connections and holds one conversation on each, on a virtual thread of
+ * its own, as the classic server held each in a process of its own from {@code fork()}. A conversation
+ * is one request and one reply, after which the server closes.
+ *
+ * <p>The engine prints nothing, never exits and installs no shutdown hook; {@link ServerCommand} does.
+ *
+ * <p>Left out on purpose: who may read a mailbox. As in the original, whoever knows a name may fetch
+ * it; run the server on a network whose members trust each other.
+ */
+public final class MsgServer implements AutoCloseable {
+
+    /** How many connections the kernel keeps for us while we do not accept; Java's own is 50. */
+    private static final int BACKLOG = 1024;
+
+    /** After this long without a free place, the next client is told that the server is busy. */
+    private static final Duration BUSY_AFTER = Duration.ofSeconds(2);
+
+    /** How many clients are told so at once; they need descriptors from the reserve. */
+    private static final int BUSY_AT_ONCE = 16;
+
+    /** Descriptors that are not for connections: the JVM's, the store's, those of busy replies. */
+    private static final int RESERVED_DESCRIPTORS = 100;
+
+    private static final Duration MIN_ACCEPT_PAUSE = Duration.ofMillis(50);
+    private static final Duration MAX_ACCEPT_PAUSE = Duration.ofSeconds(1);
+
+    /** How much of the input that nobody asked for is read away before a close, and for how long. */
+    private static final int DRAIN_BYTES = 1 << 20;
+
+    private static final Duration DRAIN_TIME = Duration.ofSeconds(2);
+
+    /**
+     * What a server grants its clients.
+     *
+     * @param timeout for a request as a whole, and for the client to take each stretch of the reply
+     * @param connections conversations at once; beyond it clients wait, then are told to come again
+     * @param grace how long conversations may go on after {@link #close()} was called
+     */
+    public record Limits(Duration timeout, int connections, Duration grace) {
+        /** 10 s, as many connections as the process may have descriptors for, and 2 s. */
+        public static Limits defaults() {
+            return new Limits(Duration.ofSeconds(10), affordableConnections(), Duration.ofSeconds(2));
+        }
+
+        private static int affordableConnections() {
+            long descriptors =
+                    ManagementFactory.getOperatingSystemMXBean() instanceof UnixOperatingSystemMXBean unix
+                            ? unix.getMaxFileDescriptorCount()
+                            : 10_000;
+            return Math.clamp(descriptors - RESERVED_DESCRIPTORS, 10, 50_000);
+        }
+    }
+
+    /** Is told what happens; called on the thread it happens on, so it must not block. */
+    public interface Listener {
+        /** A conversation has ended. */
+        void ended(Ended conversation);
+
+        /** Something the operator should know, or that it is over; one sentence. */
+        void trouble(String sentence);
+    }
+
+    /**
+     * One conversation, from accept to close, as a log may show it: without the message's text.
+     *
+     * @param number counts the connections of this server from 1
+     * @param verb {@code store} or {@code fetch}; null, as the names, when there was no such request
+     * @param outcome what came of it
+     * @param thread the virtual thread that served it
+     */
+    public record Ended(
+            long number,
+            InetSocketAddress peer,
+            String verb,
+            String recipient,
+            String sender,
+            String outcome,
+            Duration duration,
+            Thread thread) {}
+
+    private final InetSocketAddress address;
+    private final MessageStore store;
+    private final Limits limits;
+    private final Listener listener;
+    private final Semaphore places;
+    private final Semaphore busyPlaces = new Semaphore(BUSY_AT_ONCE);
+    private final Set<Socket> open = ConcurrentHashMap.newKeySet();
+    private final ScheduledThreadPoolExecutor watchdog =
+            new ScheduledThreadPoolExecutor(
+                    1, Thread.ofPlatform().daemon().name("reply-watchdog").factory());
+    private final Thread acceptor =
+            Thread.ofPlatform().name("acceptor").daemon(false).unstarted(this::accept);
+    private ServerSocket serverSocket;
+    private volatile boolean closing;
+    private volatile boolean storeFailing;
+
+    /** A server that is not started yet; it does not own {@code store}. */
+    public MsgServer(
+            InetSocketAddress address, MessageStore store, Limits limits, Listener listener) {
+        this.address = address;
+        this.store = store;
+        this.limits = limits;
+        this.listener = listener;
+        places = new Semaphore(limits.connections());
+        watchdog.setRemoveOnCancelPolicy(true);
+    }
+
+    /**
+     * Binds and begins to accept.
+     *
+     * @throws BindException when the address or port cannot be had
+     */
+    public void start() throws IOException {
+        serverSocket = new ServerSocket();
+        try {
+            serverSocket.bind(address, BACKLOG);
+        } catch (IOException e) {
+            serverSocket.close();
+            throw e;
+        }
+        acceptor.start();
+    }
+
+    /** The port it listens on, also when 0 was asked for. */
+    public int port() {
+        return serverSocket.getLocalPort();
+    }
+
+    /**
+     * Stops accepting, lets conversations end within the grace, then cuts them. When it returns, no
+     * conversation uses the store any more, unless the database itself does not answer.
+     */
+    @Override
+    public void close() {
+        closing = true;
+        closeQuietly(serverSocket);
+        if (!allPlacesFreeWithin(limits.grace())) {
+            open.forEach(MsgServer::closeQuietly);
+            allPlacesFreeWithin(BUSY_AFTER);
+        }
+        watchdog.shutdownNow();
+    }
+
+    private boolean allPlacesFreeWithin(Duration time) {
+        try {
+            boolean free =
+                    places.tryAcquire(limits.connections(), time.toNanos(), TimeUnit.NANOSECONDS);
+            if (free) {
+                places.release(limits.connections());
+            }
+            return free;
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return false;
+        }
+    }
+
+    // ---------------------------------------------------------------- accepting
+
+    /** The parent of the classic server; its fork() is here the start of a virtual thread. */
+    private void accept() {
+        Thread.Builder threads = Thread.ofVirtual().name("conversation-", 1);
+        Duration pause = MIN_ACCEPT_PAUSE;
+        boolean busy = false;
+        for (long number = 1; !closing; ) {
+            Semaphore place = null; // these two are ours until a conversation takes them over
+            Socket socket = null;
+            try {
+                busy = !places.tryAcquire(busy ? 0 : BUSY_AFTER.toMillis(), TimeUnit.MILLISECONDS);
+                place = busy ? busyPlaces : places;
+                if (busy) {
+                    place.acquire();
+                }
+                socket = serverSocket.accept();
+                if (busy && places.tryAcquire()) { // a place came free while nobody came
+                    place.release();
+                    place = places;
+                }
+                threads.start(new Conversation(number++, socket, place));
+                place = null;
+                socket = null;
+                if (pause != MIN_ACCEPT_PAUSE) {
+                    pause = MIN_ACCEPT_PAUSE;
+                    listener.trouble("Connections are accepted again.");
+                }
+            } catch (IOException | OutOfMemoryError e) {
+                // Out of descriptors or memory: others will give some back. Wait rather than spin.
+                if (!closing) {
+                    if (pause == MIN_ACCEPT_PAUSE) {
+                        listener.trouble("Cannot accept connections for now: " + e.getMessage());
+                    }
+                    pause = longer(pause);
+                    sleep(pause);
+                }
+            } catch (InterruptedException e) {
+                return; // nobody in this class interrupts the acceptor; whoever does wants its end
+            } finally {
+                closeQuietly(socket);
+                if (place != null) {
+                    place.release();
+                }
+            }
+        }
+    }
+
+    private static Duration longer(Duration pause) {
+        Duration doubled = pause.multipliedBy(2);
+        return doubled.compareTo(MAX_ACCEPT_PAUSE) < 0 ? doubled : MAX_ACCEPT_PAUSE;
+    }
+
+    private static void sleep(Duration pause) {
+        try {
+            Thread.sleep(pause);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private static void closeQuietly(AutoCloseable closeable) {
+        try {
+            if (closeable != null) {
+                closeable.close();
+            }
+        } catch (Exception e) {
+            // Tolerated: there is nothing more to be had from it.
+        }
+    }
+
+    // ---------------------------------------------------------------- one conversation
+
+    /** The child of the classic server: reads one request, replies, closes. */
+    private final class Conversation implements Runnable, Protocol.TimedInput {
+        private final long accepted = System.nanoTime();
+        private final long number;
+        private final Socket socket;
+        private final Semaphore place;
+        private boolean inputEnded;
+        private Protocol.Request request;
+        private String outcome;
+
+        Conversation(long number, Socket socket, Semaphore place) {
+            this.number = number;
+            this.socket = socket;
+            this.place = place;
+        }
+
+        @Override
+        public void run() {
+            open.add(socket);
+            try (socket) {
+                converse();
+                if (!inputEnded) {
+                    drain();
+                }
+            } catch (IOException e) {
+                outcome = (outcome == null ? "" : outcome + ", then ") + "cut off: " + e.getMessage();
+            } finally {
+                open.remove(socket);
+                place.release();
+            }
+            listener.ended(ended());
+        }
+
+        private void converse() throws IOException {
+            try {
+                if (place == busyPlaces) {
+                    throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
+                }
+                request = Protocol.read(this, limits.timeout());
+                switch (request) {
+                    case Protocol.Store message -> store(message);
+                    case Protocol.Fetch fetch -> fetch(fetch.recipient());
+                }
+            } catch (Protocol.RefusedException e) {
+                outcome = e.refusal().text();
+                send(Protocol.line(e.refusal().text()));
+            }
+        }
+
+        private void store(Protocol.Store message) throws IOException, Protocol.RefusedException {
+            try {
+                store.store(message.recipient(), message.sender(), message.message());
+            } catch (MessageStore.StoreException e) {
+                storeFails(e);
+                throw new Protocol.RefusedException(Protocol.Refusal.NOT_STORED);
+            }
+            if (storeFailing) {
+                storeFailing = false;
+                listener.trouble("Messages can be stored again.");
+            }
+            outcome = "stored";
+            send(Protocol.line(Protocol.STORED));
+        }
+
+        private void fetch(String recipient) throws IOException, Protocol.RefusedException {
+            MessageStore.Mailbox mailbox = store.fetch(recipient);
+            ByteArrayOutputStream reply = new ByteArrayOutputStream();
+            reply.writeBytes(Protocol.line(Protocol.RETRIEVING));
+            long count = 0;
+            List<MessageStore.Message> page;
+            do {
+                try {
+                    page = mailbox.nextPage();
+                } catch (MessageStore.StoreException e) {
+                    storeFails(e);
+                    if (count == 0) {
+                        throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
+                    }
+                    throw new IOException("the rest of the mailbox cannot be read", e);
+                }
+                for (MessageStore.Message message : page) {
+                    Protocol.appendMessage(
+                            reply, new Protocol.Store(recipient, message.sender(), message.text()));
+                }
+                count += page.size();
+                if (page.size() < MessageStore.PAGE_SIZE) {
+                    reply.writeBytes(
+                            Protocol.line(
+                                    count == 0 ? Protocol.NO_SUCH_NAME : Protocol.NO_MORE_MESSAGES));
+                }
+                sendStretch(reply.toByteArray());
+                reply.reset();
+            } while (page.size() == MessageStore.PAGE_SIZE);
+            outcome = count == 0 ? "no such name" : count + (count == 1 ? " message" : " messages");
+        }
+
+        private void storeFails(MessageStore.StoreException e) {
+            if (!storeFailing) {
+                storeFailing = true;
+                listener.trouble("The message store fails: " + e.getMessage());
+            }
+        }
+
+        /** For the first few bytes of a connection, which always fit into the kernel's buffer. */
+        private void send(byte[] reply) throws IOException {
+            socket.getOutputStream().write(reply);
+        }
+
+        /** A blocked write knows no timeout: another thread closes the socket at the deadline. */
+        private void sendStretch(byte[] stretch) throws IOException {
+            Future<?> cut =
+                    watchdog.schedule(
+                            () -> closeQuietly(socket),
+                            limits.timeout().toNanos(),
+                            TimeUnit.NANOSECONDS);
+            try {
+                send(stretch);
+            } finally {
+                cut.cancel(false);
+            }
+        }
+
+        @Override
+        public int read(byte[] buffer, int offset, int length, Duration limit) throws IOException {
+            socket.setSoTimeout((int) Math.max(1, limit.toMillis()));
+            int count = socket.getInputStream().read(buffer, offset, length);
+            inputEnded = count < 0;
+            return count;
+        }
+
+        /**
+         * To close while input is unread, or still under way, would reset the connection and could
+         * destroy the reply before the client has read it (RFC 1122, section 4.2.2.13).
+         */
+        private void drain() throws IOException {
+            socket.shutdownOutput();
+            long deadline = System.nanoTime() + DRAIN_TIME.toNanos();
+            byte[] buffer = new byte[8192];
+            for (int left = DRAIN_BYTES; left > 0; ) {
+                Duration limit = Duration.ofNanos(deadline - System.nanoTime());
+                if (!limit.isPositive()) {
+                    return;
+                }
+                try {
+                    int count = read(buffer, 0, Math.min(left, buffer.length), limit);
+                    if (count < 0) {
+                        return;
+                    }
+                    left -= count;
+                } catch (SocketTimeoutException e) {
+                    return; // it had its chance
+                }
+            }
+        }
+
+        private Ended ended() {
+            String verb = null;
+            String recipient = null;
+            String sender = null;
+            switch (request) {
+                case Protocol.Store message -> {
+                    verb = "store";
+                    recipient = message.recipient();
+                    sender = message.sender();
+                }
+                case Protocol.Fetch fetch -> {
+                    verb = "fetch";
+                    recipient = fetch.recipient();
+                }
+                case null -> {}
+            }
+            return new Ended(
+                    number,
+                    (InetSocketAddress) socket.getRemoteSocketAddress(),
+                    verb,
+                    recipient,
+                    sender,
+                    outcome,
+                    Duration.ofNanos(System.nanoTime() - accepted),
+                    Thread.currentThread());
+        }
+    }
+
+    // ---------------------------------------------------------------- the command
+
+    /** What {@code jbang MsgServer.java 5000} does. Exit code 0, 1 could not do it, 2 wrong usage. */
+    @Command(
+            name = "MsgServer",
+            mixinStandardHelpOptions = true,
+            version = "MsgServer 1.0",
+            header = {
+                "Examples:",
+                "  jbang MsgServer.java 5000                      serve on port 5000",
+                "  jbang MsgServer.java 5000 --bind 127.0.0.1     for this machine only",
+                "  jbang MsgServer.java 0 --store class.db        any free port, a store of its own",
+                ""
+            },
+            description = "%nKeeps messages until their recipient fetches them. Ctrl+C ends it.%n",
+            sortOptions = false,
+            footer = {
+                "",
+                "Exit codes: 0 fine, 1 could not do it, 2 wrong usage; 130 and 143 after signals."
+            })
+    public static final class ServerCommand implements Callable<Integer> {
+        private static final int LONGEST_TIMEOUT_S = 3600;
+
+        @Parameters(
+                index = "0",
+                paramLabel = "PORT",
+                defaultValue = "${env:MSG_PORT}",
+                description = "0 takes any free one. Environment: MSG_PORT")
+        private int port;
+
+        @Option(
+                names = "--bind",
+                paramLabel = "ADDRESS",
+                defaultValue = "${env:MSG_BIND}",
+                description = "listen on this address only; all, if not given. MSG_BIND")
+        private String bind;
+
+        @Option(
+                names = "--store",
+                paramLabel = "FILE|jdbc:URL",
+                defaultValue = "${env:MSG_STORE}",
+                description =
+                        "where messages are kept: a file, or jdbc:postgresql://...;"
+                                + " .msg-server/messages.db in your home, if not given. MSG_STORE")
+        private String place;
+
+        @Option(
+                names = "--timeout",
+                paramLabel = "SECONDS",
+                defaultValue = "${env:MSG_TIMEOUT:-10}",
+                description =
+                        "for a request as a whole, and for the client to take each stretch of the"
+                                + " reply; 10, if not given. MSG_TIMEOUT")
+        private int timeout;
+
+        @Option(names = "--quiet", description = "no line for each request")
+        private boolean quiet;
+
+        @Spec private CommandSpec spec;
+
+        private final Path home;
+        private InetSocketAddress address;
+
+        /** Keeps messages in the user's home, if no other place is given. */
+        public ServerCommand() {
+            this(Path.of(Objects.requireNonNullElse(System.getenv("HOME"), System.getProperty("user.home"))));
+        }
+
+        /** As if {@code home} were the user's home. */
+        public ServerCommand(Path home) {
+            this.home = home;
+        }
+
+        /** Serves until the thread is interrupted or the process is told to end. */
+        @Override
+        public Integer call() {
+            check();
+            PrintWriter out = spec.commandLine().getOut();
+            PrintWriter err = spec.commandLine().getErr();
+            MessageStore store;
+            try {
+                String standard = home.resolve(".msg-server").resolve("messages.db").toString();
+                store = new MessageStore(place == null ? standard : place);
+            } catch (MessageStore.StoreException e) {
+                err.println(e.getMessage());
+                return 1;
+            }
+            Log log = new Log(out, err, quiet);
+            Limits standard = Limits.defaults();
+            Limits limits =
+                    new Limits(Duration.ofSeconds(timeout), standard.connections(), standard.grace());
+            MsgServer server = new MsgServer(address, store, limits, log);
+            try {
+                server.start();
+            } catch (IOException e) {
+                store.close();
+                err.printf(
+                        "Cannot listen on port %d: %s. If another program has it (on macOS, AirPlay"
+                                + " Receiver holds 5000), take another one: jbang MsgServer.java %d%n",
+                        port, e.getMessage(), port == 5000 ? 5001 : 5000);
+                return 1;
+            }
+            announce(out, server.port(), store.place());
+            log.start();
+            Thread ending =
+                    Thread.ofPlatform()
+                            .name("ending")
+                            .unstarted(
+                                    () -> {
+                                        server.close();
+                                        store.close();
+                                        log.close("Goodbye. Every acknowledged message is kept.");
+                                    });
+            Runtime.getRuntime().addShutdownHook(ending);
+            try {
+                new CountDownLatch(1).await();
+            } catch (InterruptedException e) {
+                Runtime.getRuntime().removeShutdownHook(ending);
+                ending.run();
+            }
+            return 0;
+        }
+
+        private void check() {
+            if (port < 0 || port > 65_535) {
+                throw new ParameterException(
+                        spec.commandLine(), "PORT must be 0 to 65535, not " + port);
+            }
+            if (timeout < 1 || timeout > LONGEST_TIMEOUT_S) {
+                throw new ParameterException(
+                        spec.commandLine(),
+                        "--timeout must be 1 to " + LONGEST_TIMEOUT_S + " seconds, not " + timeout);
+            }
+            try {
+                address =
+                        bind == null
+                                ? new InetSocketAddress(port)
+                                : new InetSocketAddress(InetAddress.getByName(bind), port);
+            } catch (UnknownHostException e) {
+                throw new ParameterException(
+                        spec.commandLine(), "--bind: there is no address " + bind);
+            }
+        }
+
+        /** The first words of the first line are fixed: programs wait for them. */
+        private void announce(PrintWriter out, int port, String place) {
+            out.println("Listening on port " + port);
+            out.println("Messages are kept in " + place);
+            List<String> addresses = addressesForOthers(address.getAddress());
+            for (String other : addresses) {
+                out.printf("On another machine: jbang MsgClient.java %s %d%n", other, port);
+            }
+            if (addresses.isEmpty()) {
+                out.printf("On this machine only: jbang MsgClient.java 127.0.0.1 %d%n", port);
+            }
+            out.flush();
+        }
+
+        private static List<String> addressesForOthers(InetAddress bound) {
+            try {
+                return NetworkInterface.networkInterfaces()
+                        .flatMap(NetworkInterface::inetAddresses)
+                        .filter(a -> !a.isLoopbackAddress() && !a.isLinkLocalAddress())
+                        .filter(a -> bound.isAnyLocalAddress() || a.equals(bound))
+                        .map(a -> a.getHostAddress().replaceFirst("%.*", ""))
+                        .sorted()
+                        .toList();
+            } catch (SocketException e) {
+                return List.of(); // only a hint is missing
+            }
+        }
+    }
+
+    /**
+     * Writes what happens, on a thread of its own: a terminal that was stopped with Ctrl+S must not
+     * stop the server. When it cannot follow, lines are left out and counted.
+     */
+    private static final class Log implements Listener {
+        private static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("HH:mm:ss.SSS");
+        private static final int MAX_WAITING = 10_000;
+        private static final Duration LAST_WORDS = Duration.ofMillis(500);
+        private static final Runnable STOP = () -> {};
+
+        private final BlockingQueue<Runnable> lines = new ArrayBlockingQueue<>(MAX_WAITING);
+        private final AtomicLong leftOut = new AtomicLong();
+        private final PrintWriter out;
+        private final PrintWriter err;
+        private final boolean quiet;
+        private final Thread printer = Thread.ofPlatform().daemon().name("log").unstarted(this::print);
+
+        Log(PrintWriter out, PrintWriter err, boolean quiet) {
+            this.out = out;
+            this.err = err;
+            this.quiet = quiet;
+        }
+
+        void start() {
+            printer.start();
+        }
+
+        @Override
+        public void ended(Ended conversation) {
+            if (!quiet) {
+                LocalTime now = LocalTime.now();
+                add(() -> out.println(TIME.format(now) + line(conversation)));
+            }
+        }
+
+        @Override
+        public void trouble(String sentence) {
+            add(() -> err.println(Protocol.visible(sentence)));
+        }
+
+        private void add(Runnable line) {
+            if (!lines.offer(line)) {
+                leftOut.incrementAndGet();
+            }
+        }
+
+        private void print() {
+            try {
+                for (Runnable line; (line = lines.take()) != STOP; ) {
+                    line.run();
+                    long missing = leftOut.getAndSet(0);
+                    if (missing > 0) {
+                        out.println("(" + missing + " lines left out here)");
+                    }
+                    if (lines.isEmpty()) {
+                        out.flush();
+                        err.flush();
+                    }
+                }
+            } catch (InterruptedException e) {
+                return; // nobody does
+            }
+            out.flush();
+            err.flush();
+        }
+
+        void close(String farewell) {
+            lines.offer(() -> out.println(farewell));
+            lines.offer(STOP);
+            try {
+                printer.join(LAST_WORDS);
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+        }
+
+        private static String line(Ended it) {
+            String asked =
+                    switch (it.verb()) {
+                        case null -> "-";
+                        case "store" ->
+                                "store to %s from %s"
+                                        .formatted(
+                                                Protocol.visible(it.recipient()),
+                                                Protocol.visible(it.sender()));
+                        default -> it.verb() + " " + Protocol.visible(it.recipient());
+                    };
+            return "  #%d  %s:%d  %s  ->  %s  %.1f ms  VirtualThread[#%d,%s]"
+                    .formatted(
+                            it.number(),
+                            it.peer().getAddress().getHostAddress(),
+                            it.peer().getPort(),
+                            asked,
+                            it.outcome(),
+                            it.duration().toNanos() / 1e6,
+                            it.thread().threadId(),
+                            it.thread().getName());
+        }
+    }
+
+    public static void main(String... args) {
+        System.exit(commandLine(new ServerCommand()).execute(args));
+    }
+
+    /** The command with the error texts and exit codes of {@link ServerCommand}. */
+    static CommandLine commandLine(ServerCommand command) {
+        CommandLine line = new CommandLine(command);
+        line.setOut(utf8(FileDescriptor.out)).setErr(utf8(FileDescriptor.err));
+        line.setParameterExceptionHandler(
+                (e, arguments) -> {
+                    line.getErr().println(Protocol.visible(e.getMessage()));
+                    line.getErr().println("What it takes: jbang MsgServer.java --help");
+                    return CommandLine.ExitCode.USAGE;
+                });
+        return line;
+    }
+
+    /** Names in any script, also where the locale is POSIX. */
+    private static PrintWriter utf8(FileDescriptor file) {
+        return new PrintWriter(new FileOutputStream(file), true, StandardCharsets.UTF_8);
+    }
+}

@@ -1,0 +1,395 @@
+//JAVA 21+
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.io.ByteArrayOutputStream;
+import java.io.EOFException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.net.ProtocolException;
+import java.net.SocketTimeoutException;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.function.Consumer;
+
+/**
+ * The wire between client and server: one request line, one reply, both UTF-8.
+ *
+ * <pre>
+ * store;recipient;sender;message     puts a message into the recipient's mailbox
+ * fetch;recipient                    asks for every message of that mailbox
+ * </pre>
+ *
+ * <p>A request is at most {@value #MAX_BUFF_LEN} bytes and is refused, never cut, when it is
+ * longer. This class parses and words; it opens no socket, keeps no message and knows no command
+ * line.
+ */
+public final class Protocol {
+
+    /** Most bytes of a request, its line end not counted; the name is the seed's. */
+    public static final int MAX_BUFF_LEN = 255;
+
+    /**
+     * A request that came in one piece is whole when nothing follows it for this long: the classic
+     * C client sends neither a line end nor the end of its input, and waits.
+     */
+    public static final Duration SILENCE = Duration.ofMillis(100);
+
+    /** Reply to a store that is durable. */
+    public static final String STORED = "Message accepted and stored:";
+
+    /** First line of the reply to a fetch. */
+    public static final String RETRIEVING = "Retrieving messages...";
+
+    /** Last line of a mailbox with messages. */
+    public static final String NO_MORE_MESSAGES = "NO MORE MESSAGES";
+
+    /** Last line of a mailbox without messages. */
+    public static final String NO_SUCH_NAME = "There is no such name";
+
+    private static final String DECLINED = "Message declined. ";
+    private static final char SEPARATOR = ';';
+    private static final int MAX_REPLY_LINE = 64 * 1024;
+
+    private Protocol() {}
+
+    // ---------------------------------------------------------------- requests
+
+    /** A request that is complete and well-formed. */
+    public sealed interface Request permits Store, Fetch {
+        /** The mailbox it is about, trimmed, never empty. */
+        String recipient();
+
+        /** The request as it goes over the wire, UTF-8, without a line end. */
+        default byte[] bytes() {
+            return switch (this) {
+                case Store(var recipient, var sender, var message) ->
+                        utf8("store;" + recipient + SEPARATOR + sender + SEPARATOR + message);
+                case Fetch(var recipient) -> utf8("fetch;" + recipient);
+            };
+        }
+    }
+
+    /** Puts {@code message}, kept verbatim, into the mailbox of {@code recipient}. */
+    public record Store(String recipient, String sender, String message) implements Request {}
+
+    /** Asks for every message of the mailbox of {@code recipient}. */
+    public record Fetch(String recipient) implements Request {}
+
+    /** Why a request is refused, and the reply line that says so. */
+    public enum Refusal {
+        NO_VERB("No verb"),
+        NO_RECIPIENT("No recipient"),
+        NO_SENDER("No sender"),
+        NO_MESSAGE("No message"),
+        BAD_VERB(DECLINED + "Bad verb"),
+        TOO_LONG(DECLINED + "Too long, " + MAX_BUFF_LEN + " bytes at most"),
+        NOT_UTF8(DECLINED + "Not UTF-8"),
+        CONTROL_CHARACTERS(DECLINED + "Control characters"),
+        TIMED_OUT(DECLINED + "Timed out"),
+        NOT_STORED(DECLINED + "Could not be stored, try again later"),
+        BUSY(DECLINED + "Server is busy, try again later");
+
+        private final String text;
+
+        Refusal(String text) {
+            this.text = text;
+        }
+
+        /** The reply, without its line end. */
+        public String text() {
+            return text;
+        }
+    }
+
+    /** Thrown for a request that gets a refusal instead of what it asked for. */
+    public static final class RefusedException extends Exception {
+        private static final long serialVersionUID = 1;
+
+        private final Refusal refusal;
+
+        /** Carries no stack trace: refusing is ordinary, and must stay cheap under attack. */
+        public RefusedException(Refusal refusal) {
+            super(refusal.text(), null, false, false);
+            this.refusal = refusal;
+        }
+
+        /** What to reply. */
+        public Refusal refusal() {
+            return refusal;
+        }
+    }
+
+    /** Bytes that arrive from a client. */
+    @FunctionalInterface
+    public interface TimedInput {
+        /**
+         * Reads as {@link InputStream#read(byte[], int, int)} does, but waits {@code limit} at
+         * most.
+         *
+         * @return how many bytes came, at least 1, or -1 at the end of the input
+         * @throws SocketTimeoutException when nothing came within {@code limit}
+         */
+        int read(byte[] buffer, int offset, int length, Duration limit) throws IOException;
+    }
+
+    /**
+     * Reads one request. It ends at LF (a CR before it is dropped), at the end of the input, or
+     * after {@link #SILENCE} when what came arrived in one piece of more than one byte; of more
+     * than one, so that a terminal which sends key by key is not cut off.
+     *
+     * @param timeout for the request as a whole: dripping bytes does not extend it
+     * @throws RefusedException when it is malformed, too long, or not complete in time
+     * @throws IOException when the connection fails
+     */
+    public static Request read(TimedInput in, Duration timeout)
+            throws IOException, RefusedException {
+        long deadline = System.nanoTime() + timeout.toNanos();
+        byte[] buffer = new byte[MAX_BUFF_LEN + 2]; // room for CR LF
+        int length = 0;
+        for (int pieces = 0; ; pieces++) {
+            Duration limit = Duration.ofNanos(deadline - System.nanoTime());
+            boolean perhapsWhole = pieces == 1 && length > 1;
+            if (perhapsWhole && limit.compareTo(SILENCE) > 0) {
+                limit = SILENCE;
+            }
+            if (!limit.isPositive()) {
+                throw new RefusedException(Refusal.TIMED_OUT);
+            }
+            int count;
+            try {
+                count = in.read(buffer, length, buffer.length - length, limit);
+            } catch (SocketTimeoutException silence) {
+                if (perhapsWhole) {
+                    return parse(buffer, length);
+                }
+                throw new RefusedException(Refusal.TIMED_OUT);
+            }
+            if (count < 0) {
+                return parse(buffer, length);
+            }
+            for (int i = length; i < length + count; i++) {
+                if (buffer[i] == '\n') {
+                    return parse(buffer, i > 0 && buffer[i - 1] == '\r' ? i - 1 : i);
+                }
+            }
+            length += count;
+            boolean onlyLineFeedMissing =
+                    length == MAX_BUFF_LEN + 1 && buffer[MAX_BUFF_LEN] == '\r';
+            if (length > MAX_BUFF_LEN && !onlyLineFeedMissing) {
+                throw new RefusedException(Refusal.TOO_LONG);
+            }
+        }
+    }
+
+    /**
+     * Parses the first {@code length} bytes of {@code bytes} as one request without its line end.
+     *
+     * @throws RefusedException naming the first thing wrong with it: length, encoding, control
+     *     characters, then no verb, no recipient, unknown verb, no sender, no message
+     */
+    public static Request parse(byte[] bytes, int length) throws RefusedException {
+        if (length > MAX_BUFF_LEN) {
+            throw new RefusedException(Refusal.TOO_LONG);
+        }
+        String line = decode(bytes, length);
+        int verbEnd = fieldEnd(line, 0);
+        int recipientEnd = fieldEnd(line, verbEnd + 1);
+        String verb = line.substring(0, verbEnd);
+        String recipient = field(line, verbEnd, recipientEnd);
+        if (verb.isEmpty()) {
+            throw new RefusedException(Refusal.NO_VERB);
+        }
+        if (recipient.isEmpty()) {
+            throw new RefusedException(Refusal.NO_RECIPIENT);
+        }
+        return switch (verb) {
+            case "fetch" -> new Fetch(recipient);
+            case "store" -> parseStore(line, recipient, recipientEnd);
+            default -> throw new RefusedException(Refusal.BAD_VERB);
+        };
+    }
+
+    private static Store parseStore(String line, String recipient, int recipientEnd)
+            throws RefusedException {
+        int senderEnd = fieldEnd(line, recipientEnd + 1);
+        String sender = field(line, recipientEnd, senderEnd);
+        if (sender.isEmpty()) {
+            throw new RefusedException(Refusal.NO_SENDER);
+        }
+        if (senderEnd + 1 >= line.length()) {
+            throw new RefusedException(Refusal.NO_MESSAGE);
+        }
+        return new Store(recipient, sender, line.substring(senderEnd + 1));
+    }
+
+    private static int fieldEnd(String line, int from) {
+        int end = line.indexOf(SEPARATOR, from);
+        return end < 0 ? line.length() : end;
+    }
+
+    /**
+     * The trimmed text between two separators; empty when the first one is already the line's end.
+     */
+    private static String field(String line, int before, int end) {
+        return before >= end ? "" : line.substring(before + 1, end).strip();
+    }
+
+    private static String decode(byte[] bytes, int length) throws RefusedException {
+        String line;
+        try {
+            line =
+                    StandardCharsets.UTF_8
+                            .newDecoder()
+                            .decode(ByteBuffer.wrap(bytes, 0, length))
+                            .toString();
+        } catch (CharacterCodingException e) {
+            throw new RefusedException(Refusal.NOT_UTF8);
+        }
+        for (int i = 0; i < line.length(); i++) {
+            if (Character.isISOControl(line.charAt(i)) && line.charAt(i) != '\t') {
+                throw new RefusedException(Refusal.CONTROL_CHARACTERS);
+            }
+        }
+        return line;
+    }
+
+    // ---------------------------------------------------------------- replies, worded
+
+    /** {@code text} as a line of a reply: UTF-8, ended by LF. */
+    public static byte[] line(String text) {
+        return utf8(text + '\n');
+    }
+
+    /** Appends {@code recipient;sender;message} and LF to {@code reply}. */
+    public static void appendMessage(ByteArrayOutputStream reply, Store message) {
+        reply.writeBytes(
+                line(
+                        message.recipient()
+                                + SEPARATOR
+                                + message.sender()
+                                + SEPARATOR
+                                + message.message()));
+    }
+
+    private static byte[] utf8(String text) {
+        return text.getBytes(StandardCharsets.UTF_8);
+    }
+
+    // ---------------------------------------------------------------- replies, read
+
+    /** What a server answered, when it answered in full. */
+    public sealed interface Reply permits Stored, Mailbox, Refused {}
+
+    /** The message is safe. */
+    public record Stored() implements Reply {}
+
+    /** A mailbox came in full; {@code count} messages, 0 when there is no such name. */
+    public record Mailbox(long count) implements Reply {}
+
+    /** The server's own sentence for why not. */
+    public record Refused(String text) implements Reply {}
+
+    /**
+     * Reads a reply to its end. A last line without LF is as good as one with it, since the classic
+     * C server ends its replies so.
+     *
+     * @param messages is given each message of a mailbox as it comes; a line that is not {@code
+     *     recipient;sender;message} comes as a message without names
+     * @throws EOFException when the reply was cut off
+     * @throws ProtocolException when the other side does not speak this protocol
+     */
+    public static Reply readReply(InputStream in, Consumer<Store> messages) throws IOException {
+        ReplyLine first = ReplyLine.read(in);
+        if (first.text().equals(STORED)) {
+            return new Stored();
+        }
+        if (first.text().equals(RETRIEVING)) {
+            return readMailbox(in, messages);
+        }
+        if (!first.ended()) {
+            throw new EOFException("the reply was cut off");
+        }
+        if (first.text().startsWith("No ") || first.text().startsWith(DECLINED)) {
+            return new Refused(first.text());
+        }
+        throw new ProtocolException("not a reply of a message server: " + visible(first.text()));
+    }
+
+    private static Mailbox readMailbox(InputStream in, Consumer<Store> messages)
+            throws IOException {
+        for (long count = 0; ; ) {
+            ReplyLine line = ReplyLine.read(in);
+            String text = line.text();
+            if (text.equals(NO_MORE_MESSAGES)) {
+                return new Mailbox(count);
+            }
+            if (text.equals(NO_SUCH_NAME) && count == 0) {
+                return new Mailbox(0);
+            }
+            if (!line.ended()) {
+                throw new EOFException("the reply was cut off");
+            }
+            // The classic C server keeps a line end that came with a message: a blank line follows
+            // it.
+            if (!text.isEmpty()) {
+                messages.accept(parseMessage(text));
+                count++;
+            }
+        }
+    }
+
+    private static Store parseMessage(String line) {
+        int recipientEnd = line.indexOf(SEPARATOR);
+        int senderEnd = line.indexOf(SEPARATOR, recipientEnd + 1);
+        return recipientEnd < 0 || senderEnd < 0
+                ? new Store("", "", line)
+                : new Store(
+                        line.substring(0, recipientEnd),
+                        line.substring(recipientEnd + 1, senderEnd),
+                        line.substring(senderEnd + 1));
+    }
+
+    /** One line of a reply, and whether its LF came before the end of the input. */
+    private record ReplyLine(String text, boolean ended) {
+        static ReplyLine read(InputStream in) throws IOException {
+            ByteArrayOutputStream line = new ByteArrayOutputStream();
+            for (int b; (b = in.read()) >= 0; ) {
+                if (b == '\n') {
+                    return new ReplyLine(line.toString(StandardCharsets.UTF_8), true);
+                }
+                if (line.size() == MAX_REPLY_LINE) {
+                    throw new ProtocolException("not a reply of a message server: endless line");
+                }
+                line.write(b);
+            }
+            return new ReplyLine(line.toString(StandardCharsets.UTF_8), false);
+        }
+    }
+
+    // ---------------------------------------------------------------- showing foreign text
+
+    /**
+     * {@code text} made safe for a terminal or a log: control characters, line and paragraph
+     * separators, and the invisible marks that reorder text (Unicode's bidirectional embeddings,
+     * overrides and isolates) are written as escapes such as {@code \u001b}.
+     */
+    public static String visible(String text) {
+        StringBuilder shown = null;
+        for (int i = 0; i < text.length(); i++) {
+            char c = text.charAt(i);
+            boolean harmless =
+                    !Character.isISOControl(c)
+                            && !(c >= '\u2028' && c <= '\u202e')
+                            && !(c >= '\u2066' && c <= '\u2069');
+            if (harmless && shown != null) {
+                shown.append(c);
+            } else if (!harmless) {
+                shown = shown == null ? new StringBuilder(text.substring(0, i)) : shown;
+                shown.append(c == '\t' ? "\\t" : String.format("\\u%04x", (int) c));
+            }
+        }
+        return shown == null ? text : shown.toString();
+    }
+}
