@@ -178,7 +178,7 @@ public class Bench implements Callable<Integer> {
     private Path folder;
     private final List<Target> targets = new ArrayList<>();
 
-    /** Runs the benchmark, or with the argument {@code floor} the floor's process. */
+    /** Runs the benchmark, or with the argument {@code run-floor} the floor's process. */
     public static void main(String[] args) {
         var command = new CommandLine(new Bench()).setCaseInsensitiveEnumValuesAllowed(true);
         command.addSubcommand(new Floor());
@@ -266,7 +266,7 @@ public class Bench implements Callable<Integer> {
         var java = ProcessHandle.current().info().command().orElse("java");
         var path = System.getProperty("java.class.path");
         var command =
-                List.of(java, "-XX:+UseSerialGC", "-cp", path, Bench.class.getName(), "floor");
+                List.of(java, "-XX:+UseSerialGC", "-cp", path, Bench.class.getName(), "run-floor");
         return Server.start(
                 "floor", command, folder, Pattern.compile("Listening on port (\\d+)"), 0);
     }
@@ -709,7 +709,7 @@ public class Bench implements Callable<Integer> {
             Histogram latency,
             double cpuMicros,
             double residentMegabytes,
-            double generatorShare) {
+            double loadMicros) {
         double rate() {
             return requests / seconds;
         }
@@ -780,11 +780,11 @@ public class Bench implements Callable<Integer> {
                 }
             }
             double elapsed = (System.nanoTime() - start) / 1e9;
-            double busy = (threadCpuNanos() - busyBefore) / 1e9;
+            double busy = (threadCpuNanos() - busyBefore) / 1e3 / Math.max(1, done);
             double cpu = (target.cpuMicros() - cpuBefore) / Math.max(1, done);
             double resident = target.residentMegabytes();
             return new Round(
-                    done, failures, firstFailure, elapsed, latency, cpu, resident, busy / elapsed);
+                    done, failures, firstFailure, elapsed, latency, cpu, resident, busy);
         }
 
         private static long threadCpuNanos() {
@@ -1010,13 +1010,13 @@ public class Bench implements Callable<Integer> {
 
         void text(PrintWriter out) {
             out.printf(
-                    "%-12s %7s %9s %9s %9s %9s %8s %7s %6s %s%n",
+                    "%-12s %7s %9s %9s %9s %9s %8s %7s %7s %s%n",
                     "target", "clients", "req/s", "p50 us", "p99 us", "max us", "CPU us", "RSS MB",
-                    "load %", "failures");
+                    "load us", "failures");
             for (var lane : lanes) {
                 out.printf(
                         Locale.ROOT,
-                        "%-12s %7d %,9.0f %,9.0f %,9.0f %,9.0f %8.1f %7.0f %6.0f %d%n",
+                        "%-12s %7d %,9.0f %,9.0f %,9.0f %,9.0f %8.1f %7.0f %7.1f %d%n",
                         lane.target.name,
                         lane.clients,
                         of(lane, Round::rate),
@@ -1025,7 +1025,7 @@ public class Bench implements Callable<Integer> {
                         lane.rounds.stream().mapToDouble(r -> r.latency.maxMicros()).max().orElse(0),
                         of(lane, Round::cpuMicros),
                         lane.rounds.getLast().residentMegabytes,
-                        of(lane, Round::generatorShare) * 100,
+                        of(lane, Round::loadMicros),
                         lane.rounds.stream().mapToInt(Round::failures).sum());
                 lane.rounds.stream()
                         .filter(round -> round.firstFailure != null)
@@ -1092,7 +1092,7 @@ public class Bench implements Callable<Integer> {
      * The least a server with one connection a request can do: one platform thread accepts, reads
      * to the end of input, answers a fixed line and closes. It stores nothing.
      */
-    @Command(name = "floor", hidden = true, description = "Runs the bare accept loop")
+    @Command(name = "run-floor", hidden = true, description = "Runs the bare accept loop")
     static final class Floor implements Callable<Integer> {
         private static final int BACKLOG = 1024;
 
