@@ -102,7 +102,7 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
             page =
                     connection.prepareStatement(
                             "SELECT id, sender, text FROM message WHERE recipient = ? AND id > ?"
-                                + " AND id <= ? ORDER BY id LIMIT "
+                                    + " AND id <= ? ORDER BY id LIMIT "
                                     + PAGE_SIZE);
             newest =
                     connection.prepareStatement(
@@ -300,7 +300,7 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
         @Override
         public boolean mayRetry(SQLException e) {
             return false; // after an I/O error the cache cannot be trusted; a commit is not
-                          // repeated
+            // repeated
         }
 
         @Override
@@ -492,11 +492,15 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
 
         PostgresSession(Connection connection) throws SQLException {
             super(connection);
+            // DO NOTHING would write nothing on a retry, and so be acknowledged without waiting for
+            // the
+            // synchronous replicas that the first try may not have reached.
             insert =
                     connection.prepareStatement(
                             INSERT
                                     + "SELECT * FROM unnest(?::text[], ?::uuid[], ?::text[],"
-                                    + " ?::text[]) ON CONFLICT DO NOTHING");
+                                    + " ?::text[]) ON CONFLICT (recipient, id)"
+                                    + " DO UPDATE SET text = EXCLUDED.text");
         }
 
         @Override

@@ -8,6 +8,15 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import com.sun.management.UnixOperatingSystemMXBean;
+
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
 import java.io.ByteArrayOutputStream;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
@@ -41,23 +50,17 @@ import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
-import picocli.CommandLine;
-import picocli.CommandLine.Command;
-import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Parameters;
-import picocli.CommandLine.Spec;
 
 /**
- * The message server: accepts connections and holds one conversation on each, on a virtual thread of
- * its own, as the classic server held each in a process of its own from {@code fork()}. A conversation
- * is one request and one reply, after which the server closes.
+ * The message server: accepts connections and holds one conversation on each, on a virtual thread
+ * of its own, as the classic server held each in a process of its own from {@code fork()}. A
+ * conversation is one request and one reply, after which the server closes.
  *
- * <p>The engine prints nothing, never exits and installs no shutdown hook; {@link ServerCommand} does.
+ * <p>The engine prints nothing, never exits and installs no shutdown hook; {@link ServerCommand}
+ * does.
  *
- * <p>Left out on purpose: who may read a mailbox. As in the original, whoever knows a name may fetch
- * it; run the server on a network whose members trust each other.
+ * <p>Left out on purpose: who may read a mailbox. As in the original, whoever knows a name may
+ * fetch it; run the server on a network whose members trust each other.
  */
 public final class MsgServer implements AutoCloseable {
 
@@ -76,7 +79,9 @@ public final class MsgServer implements AutoCloseable {
     private static final Duration MIN_ACCEPT_PAUSE = Duration.ofMillis(50);
     private static final Duration MAX_ACCEPT_PAUSE = Duration.ofSeconds(1);
 
-    /** How much of the input that nobody asked for is read away before a close, and for how long. */
+    /**
+     * How much of the input that nobody asked for is read away before a close, and for how long.
+     */
     private static final int DRAIN_BYTES = 1 << 20;
 
     private static final Duration DRAIN_TIME = Duration.ofSeconds(2);
@@ -91,12 +96,14 @@ public final class MsgServer implements AutoCloseable {
     public record Limits(Duration timeout, int connections, Duration grace) {
         /** 10 s, as many connections as the process may have descriptors for, and 2 s. */
         public static Limits defaults() {
-            return new Limits(Duration.ofSeconds(10), affordableConnections(), Duration.ofSeconds(2));
+            return new Limits(
+                    Duration.ofSeconds(10), affordableConnections(), Duration.ofSeconds(2));
         }
 
         private static int affordableConnections() {
             long descriptors =
-                    ManagementFactory.getOperatingSystemMXBean() instanceof UnixOperatingSystemMXBean unix
+                    ManagementFactory.getOperatingSystemMXBean()
+                                    instanceof UnixOperatingSystemMXBean unix
                             ? unix.getMaxFileDescriptorCount()
                             : 10_000;
             return Math.clamp(descriptors - RESERVED_DESCRIPTORS, 10, 50_000);
@@ -116,7 +123,8 @@ public final class MsgServer implements AutoCloseable {
      * One conversation, from accept to close, as a log may show it: without the message's text.
      *
      * @param number counts the connections of this server from 1
-     * @param verb {@code store} or {@code fetch}; null, as the names, when there was no such request
+     * @param verb {@code store} or {@code fetch}; null, as the names, when there was no such
+     *     request
      * @param outcome what came of it
      * @param thread the virtual thread that served it
      */
@@ -305,7 +313,8 @@ public final class MsgServer implements AutoCloseable {
                     drain();
                 }
             } catch (IOException e) {
-                outcome = (outcome == null ? "" : outcome + ", then ") + "cut off: " + e.getMessage();
+                outcome =
+                        (outcome == null ? "" : outcome + ", then ") + "cut off: " + e.getMessage();
             } finally {
                 open.remove(socket);
                 place.release();
@@ -368,7 +377,9 @@ public final class MsgServer implements AutoCloseable {
                 if (page.size() < MessageStore.PAGE_SIZE) {
                     reply.writeBytes(
                             Protocol.line(
-                                    count == 0 ? Protocol.NO_SUCH_NAME : Protocol.NO_MORE_MESSAGES));
+                                    count == 0
+                                            ? Protocol.NO_SUCH_NAME
+                                            : Protocol.NO_MORE_MESSAGES));
                 }
                 sendStretch(reply.toByteArray());
                 reply.reset();
@@ -465,7 +476,9 @@ public final class MsgServer implements AutoCloseable {
 
     // ---------------------------------------------------------------- the command
 
-    /** What {@code jbang MsgServer.java 5000} does. Exit code 0, 1 could not do it, 2 wrong usage. */
+    /**
+     * What {@code jbang MsgServer.java 5000} does. Exit code 0, 1 could not do it, 2 wrong usage.
+     */
     @Command(
             name = "MsgServer",
             mixinStandardHelpOptions = true,
@@ -474,7 +487,8 @@ public final class MsgServer implements AutoCloseable {
                 "Examples:",
                 "  jbang MsgServer.java 5000                      serve on port 5000",
                 "  jbang MsgServer.java 5000 --bind 127.0.0.1     for this machine only",
-                "  jbang MsgServer.java 0 --store class.db        any free port, a store of its own",
+                "  jbang MsgServer.java 0 --store class.db        any free port, a store of its"
+                    + " own",
                 ""
             },
             description = "%nKeeps messages until their recipient fetches them. Ctrl+C ends it.%n",
@@ -528,7 +542,10 @@ public final class MsgServer implements AutoCloseable {
 
         /** Keeps messages in the user's home, if no other place is given. */
         public ServerCommand() {
-            this(Path.of(Objects.requireNonNullElse(System.getenv("HOME"), System.getProperty("user.home"))));
+            this(
+                    Path.of(
+                            Objects.requireNonNullElse(
+                                    System.getenv("HOME"), System.getProperty("user.home"))));
         }
 
         /** As if {@code home} were the user's home. */
@@ -553,7 +570,8 @@ public final class MsgServer implements AutoCloseable {
             Log log = new Log(out, err, quiet);
             Limits standard = Limits.defaults();
             Limits limits =
-                    new Limits(Duration.ofSeconds(timeout), standard.connections(), standard.grace());
+                    new Limits(
+                            Duration.ofSeconds(timeout), standard.connections(), standard.grace());
             MsgServer server = new MsgServer(address, store, limits, log);
             try {
                 server.start();
@@ -561,7 +579,7 @@ public final class MsgServer implements AutoCloseable {
                 store.close();
                 err.printf(
                         "Cannot listen on port %d: %s. If another program has it (on macOS, AirPlay"
-                                + " Receiver holds 5000), take another one: jbang MsgServer.java %d%n",
+                            + " Receiver holds 5000), take another one: jbang MsgServer.java %d%n",
                         port, e.getMessage(), port == 5000 ? 5001 : 5000);
                 return 1;
             }
@@ -570,12 +588,11 @@ public final class MsgServer implements AutoCloseable {
             Thread ending =
                     Thread.ofPlatform()
                             .name("ending")
-                            .unstarted(
-                                    () -> {
-                                        server.close();
-                                        store.close();
-                                        log.close("Goodbye. Every acknowledged message is kept.");
-                                    });
+                            .unstarted(() -> {
+                                server.close();
+                                store.close();
+                                log.close("Goodbye. Every acknowledged message is kept.");
+                            });
             Runtime.getRuntime().addShutdownHook(ending);
             try {
                 new CountDownLatch(1).await();
@@ -651,7 +668,8 @@ public final class MsgServer implements AutoCloseable {
         private final PrintWriter out;
         private final PrintWriter err;
         private final boolean quiet;
-        private final Thread printer = Thread.ofPlatform().daemon().name("log").unstarted(this::print);
+        private final Thread printer =
+                Thread.ofPlatform().daemon().name("log").unstarted(this::print);
 
         Log(PrintWriter out, PrintWriter err, boolean quiet) {
             this.out = out;
@@ -723,10 +741,11 @@ public final class MsgServer implements AutoCloseable {
                                                 Protocol.visible(it.sender()));
                         default -> it.verb() + " " + Protocol.visible(it.recipient());
                     };
+            String peer = it.peer().getAddress().getHostAddress();
             return "  #%d  %s:%d  %s  ->  %s  %.1f ms  VirtualThread[#%d,%s]"
                     .formatted(
                             it.number(),
-                            it.peer().getAddress().getHostAddress(),
+                            peer.contains(":") ? "[" + peer + "]" : peer,
                             it.peer().getPort(),
                             asked,
                             it.outcome(),
@@ -744,12 +763,11 @@ public final class MsgServer implements AutoCloseable {
     static CommandLine commandLine(ServerCommand command) {
         CommandLine line = new CommandLine(command);
         line.setOut(utf8(FileDescriptor.out)).setErr(utf8(FileDescriptor.err));
-        line.setParameterExceptionHandler(
-                (e, arguments) -> {
-                    line.getErr().println(Protocol.visible(e.getMessage()));
-                    line.getErr().println("What it takes: jbang MsgServer.java --help");
-                    return CommandLine.ExitCode.USAGE;
-                });
+        line.setParameterExceptionHandler((e, arguments) -> {
+            line.getErr().println(Protocol.visible(e.getMessage()));
+            line.getErr().println("What it takes: jbang MsgServer.java --help");
+            return CommandLine.ExitCode.USAGE;
+        });
         return line;
     }
 
