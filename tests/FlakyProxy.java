@@ -7,13 +7,13 @@ import java.io.OutputStream;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
-import java.util.Arrays;
+import java.nio.charset.StandardCharsets;
 import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
-import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.regex.Pattern;
 
 /**
  * A proxy on loopback between a store and its PostgreSQL that fails as networks do: it cuts
@@ -22,21 +22,22 @@ import java.util.concurrent.locks.ReentrantLock;
  */
 final class FlakyProxy implements AutoCloseable {
 
-    /**
-     * ReadyForQuery with no transaction open: every answer to a statement ends with these bytes.
-     */
-    private static final byte[] READY = {'Z', 0, 0, 0, 5, 'I'};
+    /** CommandComplete of an INSERT, then ReadyForQuery: how the answer to a batch ends. */
+    private static final Pattern INSERTED =
+            Pattern.compile("INSERT \\d+ \\d+\\x00Z\\x00\\x00\\x00\\x05I$");
+
+    /** No such ending is longer. */
+    private static final int TAIL = 60;
 
     private final ServerSocket listener;
     private final int target;
     private final Random random;
-    private final Set<Socket> open = ConcurrentHashMap.newKeySet();
+    private final Set<Socket> clients = ConcurrentHashMap.newKeySet();
+    private final Set<Socket> silent = ConcurrentHashMap.newKeySet();
     private final AtomicInteger cuts = new AtomicInteger();
-    private final AtomicInteger answers = new AtomicInteger();
     private final ReentrantLock lock = new ReentrantLock();
-    private final Condition released = lock.newCondition();
     private volatile double cutFraction;
-    private boolean held;
+    private volatile boolean held;
 
     /**
      * @param target the database's port on loopback
@@ -54,7 +55,7 @@ final class FlakyProxy implements AutoCloseable {
         return listener.getLocalPort();
     }
 
-    /** From now on this part of the answers, 0 to 1, is lost together with its connection. */
+    /** From now on this part of the answers to INSERTs, 0 to 1, is lost, and its connection cut. */
     void cut(double fraction) {
         cutFraction = fraction;
     }
@@ -64,45 +65,34 @@ final class FlakyProxy implements AutoCloseable {
         return cuts.get();
     }
 
-    /** How many answers to statements came so far, those lost included. */
-    int answers() {
-        return answers.get();
-    }
-
-    /** Cuts every connection there is now; new ones are served. */
-    void cutAll() {
-        open.forEach(FlakyProxy::close);
-    }
-
     /**
-     * Holds every byte back, both ways: connections stay open, new ones open too, and are silent.
+     * From now on nothing gets through, and nothing says so: connections stay open, new ones open
+     * too, and no byte arrives.
      */
     void hold() {
-        lock.lock();
         held = true;
-        lock.unlock();
+        silent.addAll(clients);
     }
 
-    /** Ends {@link #hold()}; what was held back is delivered. */
+    /** Ends {@link #hold()} for new connections; those it met stay silent until they are closed. */
     void release() {
-        lock.lock();
         held = false;
-        released.signalAll();
-        lock.unlock();
     }
 
     @Override
     public void close() throws IOException {
         listener.close();
-        release();
-        cutAll();
+        clients.forEach(FlakyProxy::close);
     }
 
     private void accept() {
         while (!listener.isClosed()) {
             try {
                 Socket client = listener.accept();
-                open.add(client);
+                clients.add(client);
+                if (held) {
+                    silent.add(client);
+                }
                 Thread.ofVirtual().name("proxy-connection").start(() -> serve(client));
             } catch (IOException e) {
                 // The listener was closed, or one client has gone again: the loop's head tells.
@@ -113,42 +103,40 @@ final class FlakyProxy implements AutoCloseable {
     private void serve(Socket client) {
         try (client;
                 Socket database = new Socket(InetAddress.getLoopbackAddress(), target)) {
-            open.add(database);
             client.setTcpNoDelay(true);
             database.setTcpNoDelay(true);
             Thread requests =
                     Thread.ofVirtual()
                             .name("proxy-requests")
-                            .start(() -> copy(client, database, false));
-            copy(database, client, true);
-            close(client);
+                            .start(() -> copy(client, database, client, false));
+            copy(database, client, client, true);
             requests.join();
-            open.remove(database);
         } catch (IOException e) {
             // The database is down or the client has gone: closing the client's side says so.
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         } finally {
-            open.remove(client);
+            clients.remove(client);
+            silent.remove(client);
         }
     }
 
-    /** Copies until either end closes; closes both then, as a proxy's end does. */
-    private void copy(Socket from, Socket to, boolean answering) {
+    /** Copies until either end closes, and closes both then. */
+    private void copy(Socket from, Socket to, Socket client, boolean answers) {
         try {
             InputStream in = from.getInputStream();
             OutputStream out = to.getOutputStream();
             byte[] buffer = new byte[8192];
-            byte[] tail = new byte[READY.length];
-            boolean greeted = false;
+            String tail = "";
             for (int read = in.read(buffer); read >= 0; read = in.read(buffer)) {
-                awaitRelease();
-                if (answering && endsWithReady(tail, buffer, read)) {
-                    // The first one ends the login, which stores nothing.
-                    if (greeted && lose()) {
-                        break;
-                    }
-                    greeted = true;
+                if (silent.contains(client)) {
+                    continue;
+                }
+                // An answer may come in several pieces, so its end is looked for across them.
+                tail += new String(buffer, 0, read, StandardCharsets.ISO_8859_1);
+                tail = tail.substring(Math.max(0, tail.length() - TAIL));
+                if (answers && INSERTED.matcher(tail).find() && lose()) {
+                    break;
                 }
                 out.write(buffer, 0, read);
             }
@@ -161,7 +149,6 @@ final class FlakyProxy implements AutoCloseable {
     }
 
     private boolean lose() {
-        answers.incrementAndGet();
         lock.lock();
         try {
             boolean lost = random.nextDouble() < cutFraction;
@@ -169,25 +156,6 @@ final class FlakyProxy implements AutoCloseable {
                 cuts.incrementAndGet();
             }
             return lost;
-        } finally {
-            lock.unlock();
-        }
-    }
-
-    /** Remembers the last bytes of the stream, since an answer may come in several pieces. */
-    private static boolean endsWithReady(byte[] tail, byte[] buffer, int read) {
-        int fresh = Math.min(read, tail.length);
-        System.arraycopy(tail, fresh, tail, 0, tail.length - fresh);
-        System.arraycopy(buffer, read - fresh, tail, tail.length - fresh, fresh);
-        return Arrays.equals(tail, READY);
-    }
-
-    private void awaitRelease() {
-        lock.lock();
-        try {
-            while (held) {
-                released.awaitUninterruptibly();
-            }
         } finally {
             lock.unlock();
         }
