@@ -1,0 +1,833 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Tests of the wire: requests, their framing, replies, and foreign text made visible
+//JAVA 21+
+//MAIN TestMain
+//SOURCES TestMain.java
+//SOURCES ../Protocol.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.params.provider.Arguments.arguments;
+
+import org.junit.jupiter.api.Nested;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.EOFException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.net.ProtocolException;
+import java.net.SocketTimeoutException;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Queue;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+
+/**
+ * {@link Protocol} without a socket. Every text of the wire is spelled out, since the text is the
+ * contract.
+ */
+class ProtocolTest {
+
+    private static byte[] utf8(String text) {
+        return text.getBytes(StandardCharsets.UTF_8);
+    }
+
+    private static Protocol.Request parse(String line) throws Protocol.RefusedException {
+        return parse(utf8(line));
+    }
+
+    private static Protocol.Request parse(byte[] line) throws Protocol.RefusedException {
+        return Protocol.parse(line, line.length);
+    }
+
+    /** The reply that {@code line} is refused with. */
+    private static String refusal(byte[] line) {
+        return assertThrows(Protocol.RefusedException.class, () -> parse(line)).refusal().text();
+    }
+
+    // ---------------------------------------------------------------- requests
+
+    @Nested
+    class Requests {
+
+        static List<Arguments> accepted() {
+            return List.of(
+                    arguments("fetch;george", new Protocol.Fetch("george")),
+                    arguments(
+                            "store;Kyriakos;george;hi Kyriakos",
+                            new Protocol.Store("Kyriakos", "george", "hi Kyriakos")),
+                    arguments("store;bob;al;a;b;;c;", new Protocol.Store("bob", "al", "a;b;;c;")),
+                    arguments("store;bob;al;;", new Protocol.Store("bob", "al", ";")),
+                    arguments("store;bob;al; ", new Protocol.Store("bob", "al", " ")),
+                    arguments("store; bob ;\tal\t;  hi ", new Protocol.Store("bob", "al", "  hi ")),
+                    arguments("fetch;  van der Berg  ", new Protocol.Fetch("van der Berg")),
+                    arguments("fetch;bob;", new Protocol.Fetch("bob")),
+                    arguments("fetch;bob;ignored;;too", new Protocol.Fetch("bob")),
+                    arguments("store;bob;al;a\tb", new Protocol.Store("bob", "al", "a\tb")),
+                    arguments(
+                            "store;Κυριάκος;Γιώργος;γειά σου 👋",
+                            new Protocol.Store("Κυριάκος", "Γιώργος", "γειά σου 👋")),
+                    arguments("fetch;../../etc/passwd", new Protocol.Fetch("../../etc/passwd")),
+                    arguments("fetch;store", new Protocol.Fetch("store")),
+                    arguments(
+                            "store;fetch;store;fetch",
+                            new Protocol.Store("fetch", "store", "fetch")),
+                    arguments("fetch;Bob", new Protocol.Fetch("Bob")),
+                    arguments("fetch;bob", new Protocol.Fetch("bob")));
+        }
+
+        @ParameterizedTest
+        @MethodSource
+        void accepted(String line, Protocol.Request request) throws Exception {
+            assertEquals(request, parse(line));
+            assertEquals(request, parse(request.bytes()), "what it sends is what it was read from");
+        }
+
+        @ParameterizedTest(quoteTextArguments = true)
+        @CsvSource(
+                delimiter = '|',
+                ignoreLeadingAndTrailingWhitespace = false,
+                textBlock =
+                        """
+                        |No verb
+                        ;|No verb
+                        ;;;|No verb
+                        ;bob|No verb
+                        ;bob;al;hi|No verb
+                        fetch|No recipient
+                        fetch;|No recipient
+                        fetch; |No recipient
+                        fetch;;al|No recipient
+                        store|No recipient
+                        store;|No recipient
+                        store;;al;hi|No recipient
+                        hello|No recipient
+                        STORE|No recipient
+                        hello;|No recipient
+                        hello;bob|Message declined. Bad verb
+                        STORE;bob;al;hi|Message declined. Bad verb
+                        Fetch;bob|Message declined. Bad verb
+                         fetch;bob|Message declined. Bad verb
+                        fetch ;bob|Message declined. Bad verb
+                        fetchh;bob|Message declined. Bad verb
+                        stor;bob;al;hi|Message declined. Bad verb
+                        hello;bob;;|Message declined. Bad verb
+                         ;bob|Message declined. Bad verb
+                        store;bob|No sender
+                        store;bob;|No sender
+                        store;bob; |No sender
+                        store;bob;;hi|No sender
+                        store;bob; ;hi|No sender
+                        store;bob;al|No message
+                        store;bob;al;|No message
+                        """)
+        void refused(String line, String reply) {
+            assertEquals(reply, refusal(line == null ? new byte[0] : utf8(line)));
+        }
+
+        @ParameterizedTest
+        @ValueSource(
+                strings = {
+                    "\0",
+                    "\b",
+                    "\n",
+                    "\u000b",
+                    "\r",
+                    "\u001b",
+                    "\u001b[2J",
+                    "\u007f",
+                    "\u0085",
+                    "\u009b"
+                })
+        void controlCharactersAreRefusedAnywhere(String control) {
+            for (String line :
+                    List.of(
+                            control,
+                            control + "fetch;bob",
+                            "fetch;b" + control + "ob",
+                            "store;bob;a" + control + "l;hi",
+                            "store;bob;al;h" + control + "i",
+                            "store;bob;al;hi" + control,
+                            "fetch;bob;ignored" + control)) {
+                assertEquals(
+                        "Message declined. Control characters",
+                        refusal(utf8(line)),
+                        () -> Protocol.visible(line));
+            }
+        }
+
+        @ParameterizedTest
+        @CsvSource({
+            "ff, a byte that UTF-8 never uses",
+            "80, a continuation without a beginning",
+            "c3, a beginning without its continuation",
+            "e282, two bytes of three",
+            "c0af, a slash in two bytes",
+            "e080af, a slash in three bytes",
+            "eda080, a surrogate",
+            "f4908080, beyond the last code point",
+            "f8888080 80, five bytes"
+        })
+        void malformedUtf8IsRefusedAnywhere(String hex, String what) {
+            byte[] bad = HexFormat.of().parseHex(hex.replace(" ", ""));
+            for (String before : List.of("", "fetch;", "fetch;bob;", "store;bob;al;hi")) {
+                for (String after : List.of("", ";x")) {
+                    byte[] line = joined(utf8(before), bad, utf8(after));
+                    assertEquals("Message declined. Not UTF-8", refusal(line), what);
+                }
+            }
+        }
+
+        @Test
+        void everythingElseThatIsTextIsAccepted() throws Exception {
+            int[] text =
+                    IntStream.rangeClosed(0, Character.MAX_CODE_POINT)
+                            .filter(c -> c == '\t' || !Character.isISOControl(c))
+                            .filter(c -> c > 0xffff || !Character.isSurrogate((char) c))
+                            .toArray();
+            int some = 60; // of four bytes each, so that they fit
+            for (int i = 0; i < text.length; i += some) {
+                String message = new String(text, i, Math.min(some, text.length - i));
+                assertEquals(new Protocol.Store("b", "a", message), parse("store;b;a;" + message));
+            }
+        }
+
+        @Test
+        void lengthIsCountedInBytes() throws Exception {
+            String start = "store;bob;al;";
+            assertEquals(
+                    new Protocol.Store("bob", "al", "é".repeat(121)),
+                    parse(start + "é".repeat(121)),
+                    "13 + 242 = 255 bytes");
+            assertEquals(
+                    "Message declined. Too long, 255 bytes at most",
+                    refusal(utf8(start + "é".repeat(121) + "x")));
+            assertEquals(
+                    new Protocol.Store("bob", "al", "x".repeat(242)),
+                    parse(start + "x".repeat(242)));
+            assertEquals(
+                    "Message declined. Too long, 255 bytes at most",
+                    refusal(utf8(start + "x".repeat(243))));
+        }
+
+        @Test
+        void theFirstThingWrongIsNamed() {
+            byte[] longMalformedControl = new byte[256];
+            Arrays.fill(longMalformedControl, (byte) 0xff);
+            longMalformedControl[0] = 0;
+            assertEquals(
+                    "Message declined. Too long, 255 bytes at most", refusal(longMalformedControl));
+            assertEquals(
+                    "Message declined. Not UTF-8",
+                    refusal(joined(utf8(";\0"), new byte[] {(byte) 0xff})));
+            assertEquals("Message declined. Control characters", refusal(utf8(";\0")));
+            assertEquals("No verb", refusal(utf8(";")));
+            assertEquals("No recipient", refusal(utf8("nonsense;")));
+            assertEquals("Message declined. Bad verb", refusal(utf8("nonsense;bob;")));
+        }
+
+        @Test
+        void onlyTheGivenLengthIsRead() throws Exception {
+            byte[] buffer = utf8("fetch;bob!!!");
+            assertEquals(new Protocol.Fetch("bob"), Protocol.parse(buffer, 9));
+        }
+    }
+
+    // ---------------------------------------------------------------- framing
+
+    /**
+     * Pieces that arrive one read after another; {@link #SILENCE} is a read in which nothing came
+     * within the limit it was given, and after the last piece there is silence.
+     */
+    private static final class Script implements Protocol.TimedInput {
+        static final byte[] SILENCE = {};
+        static final byte[] END = {};
+
+        private final Queue<byte[]> pieces = new ArrayDeque<>();
+        private final List<Duration> limits = new ArrayList<>();
+
+        Script(byte[]... pieces) {
+            this.pieces.addAll(List.of(pieces));
+        }
+
+        @Override
+        public int read(byte[] buffer, int offset, int length, Duration limit)
+                throws SocketTimeoutException {
+            assertTrue(limit.isPositive(), "a limit that is over would wait for ever");
+            assertTrue(length > 0, "no room to read into would look like silence");
+            limits.add(limit);
+            byte[] piece = pieces.isEmpty() ? SILENCE : pieces.remove();
+            if (piece == SILENCE) {
+                throw new SocketTimeoutException("Read timed out");
+            }
+            if (piece == END) {
+                return -1;
+            }
+            int count = Math.min(length, piece.length);
+            System.arraycopy(piece, 0, buffer, offset, count);
+            if (count < piece.length) { // what does not fit is there at the next read
+                List<byte[]> later = new ArrayList<>(pieces);
+                pieces.clear();
+                pieces.add(Arrays.copyOfRange(piece, count, piece.length));
+                pieces.addAll(later);
+            }
+            return count;
+        }
+    }
+
+    @Nested
+    class Framing {
+        private static final Duration TIMEOUT = Duration.ofSeconds(10);
+        private static final String GREEK = "store;Κυριάκος;george;γειά 👋";
+        private static final Protocol.Request GREEK_READ =
+                new Protocol.Store("Κυριάκος", "george", "γειά 👋");
+
+        private static Protocol.Request read(byte[]... pieces) throws Exception {
+            return Protocol.read(new Script(pieces), TIMEOUT);
+        }
+
+        private static String refusal(byte[]... pieces) {
+            return assertThrows(Protocol.RefusedException.class, () -> read(pieces))
+                    .refusal()
+                    .text();
+        }
+
+        @Test
+        void lineFeedEndsARequest() throws Exception {
+            assertEquals(GREEK_READ, read(utf8(GREEK + "\n")));
+        }
+
+        @Test
+        void carriageReturnBeforeLineFeedIsDropped() throws Exception {
+            assertEquals(GREEK_READ, read(utf8(GREEK + "\r\n")));
+        }
+
+        @Test
+        void onlyOneCarriageReturnIsDropped() {
+            assertEquals("Message declined. Control characters", refusal(utf8("fetch;bob\r\r\n")));
+        }
+
+        @Test
+        void endOfInputEndsARequest() throws Exception {
+            assertEquals(GREEK_READ, read(utf8(GREEK), Script.END));
+        }
+
+        @Test
+        void carriageReturnWithoutLineFeedIsPartOfTheRequest() {
+            assertEquals(
+                    "Message declined. Control characters",
+                    refusal(utf8("fetch;bob\r"), Script.END));
+        }
+
+        @Test
+        void silenceAfterOnePieceEndsARequest() throws Exception {
+            Script script = new Script(utf8(GREEK), Script.SILENCE);
+            assertEquals(GREEK_READ, Protocol.read(script, TIMEOUT));
+            assertEquals(Duration.ofMillis(100), script.limits.get(1));
+        }
+
+        @Test
+        void silenceAfterTwoPiecesDoesNot() {
+            byte[] request = utf8(GREEK);
+            for (int split = 1; split < request.length; split++) {
+                Script script =
+                        new Script(
+                                Arrays.copyOf(request, split),
+                                Arrays.copyOfRange(request, split, request.length),
+                                Script.SILENCE);
+                assertEquals(
+                        "Message declined. Timed out",
+                        assertThrows(
+                                        Protocol.RefusedException.class,
+                                        () -> Protocol.read(script, TIMEOUT))
+                                .refusal()
+                                .text());
+                assertTrue(
+                        script.limits.getLast().compareTo(Duration.ofSeconds(5)) > 0,
+                        "it waits for the rest until its deadline");
+            }
+        }
+
+        @Test
+        void aSingleByteIsNotTakenForAWholeRequest() {
+            Script script = new Script(utf8("f"), Script.SILENCE);
+            assertEquals(
+                    "Message declined. Timed out",
+                    assertThrows(
+                                    Protocol.RefusedException.class,
+                                    () -> Protocol.read(script, TIMEOUT))
+                            .refusal()
+                            .text());
+            assertTrue(
+                    script.limits.getLast().compareTo(Duration.ofSeconds(5)) > 0,
+                    "a terminal that sends key by key is not cut off");
+        }
+
+        @ParameterizedTest
+        @ValueSource(strings = {"\n", "\r\n", ""})
+        void everySplitInTwoGivesTheSame(String end) throws Exception {
+            byte[] request = utf8(GREEK + end);
+            for (int split = 1; split < request.length; split++) {
+                assertEquals(
+                        GREEK_READ,
+                        read(
+                                Arrays.copyOf(request, split),
+                                Arrays.copyOfRange(request, split, request.length),
+                                Script.END),
+                        "split at " + split + ", also inside a character and before LF");
+            }
+        }
+
+        @ParameterizedTest
+        @ValueSource(strings = {"\n", "\r\n", ""})
+        void byteByByteGivesTheSame(String end) throws Exception {
+            byte[] request = utf8(GREEK + end);
+            Stream<byte[]> bytes =
+                    IntStream.range(0, request.length)
+                            .mapToObj(i -> Arrays.copyOfRange(request, i, i + 1));
+            assertEquals(
+                    GREEK_READ,
+                    read(Stream.concat(bytes, Stream.of(Script.END)).toArray(byte[][]::new)));
+        }
+
+        @Test
+        void whatFollowsTheLineFeedIsIgnored() throws Exception {
+            assertEquals(new Protocol.Fetch("bob"), read(utf8("fetch;bob\nstore;bob;al;forged\n")));
+        }
+
+        @ParameterizedTest
+        @ValueSource(strings = {"\n", "\r\n", "\n\n", "\nfetch;bob\n"})
+        void anEmptyLineHasNoVerb(String input) {
+            assertEquals("No verb", refusal(utf8(input)));
+        }
+
+        @Test
+        void nothingAtAllHasNoVerb() {
+            assertEquals("No verb", refusal(Script.END));
+        }
+
+        @Test
+        void aCharacterCutByTheEndOfInputIsMalformed() {
+            assertEquals(
+                    "Message declined. Not UTF-8",
+                    refusal(Arrays.copyOf(utf8("fetch;👋"), 8), Script.END));
+        }
+
+        /** Each way to end a request, at the longest one that fits and one byte beyond. */
+        @ParameterizedTest
+        @CsvSource({
+            "lf, 254",
+            "lf, 255",
+            "crlf, 254",
+            "crlf, 255",
+            "end, 254",
+            "end, 255",
+            "silence, 254",
+            "silence, 255"
+        })
+        void upTo255BytesFit(String ending, int length) throws Exception {
+            String message = "x".repeat(length - "store;bob;al;".length());
+            assertEquals(
+                    new Protocol.Store("bob", "al", message),
+                    read(framed("store;bob;al;" + message, ending)));
+            assertEquals(
+                    new Protocol.Store("bob", "al", message),
+                    read(inTwo("store;bob;al;" + message, ending.replace("silence", "end"))),
+                    "in two pieces");
+        }
+
+        @ParameterizedTest
+        @CsvSource({
+            "lf, 256",
+            "lf, 257",
+            "crlf, 256",
+            "crlf, 257",
+            "end, 256",
+            "end, 257",
+            "silence, 256",
+            "silence, 257",
+            "lf, 100000",
+            "silence, 100000"
+        })
+        void moreThan255BytesAreRefusedNeverCut(String ending, int length) {
+            String line = "store;bob;al;" + "x".repeat(length - "store;bob;al;".length());
+            assertEquals(
+                    "Message declined. Too long, 255 bytes at most", refusal(framed(line, ending)));
+            assertEquals(
+                    "Message declined. Too long, 255 bytes at most", refusal(inTwo(line, ending)));
+        }
+
+        @Test
+        void carriageReturnAsThe256thByteCountsUnlessLineFeedFollows() throws Exception {
+            String longest = "fetch;" + "x".repeat(249);
+            Protocol.Fetch read = new Protocol.Fetch("x".repeat(249));
+            assertEquals(read, read(utf8(longest + "\r"), utf8("\n")));
+            assertEquals(read, read(utf8(longest), utf8("\r"), utf8("\n")));
+            for (byte[] after : List.of(utf8("x"), utf8("\r"), utf8("x\n"), Script.END)) {
+                assertEquals(
+                        "Message declined. Too long, 255 bytes at most",
+                        refusal(utf8(longest + "\r"), after));
+            }
+        }
+
+        @Test
+        void tooLongIsSaidBeforeTheRequestEnds() throws Exception {
+            // A client that writes for ever would otherwise never be told.
+            Script script = new Script(utf8("x".repeat(256)), utf8("never read"));
+            assertThrows(Protocol.RefusedException.class, () -> Protocol.read(script, TIMEOUT));
+            assertEquals(1, script.pieces.size());
+        }
+
+        @Test
+        void drippingDoesNotExtendTheDeadline() {
+            Protocol.TimedInput dripping =
+                    (buffer, offset, length, limit) -> {
+                        try {
+                            Thread.sleep(Math.min(10, limit.toMillis() + 1));
+                        } catch (InterruptedException e) {
+                            throw new AssertionError(e);
+                        }
+                        buffer[offset] = 'x';
+                        return 1;
+                    };
+            long start = System.nanoTime();
+            Protocol.RefusedException refused =
+                    assertThrows(
+                            Protocol.RefusedException.class,
+                            () -> Protocol.read(dripping, Duration.ofMillis(300)));
+            long millis = (System.nanoTime() - start) / 1_000_000;
+            assertEquals("Message declined. Timed out", refused.refusal().text());
+            assertTrue(millis >= 300 && millis < 2_000, "after 300 ms, was " + millis);
+        }
+
+        @Test
+        void aDeadlineShorterThanTheSilenceHolds() {
+            Script script = new Script(utf8("fetch;bob"), Script.SILENCE);
+            try {
+                Protocol.read(script, Duration.ofMillis(50));
+            } catch (IOException | Protocol.RefusedException e) {
+                throw new AssertionError("what came in one piece is whole", e);
+            }
+            assertTrue(script.limits.getLast().compareTo(Duration.ofMillis(50)) <= 0);
+        }
+
+        @Test
+        void aConnectionThatFailsIsNoRequest() {
+            Protocol.TimedInput reset =
+                    (buffer, offset, length, limit) -> {
+                        throw new IOException("Connection reset");
+                    };
+            assertThrows(IOException.class, () -> Protocol.read(reset, TIMEOUT));
+        }
+
+        private static byte[][] framed(String line, String ending) {
+            return switch (ending) {
+                case "lf" -> new byte[][] {utf8(line + "\n")};
+                case "crlf" -> new byte[][] {utf8(line + "\r\n")};
+                case "end" -> new byte[][] {utf8(line), Script.END};
+                default -> new byte[][] {utf8(line), Script.SILENCE};
+            };
+        }
+
+        private static byte[][] inTwo(String line, String ending) {
+            byte[][] framed = framed(line, ending);
+            List<byte[]> pieces = new ArrayList<>(List.of(framed));
+            byte[] first = pieces.removeFirst();
+            pieces.addFirst(Arrays.copyOfRange(first, 250, first.length));
+            pieces.addFirst(Arrays.copyOf(first, 250));
+            return pieces.toArray(byte[][]::new);
+        }
+    }
+
+    // ---------------------------------------------------------------- replies, worded
+
+    @Nested
+    class RepliesWorded {
+
+        @ParameterizedTest
+        @CsvSource(
+                delimiter = '|',
+                value = {
+                    "NO_VERB|No verb",
+                    "NO_RECIPIENT|No recipient",
+                    "NO_SENDER|No sender",
+                    "NO_MESSAGE|No message",
+                    "BAD_VERB|Message declined. Bad verb",
+                    "TOO_LONG|Message declined. Too long, 255 bytes at most",
+                    "NOT_UTF8|Message declined. Not UTF-8",
+                    "CONTROL_CHARACTERS|Message declined. Control characters",
+                    "TIMED_OUT|Message declined. Timed out",
+                    "NOT_STORED|Message declined. Could not be stored, try again later",
+                    "BUSY|Message declined. Server is busy, try again later"
+                })
+        void refusalsAreWordedAsPromised(Protocol.Refusal refusal, String text) {
+            assertEquals(text, refusal.text());
+            assertEquals(text, new Protocol.RefusedException(refusal).getMessage());
+        }
+
+        @ParameterizedTest
+        @EnumSource(Protocol.Refusal.class)
+        void everyRefusalIsUnderstoodByTheClient(Protocol.Refusal refusal) throws Exception {
+            assertEquals(
+                    new Protocol.Refused(refusal.text()),
+                    Protocol.readReply(
+                            new ByteArrayInputStream(Protocol.line(refusal.text())), mail -> {}));
+        }
+
+        @Test
+        void answersAreWordedAsPromised() {
+            assertEquals("Message accepted and stored:", Protocol.STORED);
+            assertEquals("Retrieving messages...", Protocol.RETRIEVING);
+            assertEquals("NO MORE MESSAGES", Protocol.NO_MORE_MESSAGES);
+            assertEquals("There is no such name", Protocol.NO_SUCH_NAME);
+            assertEquals(255, Protocol.MAX_BUFF_LEN);
+        }
+
+        @Test
+        void aLineEndsWithLineFeed() {
+            assertArrayEquals(utf8("γειά\n"), Protocol.line("γειά"));
+        }
+
+        @Test
+        void aMessageIsALineOfItsThreeParts() {
+            ByteArrayOutputStream reply = new ByteArrayOutputStream();
+            Protocol.appendMessage(reply, new Protocol.Store("Κυριάκος", "george", "a;b;"));
+            Protocol.appendMessage(reply, new Protocol.Store("Κυριάκος", "al", "hi"));
+            assertEquals(
+                    "Κυριάκος;george;a;b;\nΚυριάκος;al;hi\n",
+                    reply.toString(StandardCharsets.UTF_8));
+        }
+
+        @Test
+        void requestsAreBytesWithoutALineEnd() {
+            assertArrayEquals(utf8("fetch;Κυριάκος"), new Protocol.Fetch("Κυριάκος").bytes());
+            assertArrayEquals(
+                    utf8("store;bob;al;a;b"), new Protocol.Store("bob", "al", "a;b").bytes());
+        }
+    }
+
+    // ---------------------------------------------------------------- replies, read
+
+    @Nested
+    class RepliesRead {
+
+        private static final String MAILBOX =
+                "Retrieving messages...\n"
+                    + "Κυριάκος;george;hi;there\n"
+                    + "Κυριάκος;al;👋\n"
+                    + "NO MORE MESSAGES\n";
+        private static final String EMPTY = "Retrieving messages...\nThere is no such name\n";
+
+        private final List<Protocol.Store> mail = new ArrayList<>();
+
+        private Protocol.Reply read(byte[] reply) throws IOException {
+            mail.clear();
+            return Protocol.readReply(new ByteArrayInputStream(reply), mail::add);
+        }
+
+        private Protocol.Reply read(String reply) throws IOException {
+            return read(utf8(reply));
+        }
+
+        static List<Arguments> complete() {
+            return List.of(
+                    arguments("Message accepted and stored:\n", new Protocol.Stored()),
+                    arguments(MAILBOX, new Protocol.Mailbox(2)),
+                    arguments(EMPTY, new Protocol.Mailbox(0)),
+                    arguments("No verb\n", new Protocol.Refused("No verb")),
+                    arguments(
+                            "Message declined. Too long, 255 bytes at most\n",
+                            new Protocol.Refused("Message declined. Too long, 255 bytes at most")));
+        }
+
+        @ParameterizedTest
+        @MethodSource
+        void complete(String reply, Protocol.Reply read) throws Exception {
+            assertEquals(read, read(reply));
+            assertEquals(read, read(reply.strip()), "as good without its last line end");
+        }
+
+        @ParameterizedTest
+        @MethodSource("complete")
+        void cutOffAtEveryByte(String reply, Protocol.Reply ignored) {
+            byte[] whole = utf8(reply);
+            for (int length = 0; length < whole.length - 1; length++) {
+                byte[] cut = Arrays.copyOf(whole, length);
+                assertThrows(
+                        EOFException.class,
+                        () -> read(cut),
+                        () -> "cut off after: " + new String(cut, StandardCharsets.UTF_8));
+            }
+        }
+
+        @Test
+        void messagesComeInOrderWithTheirSemicolons() throws Exception {
+            read(MAILBOX);
+            assertEquals(
+                    List.of(
+                            new Protocol.Store("Κυριάκος", "george", "hi;there"),
+                            new Protocol.Store("Κυριάκος", "al", "👋")),
+                    mail);
+        }
+
+        @Test
+        void messagesOfACutOffMailboxHaveComeBefore() {
+            assertThrows(
+                    EOFException.class,
+                    () -> read("Retrieving messages...\nbob;al;one\nbob;al;two\nbob;al;thr"));
+            assertEquals(
+                    List.of(
+                            new Protocol.Store("bob", "al", "one"),
+                            new Protocol.Store("bob", "al", "two")),
+                    mail,
+                    "and no half message");
+        }
+
+        @Test
+        void nothingIsReadBeyondTheReply() throws Exception {
+            InputStream in =
+                    new ByteArrayInputStream(utf8("Message accepted and stored:\nNo verb\n"));
+            assertEquals(new Protocol.Stored(), Protocol.readReply(in, mail::add));
+            assertEquals("No verb\n", new String(in.readAllBytes(), StandardCharsets.UTF_8));
+        }
+
+        @Test
+        void theClassicServersRepliesAreUnderstood() throws Exception {
+            assertEquals(new Protocol.Refused("No reciever"), read("No reciever\n"));
+            assertEquals(
+                    new Protocol.Mailbox(0), read("Retrieving messages...\nThere is no such name"));
+            assertEquals(
+                    new Protocol.Mailbox(2),
+                    read("Retrieving messages...\nbob;al;hi\n\nbob;al;ho\nNO MORE MESSAGES"),
+                    "it keeps the line end of a message, which leaves a blank line");
+            assertEquals(
+                    List.of(
+                            new Protocol.Store("bob", "al", "hi"),
+                            new Protocol.Store("bob", "al", "ho")),
+                    mail);
+        }
+
+        @Test
+        void aLineThatIsNoMessageComesWithoutNames() throws Exception {
+            assertEquals(
+                    new Protocol.Mailbox(2),
+                    read("Retrieving messages...\njust text\nbob;text\nNO MORE MESSAGES\n"));
+            assertEquals(
+                    List.of(
+                            new Protocol.Store("", "", "just text"),
+                            new Protocol.Store("", "", "bob;text")),
+                    mail);
+        }
+
+        @Test
+        void noSuchNameIsAnEndOnlyAtTheBeginning() throws Exception {
+            assertEquals(
+                    new Protocol.Mailbox(2),
+                    read(
+                            "Retrieving messages...\nbob;al;hi\nThere is no such name\n"
+                                    + "NO MORE MESSAGES\n"));
+        }
+
+        @Test
+        void malformedUtf8OfAForeignServerIsShownNotThrown() throws Exception {
+            byte[] reply =
+                    joined(
+                            utf8("Retrieving messages...\nbob;al;h"),
+                            new byte[] {(byte) 0xe9},
+                            utf8("!\nNO MORE MESSAGES\n"));
+            assertEquals(new Protocol.Mailbox(1), read(reply));
+            assertEquals(List.of(new Protocol.Store("bob", "al", "h\ufffd!")), mail);
+        }
+
+        @ParameterizedTest
+        @ValueSource(
+                strings = {
+                    "HTTP/1.1 400 Bad Request\r\n",
+                    "SSH-2.0-OpenSSH_9.2\n",
+                    "\n",
+                    "message accepted and stored:\n",
+                    "Message accepted and stored: or not\n",
+                    "\u001b]0;owned\u0007\n"
+                })
+        void anotherProtocolIsSaidToBeOne(String reply) {
+            ProtocolException e = assertThrows(ProtocolException.class, () -> read(reply));
+            assertTrue(e.getMessage().startsWith("not a reply of a message server"));
+            assertFalse(e.getMessage().chars().anyMatch(Character::isISOControl), e.getMessage());
+        }
+
+        @Test
+        void anEndlessLineIsGivenUp() {
+            int[] taken = {0};
+            InputStream endless =
+                    new InputStream() {
+                        @Override
+                        public int read() {
+                            taken[0]++;
+                            return 'x';
+                        }
+                    };
+            assertThrows(ProtocolException.class, () -> Protocol.readReply(endless, mail::add));
+            assertTrue(taken[0] <= 1 << 20, "after " + taken[0] + " bytes");
+        }
+    }
+
+    // ---------------------------------------------------------------- showing foreign text
+
+    static List<Arguments> visible() {
+        return List.of(
+                arguments("", ""),
+                arguments("plain text", "plain text"),
+                arguments("Κυριάκος 👋 שלום é", "Κυριάκος 👋 שלום é"),
+                arguments("\u001b[2J", "\\u001b[2J"),
+                arguments("a\tb", "a\\tb"),
+                arguments("a\rb\nc", "a\\u000db\\u000ac"),
+                arguments("a\0b", "a\\u0000b"),
+                arguments("\u007f", "\\u007f"),
+                arguments("\u0085\u009b31m", "\\u0085\\u009b31m"),
+                arguments("a\u2028b\u2029c", "a\\u2028b\\u2029c"),
+                arguments("\u202aa\u202eb\u202c", "\\u202aa\\u202eb\\u202c"),
+                arguments("\u2066a\u2067\u2068\u2069", "\\u2066a\\u2067\\u2068\\u2069"),
+                arguments("👋\u001b", "👋\\u001b"));
+    }
+
+    @ParameterizedTest
+    @MethodSource
+    void visible(String text, String shown) {
+        assertEquals(shown, Protocol.visible(text));
+    }
+
+    @Test
+    void refusingIsCheap() {
+        Protocol.RefusedException refused =
+                new Protocol.RefusedException(Protocol.Refusal.BAD_VERB);
+        assertEquals(0, refused.getStackTrace().length, "no stack is walked for an attacker");
+        assertInstanceOf(Exception.class, refused);
+    }
+
+    private static byte[] joined(byte[]... parts) {
+        ByteArrayOutputStream all = new ByteArrayOutputStream();
+        for (byte[] part : parts) {
+            all.writeBytes(part);
+        }
+        return all.toByteArray();
+    }
+}
