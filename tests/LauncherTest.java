@@ -1,0 +1,392 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Tests of ./jbang, the launcher for machines without JBang
+//JAVA 21+
+//MAIN TestMain
+//SOURCES TestMain.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+
+import java.io.File;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * The launcher among scripts that play JBang, Maven and Java, in a home, and with a PATH, of its
+ * own: quick, and without the network. Every path here has a space in it.
+ */
+@DisabledOnOs(OS.WINDOWS)
+class LauncherTest {
+    /** As JBang does: quotes its own arguments into the command it prints, this one a shell's. */
+    private static final String JBANG_THAT_RUNS_PRINTF =
+            """
+            until [ "$1" = dev.jbang.Main ]; do shift; done
+            shift
+            printf %s "/bin/sh -c 'printf \\"<%s>\\n\\" \\"\\$@\\"' sh"
+            for argument; do
+                printf " '%s'" "$(printf '%s' "$argument" | sed "s/'/'\\\\\\\\''/g")"
+            done
+            exit 255
+            """;
+
+    private static final String MAVEN_THAT_WORKS =
+            """
+            echo run >>"$HOME/maven-runs"
+            echo "all of JBang" >"${2%pom.xml}jbang.jar"
+            """;
+
+    private static final String PROGRAM_ENDS_WITH_7 = "echo \"/bin/sh -c 'exit 7'\"; exit 255";
+
+    @TempDir Path folder;
+    private Path home;
+    private Path bin;
+    private Path launcher;
+    private final Map<String, String> environment = new HashMap<>();
+    private final List<Process> processes = new ArrayList<>();
+
+    /** What a start ended with. */
+    private record Outcome(int status, String out, String err) {}
+
+    @BeforeEach
+    void emptyHomeAndPath() throws IOException {
+        home = Files.createDirectory(folder.resolve("a home"));
+        bin = Files.createDirectory(folder.resolve("a bin"));
+        launcher = folder.resolve("a checkout/jbang");
+        Files.createDirectory(launcher.getParent());
+        Files.copy(TestMain.checkout().resolve("jbang"), launcher);
+        assertTrue(launcher.toFile().setExecutable(true));
+        for (var tool : List.of("cat", "find", "mkdir", "mktemp", "mv", "rm", "sed", "sleep")) {
+            command(tool, "exec '" + onPath(tool) + "' \"$@\"");
+        }
+        environment.put("HOME", home.toString());
+        environment.put("PATH", bin.toString());
+    }
+
+    @AfterEach
+    void nothingStaysBehind() {
+        processes.forEach(process -> process.descendants().forEach(ProcessHandle::destroyForcibly));
+        processes.forEach(Process::destroyForcibly);
+    }
+
+    @Test
+    void installedJBangIsUsed() throws Exception {
+        command("jbang", "printf '<%s>\\n' \"$@\"; cat; exit 3");
+        var outcome = launch("typed in\n", "a b", "it's", "*", "$HOME", "", "\"", "two\nlines");
+        assertEquals(
+                "<a b>\n<it's>\n<*>\n<$HOME>\n<>\n<\">\n<two\nlines>\ntyped in\n", outcome.out());
+        assertEquals(3, outcome.status());
+    }
+
+    @Test
+    void installedJBangIsFoundBeforePathNamesIt() throws Exception {
+        script(home.resolve(".jbang/bin/jbang"), "echo installed");
+        assertEquals("installed\n", launch("").out());
+    }
+
+    @Test
+    void linksToTheLauncherAndCopiesOfItAreNotTakenForJBang() throws Exception {
+        var copies = Files.createDirectory(folder.resolve("copies"));
+        Files.copy(launcher, copies.resolve("jbang"));
+        assertTrue(copies.resolve("jbang").toFile().setExecutable(true));
+        var links = Files.createDirectory(folder.resolve("links"));
+        Files.createSymbolicLink(links.resolve("jbang"), launcher);
+        command("jbang", "echo real");
+        environment.put("PATH", links + ":" + copies + ":" + bin);
+        assertEquals("real\n", launch("").out());
+    }
+
+    @Test
+    void scriptOnPathThatCallsTheLauncherIsNoEndlessCircle() throws Exception {
+        command("jbang", "\"" + launcher + "\" \"$@\"");
+        command("mvn", MAVEN_THAT_WORKS);
+        java(PROGRAM_ENDS_WITH_7);
+        assertEquals(7, launch("").status());
+    }
+
+    @Test
+    void nothingInstalledIsSaidInOneSentence() throws Exception {
+        var outcome = launch("");
+        assertEquals(1, outcome.status());
+        assertEquals("", outcome.out());
+        assertTrue(
+                outcome.err().matches("jbang: neither JBang nor .+ https://www.jbang.dev/.+\n"),
+                outcome.err());
+    }
+
+    @Test
+    void mavenGetsJBangOnce() throws Exception {
+        command("mvn", MAVEN_THAT_WORKS);
+        java(JBANG_THAT_RUNS_PRINTF);
+        var first = launch("", "first");
+        assertEquals("<first>\n", first.out());
+        assertTrue(first.err().startsWith("Getting JBang 0.132.1 with Maven"), first.err());
+        assertEquals(new Outcome(0, "<second>\n", ""), launch("", "second"));
+        assertEquals("run\n", Files.readString(home.resolve("maven-runs")));
+        assertEquals(List.of("jbang-0.132.1.jar"), launcherFiles());
+    }
+
+    @Test
+    void jbangsCacheFolderIsWhereItsVariablesSay() throws Exception {
+        command("mvn", MAVEN_THAT_WORKS);
+        java(PROGRAM_ENDS_WITH_7);
+        environment.put("JBANG_DIR", folder.resolve("dir").toString());
+        assertEquals(7, launch("").status());
+        assertTrue(Files.exists(folder.resolve("dir/cache/launcher/jbang-0.132.1.jar")));
+        environment.put("JBANG_CACHE_DIR", folder.resolve("cache").toString());
+        assertEquals(7, launch("").status());
+        assertTrue(Files.exists(folder.resolve("cache/launcher/jbang-0.132.1.jar")));
+        assertFalse(Files.exists(home.resolve(".jbang")));
+    }
+
+    @Test
+    void failureOfMavenIsShownAndLeavesNothing() throws Exception {
+        command("mvn", "echo 'half' >\"${2%pom.xml}jbang.jar\"; echo 'no network'; exit 1");
+        java(PROGRAM_ENDS_WITH_7);
+        var outcome = launch("");
+        assertEquals(1, outcome.status());
+        assertEquals("", outcome.out());
+        assertTrue(outcome.err().contains("no network\njbang: Maven could not get"), outcome.err());
+        assertEquals(List.of(), launcherFiles());
+    }
+
+    @Test
+    void twoFirstStartsAtOnceBothRun() throws Exception {
+        // Each Maven goes on only when both are there.
+        command(
+                "mvn",
+                "echo run >\"$HOME/maven-$$\"\n"
+                        + "until set -- \"$1\" \"$2\" \"$HOME\"/maven-* && [ $# = 4 ];"
+                        + " do sleep 0.01; done\n"
+                        + "echo \"all of JBang\" >\"${2%pom.xml}jbang.jar\"");
+        java(PROGRAM_ENDS_WITH_7);
+        var first = start();
+        var second = start();
+        assertEquals(7, end(first).status());
+        assertEquals(7, end(second).status());
+        assertEquals(List.of("jbang-0.132.1.jar"), launcherFiles());
+    }
+
+    @Test
+    void terminatedFirstStartLeavesNothingAndTakesMavenAlong() throws Exception {
+        var maven = halfWay();
+        var starting = start();
+        var mavenProcess = await("Maven to have half of JBang", maven);
+        starting.destroy();
+        assertEquals(143, end(starting).status());
+        assertEquals(List.of(), launcherFiles());
+        await("Maven to end", () -> mavenProcess.isAlive() ? null : true);
+    }
+
+    @Test
+    void killedFirstStartIsMadeUpForByTheNext() throws Exception {
+        var maven = halfWay();
+        var starting = start();
+        var mavenProcess = await("Maven to have half of JBang", maven);
+        starting.destroyForcibly();
+        mavenProcess.destroyForcibly();
+        end(starting);
+        command("mvn", MAVEN_THAT_WORKS);
+        assertEquals(7, launch("").status());
+        var jar = home.resolve(".jbang/cache/launcher/jbang-0.132.1.jar");
+        assertEquals("all of JBang\n", Files.readString(jar));
+    }
+
+    @Test
+    void programTakesTheLaunchersPlace() throws Exception {
+        haveJBang("echo \"/bin/sh -c 'echo \\$\\$; cat; exit 7'\"; exit 255");
+        var process = start();
+        process.getOutputStream().write("typed in\n".getBytes(UTF_8));
+        process.getOutputStream().close();
+        // The same process, so a signal to the launcher is one to the program.
+        assertEquals(new Outcome(7, process.pid() + "\ntyped in\n", ""), end(process));
+    }
+
+    @Test
+    void argumentsReachTheProgramAsTheyAre() throws Exception {
+        haveJBang(JBANG_THAT_RUNS_PRINTF);
+        assertEquals(
+                "<a b>\n<it's>\n<*>\n<$HOME>\n<>\n<\">\n<two\nlines>\n",
+                launch("", "a b", "it's", "*", "$HOME", "", "\"", "two\nlines").out());
+    }
+
+    @Test
+    void jbangsOwnOutputAndExitCodeAreHanded() throws Exception {
+        haveJBang("echo 'jbang --help'; echo 'and more'; exit 2");
+        assertEquals(new Outcome(2, "jbang --help\nand more\n", ""), launch(""));
+    }
+
+    @Test
+    void worksThroughALinkFromAnotherFolder() throws Exception {
+        haveJBang("echo '/bin/sh -c pwd'; exit 255");
+        var link = Files.createSymbolicLink(folder.resolve("a link"), launcher);
+        launcher = link;
+        assertEquals(folder.toRealPath() + "\n", launch("").out());
+    }
+
+    @Test
+    void javaHomeStaysWhenItIsRecentEnough() throws Exception {
+        var mine = jdk(".sdkman/candidates/java/mine", "21.0.2");
+        jdk(".sdkman/candidates/java/newer", "99");
+        environment.put("JAVA_HOME", mine.toString());
+        assertEquals(mine, chosenJdk());
+    }
+
+    @Test
+    void javaOnPathIsPreferredToANewerOne() throws Exception {
+        var mine = jdk(".sdkman/candidates/java/mine", "22-ea");
+        jdk(".sdkman/candidates/java/newer", "99");
+        Files.createSymbolicLink(bin.resolve("java"), mine.resolve("bin/java"));
+        assertEquals(mine, chosenJdk());
+    }
+
+    @Test
+    void newestJdkIsTakenWhereJavaHomeAndPathAreTooOld() throws Exception {
+        var old = jdk(".sdkman/candidates/java/old", "1.8.0_402");
+        Files.createSymbolicLink(bin.resolve("java"), old.resolve("bin/java"));
+        environment.put("JAVA_HOME", jdk(".sdkman/candidates/java/older", "17.0.1").toString());
+        jdk(".jdks/b", "98.0.1");
+        var newest = jdk(".jdks/c", "99.0.1+9");
+        jdk(".jdks/d", "98.0.2");
+        var withoutCompiler = jdk(".jdks/jre", "100");
+        Files.delete(withoutCompiler.resolve("bin/javac"));
+        assertEquals(newest, chosenJdk());
+    }
+
+    /** Asks an installed JBang which JDK it was told. */
+    private Path chosenJdk() throws Exception {
+        command("jbang", "echo \"$JAVA_HOME\"");
+        return Path.of(launch("").out().strip());
+    }
+
+    /** A JDK in the home, as far as the launcher looks at one. */
+    private Path jdk(String name, String version) throws IOException {
+        var jdk = home.resolve(name);
+        script(jdk.resolve("bin/java"), "exit 1");
+        script(jdk.resolve("bin/javac"), "exit 1");
+        Files.writeString(
+                jdk.resolve("release"),
+                "IMPLEMENTOR=\"Nobody\"\nJAVA_VERSION=\"" + version + "\"\nOS_NAME=\"Linux\"\n");
+        return jdk;
+    }
+
+    /** The JDK that runs JBang, whatever this machine has: its java does this. */
+    private void java(String text) throws IOException {
+        var jdk = jdk("jdk", "21");
+        script(jdk.resolve("bin/java"), text);
+        environment.put("JAVA_HOME", jdk.toString());
+    }
+
+    /** JBang is in the cache already, and this runs it. */
+    private void haveJBang(String text) throws IOException {
+        java(text);
+        var jar = home.resolve(".jbang/cache/launcher/jbang-0.132.1.jar");
+        Files.createDirectories(jar.getParent());
+        Files.writeString(jar, "all of JBang\n");
+    }
+
+    /** Maven stops half-way; the answer waits for it there. */
+    private Callable<ProcessHandle> halfWay() throws IOException {
+        java(PROGRAM_ENDS_WITH_7);
+        command(
+                "mvn",
+                "echo half >\"${2%pom.xml}jbang.jar\"\n"
+                        + "echo $$ >\"$HOME/maven\"\n"
+                        + "exec sleep 60");
+        return () -> {
+            var file = home.resolve("maven");
+            var pid = Files.exists(file) ? Files.readString(file) : "";
+            return pid.endsWith("\n")
+                    ? ProcessHandle.of(Long.parseLong(pid.strip())).orElseThrow()
+                    : null;
+        };
+    }
+
+    private List<String> launcherFiles() throws IOException {
+        try (var files = Files.list(home.resolve(".jbang/cache/launcher"))) {
+            return files.map(file -> file.getFileName().toString()).sorted().toList();
+        }
+    }
+
+    private void command(String name, String text) throws IOException {
+        script(bin.resolve(name), text);
+    }
+
+    private static void script(Path file, String text) throws IOException {
+        Files.createDirectories(file.getParent());
+        Files.writeString(file, "#!/bin/sh\n" + text + "\n");
+        assertTrue(file.toFile().setExecutable(true));
+    }
+
+    private static Path onPath(String name) {
+        for (var folder : System.getenv("PATH").split(File.pathSeparator)) {
+            var file = Path.of(folder, name);
+            if (Files.isExecutable(file)) {
+                return file;
+            }
+        }
+        throw new IllegalStateException("These tests need the command " + name + ".");
+    }
+
+    private Outcome launch(String input, String... arguments) throws Exception {
+        var process = start(arguments);
+        try (var stdin = process.getOutputStream()) {
+            stdin.write(input.getBytes(UTF_8));
+        }
+        return end(process);
+    }
+
+    private Process start(String... arguments) throws IOException {
+        var words = new ArrayList<>(List.of(launcher.toString()));
+        words.addAll(List.of(arguments));
+        var number = processes.size();
+        var builder =
+                new ProcessBuilder(words)
+                        .directory(folder.toFile())
+                        .redirectOutput(folder.resolve("out" + number).toFile())
+                        .redirectError(folder.resolve("err" + number).toFile());
+        builder.environment().clear();
+        builder.environment().putAll(environment);
+        processes.add(builder.start());
+        return processes.getLast();
+    }
+
+    private Outcome end(Process process) throws Exception {
+        assertTrue(process.waitFor(20, TimeUnit.SECONDS), "the launcher still runs after 20 s");
+        var number = processes.indexOf(process);
+        return new Outcome(
+                process.exitValue(),
+                Files.readString(folder.resolve("out" + number)),
+                Files.readString(folder.resolve("err" + number)));
+    }
+
+    /** Asks until there is an answer, 20 s at most. */
+    private static <T> T await(String what, Callable<T> question) throws Exception {
+        var deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(20);
+        while (System.nanoTime() < deadline) {
+            var answer = question.call();
+            if (answer != null) {
+                return answer;
+            }
+            Thread.sleep(5);
+        }
+        throw new AssertionError("Waited 20 s for " + what);
+    }
+}
