@@ -1,3 +1,5 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION A real PostgreSQL for tests and scripts
 //JAVA 21+
 //SOURCES TestMain.java
 //DEPS org.postgresql:postgresql:42.7.14
@@ -14,6 +16,7 @@ import org.junit.jupiter.api.Assumptions;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
@@ -110,6 +113,17 @@ final class Databases {
         } catch (Unavailable e) {
             skip(e.getMessage());
             throw new AssertionError("not reached: skip always throws", e);
+        }
+    }
+
+    /**
+     * Starts a server that other hosts can reach, prints the URL of an empty database, and stops
+     * when its standard input ends: for scripts.
+     */
+    public static void main(String[] args) throws IOException {
+        try (Server server = ownServer("listen_addresses=*")) {
+            System.out.println(server.freshDatabase());
+            System.in.transferTo(OutputStream.nullOutputStream());
         }
     }
 
@@ -240,7 +254,7 @@ final class Databases {
             return column(
                             "/postgres",
                             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename ="
-                                + " '"
+                                    + " '"
                                     + USER
                                     + "'")
                     .size();

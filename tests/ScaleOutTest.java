@@ -1,0 +1,179 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Tests of several servers on one PostgreSQL, each a process of its own
+//JAVA 21+
+//MAIN TestMain
+//SOURCES TestMain.java
+//SOURCES Databases.java
+//SOURCES ServerProcess.java
+//SOURCES Load.java
+//SOURCES ../MsgServer.java
+//SOURCES ../MessageStore.java
+//SOURCES ../Database.java
+//SOURCES ../Protocol.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.io.TempDir;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Three servers on one database with clients on all of them: what is acknowledged by one is there
+ * once for all, whichever server or database ends how.
+ */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+class ScaleOutTest {
+    private static final int SERVERS = 3;
+    private static final int CLIENTS = 4;
+    private static final int MAILBOXES = 30;
+    private static final String REFUSAL =
+            "Message declined. Could not be stored, try again later\n";
+
+    private final List<ServerProcess> servers = new ArrayList<>();
+    private Databases.Server database;
+    private String url;
+    private Path passwords;
+
+    @BeforeAll
+    void startServers(@TempDir Path folder) throws Exception {
+        database = Databases.ownServer();
+        url = database.freshDatabase();
+        passwords = folder.resolve("pgpass");
+        Files.writeString(passwords, "*:*:*:" + Databases.USER + ":" + Databases.PASSWORD + "\n");
+        // The driver, like PostgreSQL's own programs, passes over a file that others may read.
+        Files.setPosixFilePermissions(passwords, PosixFilePermissions.fromString("rw-------"));
+        for (int i = 0; i < SERVERS; i++) {
+            servers.add(server(i));
+            servers.get(i).port(); // one after the other: a start takes all of a small machine
+        }
+    }
+
+    @AfterAll
+    void stopServers() throws Exception {
+        for (ServerProcess server : servers) {
+            server.close();
+        }
+        if (database != null) {
+            database.close();
+        }
+    }
+
+    /** Each of the three is told the password in another way. */
+    private ServerProcess server(int number) throws IOException {
+        String withoutPassword = url.replaceFirst("&password=.*", "");
+        return switch (number) {
+            case 0 -> server("PGPASSWORD=" + Databases.PASSWORD, withoutPassword);
+            case 1 -> server("PGPASSFILE=" + passwords, withoutPassword);
+            default -> server("PGAPPNAME=none", url);
+        };
+    }
+
+    private static ServerProcess server(String variable, String place) throws IOException {
+        List<String> command = new ArrayList<>(List.of("env", variable));
+        command.addAll(
+                ServerProcess.java(
+                        "MsgServer", "0", "--bind", "127.0.0.1", "--quiet", "--store", place));
+        return new ServerProcess(command);
+    }
+
+    @Test
+    void passwordGivenInThreeWaysExpectItShownInNone() throws Exception {
+        for (ServerProcess server : servers) {
+            assertTrue(ServerProcess.ask(server.port(), "store;way;al;hi").stored());
+            assertTrue(
+                    server.output().contains("\nMessages are kept in jdbc:postgresql://127.0.0.1:"),
+                    server.output());
+            assertFalse(server.output().contains(Databases.PASSWORD));
+            assertFalse(server.errors().contains(Databases.PASSWORD));
+        }
+        for (ServerProcess server : servers) {
+            assertEquals(
+                    "Retrieving messages...\n" + "way;al;hi\n".repeat(3) + "NO MORE MESSAGES\n",
+                    ServerProcess.ask(server.port(), "fetch;way").text());
+        }
+    }
+
+    @Test
+    void oneServerKilledUnderLoadExpectNothingLostNothingTwice() throws Exception {
+        Load.Ledger ledger = new Load.Ledger("kill-", MAILBOXES);
+        try (Load one = new Load(servers.get(1).port(), ledger, "one", CLIENTS);
+                Load two = new Load(servers.get(2).port(), ledger, "two", CLIENTS)) {
+            try (Load killed = new Load(servers.get(0).port(), ledger, "killed", CLIENTS)) {
+                killed.await(() -> ledger.acknowledged() > 300);
+                servers.get(0).kill();
+                killed.join();
+                assertEquals(CLIENTS, killed.brokenAnswers().size());
+            }
+            int before = ledger.acknowledged();
+            one.await(() -> ledger.acknowledged() > before + 300);
+            servers.set(0, server(0));
+            servers.get(0).port();
+            assertEquals(List.of(), one.brokenAnswers());
+            assertEquals(List.of(), two.brokenAnswers());
+        }
+        for (ServerProcess server : servers) {
+            ledger.assertAllThere(server.port());
+        }
+    }
+
+    @Test
+    void databaseKilledAndStartedAgainUnderLoadExpectServersStayUpAndRecover() throws Exception {
+        Load.Ledger ledger = new Load.Ledger("away-", MAILBOXES);
+        List<Load> loads = new ArrayList<>();
+        try {
+            for (int i = 0; i < SERVERS; i++) {
+                loads.add(new Load(servers.get(i).port(), ledger, "client" + i, CLIENTS));
+            }
+            loads.getFirst().await(() -> ledger.acknowledged() > 500);
+            database.stopImmediately();
+            // Those under way are tried again for some seconds, and refused then.
+            for (ServerProcess server : servers) {
+                assertEquals(REFUSAL, ask(server, "store;away;al;first"));
+            }
+            Duration slowest = Duration.ZERO;
+            for (int i = 0; i < 50; i++) {
+                long start = System.nanoTime();
+                assertEquals(REFUSAL, ask(servers.get(i % SERVERS), "store;away;al;no"));
+                Duration took = Duration.ofNanos(System.nanoTime() - start);
+                slowest = slowest.compareTo(took) < 0 ? took : slowest;
+            }
+            assertTrue(slowest.toMillis() < 1000, "refused only after " + slowest);
+            database.startAgain();
+            long start = System.nanoTime();
+            for (ServerProcess server : servers) {
+                while (!ask(server, "store;back;al;yes").startsWith("Message accepted")) {
+                    Duration took = Duration.ofNanos(System.nanoTime() - start);
+                    assertTrue(took.toSeconds() < 5, "not back after " + took);
+                    Thread.sleep(20);
+                }
+            }
+            int back = ledger.acknowledged();
+            loads.getFirst().await(() -> ledger.acknowledged() > back + 300);
+        } finally {
+            loads.forEach(Load::close);
+        }
+        for (Load load : loads) {
+            assertEquals(List.of(), load.brokenAnswers());
+        }
+        for (ServerProcess server : servers) {
+            ledger.assertAllThere(server.port());
+        }
+    }
+
+    private static String ask(ServerProcess server, String request) throws Exception {
+        return ServerProcess.ask(server.port(), request).text();
+    }
+}
