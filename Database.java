@@ -27,6 +27,7 @@ import java.util.Objects;
 import java.util.Properties;
 import java.util.Set;
 import java.util.UUID;
+import java.util.concurrent.TimeUnit;
 import java.util.function.BiConsumer;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
@@ -50,15 +51,20 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
      * The database at {@code place}, not opened yet; each connection will go through {@code wrap}.
      */
     static Database at(String place, UnaryOperator<Connection> wrap) throws IOException {
-        return place.startsWith("jdbc:postgresql:")
-                ? new Postgres(place, wrap)
-                : new Sqlite(place.replaceFirst("^jdbc:sqlite:", ""), wrap);
+        if (place.startsWith("jdbc:postgresql:")) {
+            return new Postgres(place, wrap);
+        }
+        String file = place.replaceFirst("^jdbc:sqlite:", "");
+        if (file.startsWith("jdbc:")) {
+            throw new IOException("only SQLite files and jdbc:postgresql://... are supported");
+        }
+        return new Sqlite(file, wrap);
     }
 
     /**
      * Takes possession of the database and makes the table if it is missing.
      *
-     * @return milliseconds since 1970 that new ids are to lie beyond: the last time it was written
+     * @return milliseconds since 1970 that new ids are to lie beyond
      * @throws SQLException or IOException when it is not one to be trusted
      */
     long prepare() throws SQLException, IOException;
@@ -164,10 +170,27 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
 
         private static final int APPLICATION_ID = 0x4d534753; // "MSGS", see PRAGMA application_id
         private static final String BUSY_TIMEOUT_MS = "2000";
+        private static final int RESERVED_MINUTES = 2;
+
+        /**
+         * Pages of 4 KiB in the WAL before it is copied into the database: mailboxes are written to
+         * in turn, and a page written to ten times is then copied once.
+         */
+        private static final String CHECKPOINT_PAGES = "16000";
+
+        /** Each connection's page cache; a few thousand mailboxes in use fit. */
+        private static final String CACHE_KIB = "16000";
 
         private final Path file;
         private final UnaryOperator<Connection> wrap;
         private FileLock lock;
+
+        /**
+         * All ids lie before this minute since 1970, and those of the next run beyond it: order
+         * holds when the clock is set back, whenever that is. Kept in PRAGMA user_version; the
+         * writer's.
+         */
+        private long reserved;
 
         private Sqlite(String place, UnaryOperator<Connection> wrap) throws IOException {
             this.wrap = wrap;
@@ -184,7 +207,6 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
             Files.createDirectories(file.getParent());
             lock();
             unpackDriverBesideFile();
-            long written = Math.max(lastModified(file), lastModified(beside("-wal")));
             try (Connection connection = connect();
                     Statement statement = connection.createStatement()) {
                 requireSafe(one(statement, "SELECT sqlite_version()"));
@@ -199,8 +221,9 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
                         "CREATE TABLE IF NOT EXISTS message (recipient TEXT NOT NULL,"
                                 + " id BLOB NOT NULL, sender TEXT NOT NULL, text TEXT NOT NULL,"
                                 + " PRIMARY KEY (recipient, id)) WITHOUT ROWID");
+                reserved = Long.parseLong(one(statement, "PRAGMA user_version"));
             }
-            return written;
+            return TimeUnit.MINUTES.toMillis(reserved);
         }
 
         /**
@@ -262,7 +285,7 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
                 try (Statement statement = connection.createStatement()) {
                     configure(statement);
                 }
-                return new SqliteSession(connection);
+                return new SqliteSession(connection, this);
             } catch (SQLException e) {
                 connection.close();
                 throw e;
@@ -282,6 +305,8 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
                     "PRAGMA fullfsync = ON"); // macOS: fsync alone leaves the disk's cache
             require("1", one(statement, "PRAGMA fullfsync"));
             require(BUSY_TIMEOUT_MS, one(statement, "PRAGMA busy_timeout = " + BUSY_TIMEOUT_MS));
+            one(statement, "PRAGMA wal_autocheckpoint = " + CHECKPOINT_PAGES);
+            statement.execute("PRAGMA cache_size = -" + CACHE_KIB);
         }
 
         private static void require(String wanted, String found) throws SQLException {
@@ -332,19 +357,17 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
         private Path beside(String suffix) {
             return file.resolveSibling(file.getFileName() + suffix);
         }
-
-        private static long lastModified(Path path) throws IOException {
-            return Files.exists(path) ? Files.getLastModifiedTime(path).toMillis() : 0;
-        }
     }
 
     final class SqliteSession extends Session {
+        private final Sqlite database;
         private final PreparedStatement begin;
         private final PreparedStatement insert;
         private final PreparedStatement commit;
 
-        SqliteSession(Connection connection) throws SQLException {
+        SqliteSession(Connection connection, Sqlite database) throws SQLException {
             super(connection);
+            this.database = database;
             // Spelled out: with setAutoCommit(false) a full disk leaves the driver's state wedged.
             begin = connection.prepareStatement("BEGIN IMMEDIATE");
             insert =
@@ -364,7 +387,22 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
                 insert.addBatch();
             }
             insert.executeBatch();
+            long reserved =
+                    batch.isEmpty() ? 0 : minute(batch.getLast().id()) + Sqlite.RESERVED_MINUTES;
+            boolean reserve = reserved - Sqlite.RESERVED_MINUTES >= database.reserved;
+            if (reserve) {
+                try (Statement statement = connection.createStatement()) {
+                    statement.execute("PRAGMA user_version = " + reserved);
+                }
+            }
             commit.execute();
+            if (reserve) {
+                database.reserved = reserved;
+            }
+        }
+
+        private static long minute(UUID id) {
+            return TimeUnit.MILLISECONDS.toMinutes(id.getMostSignificantBits() >>> 16);
         }
 
         @Override
@@ -464,7 +502,7 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
         private Connection connect() throws SQLException {
             Connection connection = new org.postgresql.Driver().connect(url, settings);
             if (connection == null) {
-                throw new SQLException("only files and jdbc:postgresql://... are supported");
+                throw new SQLException("it is not a URL that the PostgreSQL driver understands");
             }
             return wrap.apply(connection);
         }

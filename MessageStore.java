@@ -441,7 +441,7 @@ public final class MessageStore implements AutoCloseable {
 
         /**
          * @param floor milliseconds since 1970 that all ids are to lie beyond, against a clock that
-         *     was set back, or never set, while the server was down
+         *     was set back, or is not set yet
          */
         Ids(long floor) {
             last = floor << 12;

@@ -27,11 +27,12 @@ import java.net.BindException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.NetworkInterface;
-import java.net.ServerSocket;
-import java.net.Socket;
 import java.net.SocketException;
 import java.net.SocketTimeoutException;
 import java.net.UnknownHostException;
+import java.nio.ByteBuffer;
+import java.nio.channels.ServerSocketChannel;
+import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -144,13 +145,14 @@ public final class MsgServer implements AutoCloseable {
     private final Listener listener;
     private final Semaphore places;
     private final Semaphore busyPlaces = new Semaphore(BUSY_AT_ONCE);
-    private final Set<Socket> open = ConcurrentHashMap.newKeySet();
+    private final Set<SocketChannel> open = ConcurrentHashMap.newKeySet();
     private final ScheduledThreadPoolExecutor watchdog =
             new ScheduledThreadPoolExecutor(
                     1, Thread.ofPlatform().daemon().name("reply-watchdog").factory());
     private final Thread acceptor =
             Thread.ofPlatform().name("acceptor").daemon(false).unstarted(this::accept);
-    private ServerSocket serverSocket;
+    private ServerSocketChannel listening;
+    private int port;
     private volatile boolean closing;
     private volatile boolean storeFailing;
 
@@ -171,11 +173,12 @@ public final class MsgServer implements AutoCloseable {
      * @throws BindException when the address or port cannot be had
      */
     public void start() throws IOException {
-        serverSocket = new ServerSocket();
+        listening = ServerSocketChannel.open();
         try {
-            serverSocket.bind(address, BACKLOG);
+            listening.bind(address, BACKLOG);
+            port = ((InetSocketAddress) listening.getLocalAddress()).getPort();
         } catch (IOException e) {
-            serverSocket.close();
+            listening.close();
             throw e;
         }
         acceptor.start();
@@ -183,7 +186,7 @@ public final class MsgServer implements AutoCloseable {
 
     /** The port it listens on, also when 0 was asked for. */
     public int port() {
-        return serverSocket.getLocalPort();
+        return port;
     }
 
     /**
@@ -193,7 +196,7 @@ public final class MsgServer implements AutoCloseable {
     @Override
     public void close() {
         closing = true;
-        closeQuietly(serverSocket);
+        closeQuietly(listening);
         if (!allPlacesFreeWithin(limits.grace())) {
             open.forEach(MsgServer::closeQuietly);
             allPlacesFreeWithin(BUSY_AFTER);
@@ -224,21 +227,21 @@ public final class MsgServer implements AutoCloseable {
         boolean busy = false;
         for (long number = 1; !closing; ) {
             Semaphore place = null; // these two are ours until a conversation takes them over
-            Socket socket = null;
+            SocketChannel channel = null;
             try {
                 busy = !places.tryAcquire(busy ? 0 : BUSY_AFTER.toMillis(), TimeUnit.MILLISECONDS);
                 place = busy ? busyPlaces : places;
                 if (busy) {
                     place.acquire();
                 }
-                socket = serverSocket.accept();
+                channel = listening.accept();
                 if (busy && places.tryAcquire()) { // a place came free while nobody came
                     place.release();
                     place = places;
                 }
-                threads.start(new Conversation(number++, socket, place));
+                threads.start(new Conversation(number++, channel, place));
                 place = null;
-                socket = null;
+                channel = null;
                 if (pause != MIN_ACCEPT_PAUSE) {
                     pause = MIN_ACCEPT_PAUSE;
                     listener.trouble("Connections are accepted again.");
@@ -255,7 +258,7 @@ public final class MsgServer implements AutoCloseable {
             } catch (InterruptedException e) {
                 return; // nobody in this class interrupts the acceptor; whoever does wants its end
             } finally {
-                closeQuietly(socket);
+                closeQuietly(channel);
                 if (place != null) {
                     place.release();
                 }
@@ -292,22 +295,25 @@ public final class MsgServer implements AutoCloseable {
     private final class Conversation implements Runnable, Protocol.TimedInput {
         private final long accepted = System.nanoTime();
         private final long number;
-        private final Socket socket;
+        private final SocketChannel channel;
+        private final InetSocketAddress peer;
         private final Semaphore place;
         private boolean inputEnded;
         private Protocol.Request request;
         private String outcome;
 
-        Conversation(long number, Socket socket, Semaphore place) {
+        Conversation(long number, SocketChannel channel, Semaphore place) throws IOException {
             this.number = number;
-            this.socket = socket;
+            this.channel = channel;
             this.place = place;
+            peer = (InetSocketAddress) channel.getRemoteAddress();
         }
 
         @Override
         public void run() {
-            open.add(socket);
-            try (socket) {
+            open.add(channel);
+            try (channel) {
+                channel.configureBlocking(false);
                 converse();
                 if (!inputEnded) {
                     drain();
@@ -316,7 +322,7 @@ public final class MsgServer implements AutoCloseable {
                 outcome =
                         (outcome == null ? "" : outcome + ", then ") + "cut off: " + e.getMessage();
             } finally {
-                open.remove(socket);
+                open.remove(channel);
                 place.release();
             }
             listener.ended(ended());
@@ -396,27 +402,42 @@ public final class MsgServer implements AutoCloseable {
 
         /** For the first few bytes of a connection, which always fit into the kernel's buffer. */
         private void send(byte[] reply) throws IOException {
-            socket.getOutputStream().write(reply);
+            channel.write(ByteBuffer.wrap(reply));
         }
 
-        /** A blocked write knows no timeout: another thread closes the socket at the deadline. */
+        /**
+         * A blocked write knows no timeout: another thread closes the connection at the deadline.
+         */
         private void sendStretch(byte[] stretch) throws IOException {
             Future<?> cut =
                     watchdog.schedule(
-                            () -> closeQuietly(socket),
+                            () -> closeQuietly(channel),
                             limits.timeout().toNanos(),
                             TimeUnit.NANOSECONDS);
             try {
-                send(stretch);
+                channel.configureBlocking(true);
+                for (ByteBuffer rest = ByteBuffer.wrap(stretch); rest.hasRemaining(); ) {
+                    channel.write(rest);
+                }
+                channel.configureBlocking(false);
             } finally {
                 cut.cancel(false);
             }
         }
 
+        /**
+         * Mostly the bytes are there already: one system call gets them without a timer. Only when
+         * they are not, the channel's socket view waits, which needs more of both.
+         */
         @Override
         public int read(byte[] buffer, int offset, int length, Duration limit) throws IOException {
-            socket.setSoTimeout((int) Math.max(1, limit.toMillis()));
-            int count = socket.getInputStream().read(buffer, offset, length);
+            int count = channel.read(ByteBuffer.wrap(buffer, offset, length));
+            if (count == 0) {
+                channel.configureBlocking(true);
+                channel.socket().setSoTimeout((int) Math.max(1, limit.toMillis()));
+                count = channel.socket().getInputStream().read(buffer, offset, length);
+                channel.configureBlocking(false);
+            }
             inputEnded = count < 0;
             return count;
         }
@@ -426,7 +447,7 @@ public final class MsgServer implements AutoCloseable {
          * destroy the reply before the client has read it (RFC 1122, section 4.2.2.13).
          */
         private void drain() throws IOException {
-            socket.shutdownOutput();
+            channel.shutdownOutput();
             long deadline = System.nanoTime() + DRAIN_TIME.toNanos();
             byte[] buffer = new byte[8192];
             for (int left = DRAIN_BYTES; left > 0; ) {
@@ -464,7 +485,7 @@ public final class MsgServer implements AutoCloseable {
             }
             return new Ended(
                     number,
-                    (InetSocketAddress) socket.getRemoteSocketAddress(),
+                    peer,
                     verb,
                     recipient,
                     sender,
@@ -488,7 +509,7 @@ public final class MsgServer implements AutoCloseable {
                 "  jbang MsgServer.java 5000                      serve on port 5000",
                 "  jbang MsgServer.java 5000 --bind 127.0.0.1     for this machine only",
                 "  jbang MsgServer.java 0 --store class.db        any free port, a store of its"
-                    + " own",
+                        + " own",
                 ""
             },
             description = "%nKeeps messages until their recipient fetches them. Ctrl+C ends it.%n",

@@ -12,6 +12,7 @@ import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.function.Consumer;
+import java.util.stream.Stream;
 
 /**
  * The wire between client and server: one request line, one reply, both UTF-8.
@@ -308,7 +309,10 @@ public final class Protocol {
         if (first.text().equals(RETRIEVING)) {
             return readMailbox(in, messages);
         }
-        if (!first.ended()) {
+        boolean whole =
+                first.ended()
+                        || Stream.of(Refusal.values()).anyMatch(r -> r.text().equals(first.text()));
+        if (!whole) {
             throw new EOFException("the reply was cut off");
         }
         if (first.text().startsWith("No ") || first.text().startsWith(DECLINED)) {
