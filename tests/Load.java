@@ -1,0 +1,262 @@
+//JAVA 21+
+//SOURCES ServerProcess.java
+//SOURCES ../Protocol.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.BitSet;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.function.BooleanSupplier;
+
+/**
+ * Clients that store and fetch without pause, each on a virtual thread, until the server has gone
+ * or they are told to stop; and a {@link Ledger} of what they were told.
+ */
+final class Load implements AutoCloseable {
+    private static final int FETCH_EVERY = 8;
+
+    private final int port;
+    private final Ledger ledger;
+    private final Queue<ServerProcess.Answer> answers = new ConcurrentLinkedQueue<>();
+    private final List<Thread> clients = new ArrayList<>();
+    private volatile boolean stop;
+
+    /** Starts {@code count} clients, whose names begin with {@code name}. */
+    Load(int port, Ledger ledger, String name, int count) {
+        this.port = port;
+        this.ledger = ledger;
+        for (int i = 0; i < count; i++) {
+            String sender = name + "-" + i;
+            clients.add(Thread.ofVirtual().name(sender).start(() -> run(sender)));
+        }
+    }
+
+    private void run(String sender) {
+        for (int i = 1; !stop; i++) {
+            ServerProcess.Answer answer;
+            if (i % FETCH_EVERY == 0) {
+                answer = ServerProcess.ask(port, "fetch;" + ledger.mailbox(i));
+            } else {
+                Protocol.Store message = ledger.next(sender);
+                answer =
+                        ServerProcess.ask(
+                                port, new String(message.bytes(), StandardCharsets.UTF_8));
+                if (answer.stored()) {
+                    ledger.acknowledge(message);
+                }
+            }
+            if (!answer.whole()) {
+                answers.add(answer);
+                return;
+            }
+        }
+    }
+
+    /** Waits until {@code condition} holds; fails when every client has gone before. */
+    void await(BooleanSupplier condition) throws InterruptedException {
+        while (!condition.getAsBoolean()) {
+            if (clients.stream().noneMatch(Thread::isAlive)) {
+                throw new AssertionError("all clients have gone: " + answers);
+            }
+            Thread.sleep(1);
+        }
+    }
+
+    /** Waits for the clients' end, which the server's end brings about. */
+    void join() throws InterruptedException {
+        for (Thread client : clients) {
+            client.join();
+        }
+    }
+
+    /** The answers that were no whole reply, at most one for each client, which ended it. */
+    List<ServerProcess.Answer> brokenAnswers() {
+        return List.copyOf(answers);
+    }
+
+    /** Lets each client end with the request it is at. */
+    @Override
+    public void close() {
+        stop = true;
+        try {
+            join();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt(); // they end by themselves
+        }
+    }
+
+    /**
+     * What was sent and what was acknowledged. A message can be made again from its sender and its
+     * number, so the books stay small, and a torn message is found out by comparison.
+     */
+    static final class Ledger {
+        private static final String LETTERS = "abcdefghijklmnopqrstuvwxyz é;λ\u4e2d";
+        private static final int LONGEST_FILLER = 90;
+
+        private final String prefix;
+        private final int mailboxes;
+        private final Map<String, Account> accounts = new ConcurrentHashMap<>();
+
+        /** Messages go into {@code mailboxes} mailboxes, whose names begin with {@code prefix}. */
+        Ledger(String prefix, int mailboxes) {
+            this.prefix = prefix;
+            this.mailboxes = mailboxes;
+        }
+
+        private static final class Account {
+            private int sent;
+            private final BitSet acknowledged = new BitSet();
+        }
+
+        /** A new message of {@code sender}, noted as sent. */
+        Protocol.Store next(String sender) {
+            Account account = account(sender);
+            synchronized (account) {
+                return message(sender, account.sent++);
+            }
+        }
+
+        /** Notes that the server said it has stored {@code message}. */
+        void acknowledge(Protocol.Store message) {
+            Account account = account(message.sender());
+            synchronized (account) {
+                int number = number(message);
+                account.sent = Math.max(account.sent, number + 1);
+                account.acknowledged.set(number);
+            }
+        }
+
+        /** How many messages were acknowledged. */
+        int acknowledged() {
+            int count = 0;
+            for (Account account : accounts.values()) {
+                synchronized (account) {
+                    count += account.acknowledged.cardinality();
+                }
+            }
+            return count;
+        }
+
+        /** A name of the mailboxes' names. */
+        String mailbox(int number) {
+            return prefix + Math.floorMod(number, mailboxes);
+        }
+
+        private Account account(String sender) {
+            return accounts.computeIfAbsent(sender, name -> new Account());
+        }
+
+        private Protocol.Store message(String sender, int number) {
+            int seed = (sender.hashCode() * 31 + number) * 0x9E3779B9;
+            var text = new StringBuilder().append(number).append(':');
+            for (int left = (seed >>> 8) % LONGEST_FILLER; left > 0; left--) {
+                seed = seed * 1103515245 + 12345;
+                text.append(LETTERS.charAt((seed >>> 16) % LETTERS.length()));
+            }
+            return new Protocol.Store(
+                    mailbox(sender.hashCode() + number), sender, text.append('.').toString());
+        }
+
+        private static int number(Protocol.Store message) {
+            return Integer.parseInt(message.message().substring(0, message.message().indexOf(':')));
+        }
+
+        /**
+         * Holds {@code found}, each mailbox in its order, against the books.
+         *
+         * @return what is wrong: an acknowledged message that is missing, any message twice, one
+         *     that nobody sent or that is torn, two of one sender in the wrong order
+         */
+        List<String> problems(List<Protocol.Store> found) {
+            var problems = new ArrayList<String>();
+            var seen = new HashMap<String, BitSet>();
+            var latest = new HashMap<String, Integer>();
+            for (Protocol.Store message : found) {
+                if (!wasSent(message)) {
+                    problems.add("never sent, or torn: " + message);
+                    continue;
+                }
+                int number = number(message);
+                BitSet numbers = seen.computeIfAbsent(message.sender(), name -> new BitSet());
+                if (numbers.get(number)) {
+                    problems.add("twice: " + message);
+                }
+                numbers.set(number);
+                Integer before = latest.put(message.recipient() + ';' + message.sender(), number);
+                if (before != null && before > number) {
+                    problems.add("after number " + before + ": " + message);
+                }
+            }
+            accounts.forEach((sender, account) -> {
+                var missing = new BitSet();
+                synchronized (account) {
+                    missing.or(account.acknowledged);
+                }
+                missing.andNot(seen.getOrDefault(sender, new BitSet()));
+                missing.stream()
+                        .mapToObj(number -> "lost: " + message(sender, number))
+                        .forEach(problems::add);
+            });
+            return problems;
+        }
+
+        private boolean wasSent(Protocol.Store message) {
+            Account account = accounts.get(message.sender());
+            if (account == null || !message.message().matches("\\d{1,9}:(?s:.*)")) {
+                return false;
+            }
+            int number = number(message);
+            synchronized (account) {
+                return number < account.sent && message.equals(message(message.sender(), number));
+            }
+        }
+
+        /** Fetches every mailbox over the wire. */
+        List<Protocol.Store> fetchAll(int port) throws IOException {
+            var found = new ArrayList<Protocol.Store>();
+            for (int i = 0; i < mailboxes; i++) {
+                ServerProcess.Answer answer = ServerProcess.ask(port, "fetch;" + mailbox(i));
+                if (answer.end() != null) {
+                    throw answer.end();
+                }
+                Protocol.Reply reply =
+                        Protocol.readReply(
+                                new ByteArrayInputStream(
+                                        answer.text().getBytes(StandardCharsets.UTF_8)),
+                                found::add);
+                if (!(reply instanceof Protocol.Mailbox)) {
+                    throw new IOException("no mailbox: " + reply);
+                }
+            }
+            return found;
+        }
+
+        /** Fails with the first few {@link #problems} of what the server on {@code port} has. */
+        void assertAllThere(int port) throws IOException {
+            assertAllThere(fetchAll(port));
+        }
+
+        /** Fails with the first few {@link #problems} of {@code found}. */
+        void assertAllThere(List<Protocol.Store> found) {
+            List<String> problems = problems(found);
+            if (!problems.isEmpty()) {
+                throw new AssertionError(
+                        problems.size()
+                                + " of "
+                                + acknowledged()
+                                + " acknowledged, "
+                                + found.size()
+                                + " found: "
+                                + problems.subList(0, Math.min(5, problems.size())));
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//JAVA 21+
+//SOURCES ../MsgServer.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.io.BufferedReader;
+import java.io.ByteArrayOutputStream;
+import java.io.File;
+import java.io.IOException;
+import java.io.InputStream;
+import java.lang.management.ManagementFactory;
+import java.net.InetAddress;
+import java.net.Socket;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+
+/**
+ * The server as a process of its own, which tests can kill, signal and measure. It is started from
+ * the class path of the running JVM, whose jar holds it already: a tenth of what {@code jbang}
+ * takes.
+ */
+final class ServerProcess implements AutoCloseable {
+    private static final Duration START = Duration.ofSeconds(60);
+    private static final Duration END = Duration.ofSeconds(30);
+    private static final int REPLY_MS = 30_000;
+    private static final List<String> QUICK_START =
+            List.of("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC");
+    private static final String READY = "Listening on port ";
+
+    private final Process process;
+    private final StringBuffer output = new StringBuffer();
+    private final StringBuffer errors = new StringBuffer();
+    private final CompletableFuture<Integer> port = new CompletableFuture<>();
+    private final Thread outputReader;
+    private final Thread errorReader;
+
+    /** Starts {@code command}; {@link #port} waits until it listens. */
+    ServerProcess(List<String> command) throws IOException {
+        process = new ProcessBuilder(command).start();
+        outputReader = Thread.ofVirtual().start(() -> collect(process.inputReader(), output, true));
+        errorReader = Thread.ofVirtual().start(() -> collect(process.errorReader(), errors, false));
+    }
+
+    /**
+     * The command line of a server on any free port of loopback, quiet, that keeps {@code store}.
+     */
+    static List<String> command(Path store, String... more) {
+        var command = java("MsgServer", "0", "--bind", "127.0.0.1", "--quiet");
+        command.addAll(List.of("--store", store.toString()));
+        command.addAll(List.of(more));
+        return command;
+    }
+
+    /** {@code java} with the options and the class path of this JVM. */
+    static List<String> java(String main, String... arguments) {
+        var command = new ArrayList<String>();
+        if (ignoresInterrupt()) {
+            command.addAll(List.of("env", "--default-signal=INT"));
+        }
+        var home = Path.of(System.getProperty("java.home"));
+        command.add(home.resolve("bin").resolve("java").toString());
+        command.addAll(QUICK_START);
+        command.addAll(ManagementFactory.getRuntimeMXBean().getInputArguments());
+        command.addAll(List.of("-cp", System.getProperty("java.class.path"), main));
+        command.addAll(List.of(arguments));
+        return command;
+    }
+
+    /**
+     * Whether this JVM was started with {@code &} by a script, which its children would inherit.
+     */
+    private static boolean ignoresInterrupt() {
+        try (Stream<String> lines = Files.lines(Path.of("/proc/self/status"))) {
+            return lines.filter(line -> line.startsWith("SigIgn:"))
+                    .anyMatch(line -> (Long.parseLong(line.substring(8), 16) & 2) != 0);
+        } catch (IOException e) {
+            return false; // no Linux: assume the usual
+        }
+    }
+
+    private void collect(BufferedReader lines, StringBuffer text, boolean untilReady) {
+        try (lines) {
+            for (String line; (line = lines.readLine()) != null; ) {
+                text.append(line).append('\n');
+                if (untilReady && line.startsWith(READY)) {
+                    port.complete(Integer.parseInt(line.substring(READY.length())));
+                }
+            }
+        } catch (IOException e) {
+            // Tolerated: a killed process may leave its pipe so.
+        }
+        if (untilReady) {
+            port.completeExceptionally(new IOException("the server ended before it listened"));
+        }
+    }
+
+    /** The port, once it listens. */
+    int port() throws Exception {
+        try {
+            return port.get(START.toSeconds(), TimeUnit.SECONDS);
+        } catch (Exception e) {
+            throw new AssertionError("no server: " + output + errors, e);
+        }
+    }
+
+    /** What it has written to stdout. */
+    String output() {
+        return output.toString();
+    }
+
+    /** What it has written to stderr. */
+    String errors() {
+        return errors.toString();
+    }
+
+    /** The process id of the JVM, also when another program runs it. */
+    long pid() {
+        return jvm().pid();
+    }
+
+    private ProcessHandle jvm() {
+        return process.children().findFirst().orElse(process.toHandle());
+    }
+
+    /** kill -9: it gets no chance to do anything more. */
+    void kill() throws InterruptedException {
+        jvm().destroyForcibly();
+        awaitExit(END);
+    }
+
+    /** Sends a signal by name, such as {@code INT}. */
+    void signal(String name) throws IOException, InterruptedException {
+        new ProcessBuilder("kill", "-" + name, Long.toString(pid())).start().waitFor();
+    }
+
+    /** The exit code, waited for; all output is there then. */
+    int awaitExit(Duration limit) throws InterruptedException {
+        if (!process.waitFor(limit.toMillis(), TimeUnit.MILLISECONDS)) {
+            throw new AssertionError("still running after " + limit + ": " + output + errors);
+        }
+        outputReader.join(END);
+        errorReader.join(END);
+        return process.exitValue();
+    }
+
+    /** How many file descriptors it has open. */
+    long descriptors() throws IOException {
+        try (Stream<Path> open = Files.list(Path.of("/proc/" + pid() + "/fd"))) {
+            return open.count();
+        }
+    }
+
+    /** A figure of {@code /proc/PID/status} in KiB, such as {@code VmRSS} or {@code VmHWM}. */
+    long statusKib(String name) throws IOException {
+        try (Stream<String> lines = Files.lines(Path.of("/proc/" + pid() + "/status"))) {
+            return lines.filter(line -> line.startsWith(name + ":"))
+                    .mapToLong(line -> Long.parseLong(line.replaceAll("\\D", "")))
+                    .findFirst()
+                    .orElseThrow();
+        }
+    }
+
+    /** Kills it, if it still runs. */
+    @Override
+    public void close() {
+        try {
+            kill();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt(); // it was killed, and nobody waits for its end
+        }
+    }
+
+    // ---------------------------------------------------------------- requests
+
+    /**
+     * What came back over one connection.
+     *
+     * @param text all that was received
+     * @param end null when the server closed as it should, otherwise how the connection failed
+     */
+    record Answer(String text, IOException end) {
+
+        /** A reply that is complete, whatever it says, followed by a clean close. */
+        boolean whole() {
+            boolean complete =
+                    text.startsWith("Retrieving messages...\n")
+                            ? text.endsWith("\nNO MORE MESSAGES\n")
+                                    || text.endsWith("...\nThere is no such name\n")
+                            : stored() || text.matches("(Message declined\\. .+|No \\w+)\n");
+            return end == null && complete;
+        }
+
+        /** Closed by the server without a byte. */
+        boolean cleanClose() {
+            return end == null && text.isEmpty();
+        }
+
+        boolean stored() {
+            return text.equals("Message accepted and stored:\n");
+        }
+    }
+
+    /** Sends {@code request} as our client does, and receives until the server closes. */
+    static Answer ask(int port, String request) {
+        var received = new ByteArrayOutputStream();
+        IOException end = null;
+        try (Socket socket = new Socket(InetAddress.getLoopbackAddress(), port)) {
+            socket.setSoTimeout(REPLY_MS);
+            socket.getOutputStream().write(request.getBytes(StandardCharsets.UTF_8));
+            socket.shutdownOutput();
+            InputStream in = socket.getInputStream();
+            byte[] buffer = new byte[8192];
+            for (int count; (count = in.read(buffer)) >= 0; ) {
+                received.write(buffer, 0, count);
+            }
+        } catch (IOException e) {
+            end = e;
+        }
+        return new Answer(received.toString(StandardCharsets.UTF_8), end);
+    }
+
+    /** Names of the files in the folder of {@code store}, sorted. */
+    static List<String> filesBeside(Path store) {
+        return Stream.of(store.toAbsolutePath().getParent().toFile().listFiles())
+                .map(File::getName)
+                .sorted()
+                .toList();
+    }
+}
