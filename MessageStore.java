@@ -10,14 +10,17 @@ import java.sql.SQLException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Executors;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
 import java.util.function.UnaryOperator;
 
 /**
@@ -53,6 +56,10 @@ public final class MessageStore implements AutoCloseable {
     private final Ids ids;
     private final BlockingQueue<Storing> storings = new LinkedBlockingQueue<>();
     private final BlockingQueue<Reading> readings = new LinkedBlockingQueue<>();
+    private final Set<Job<?>> waiting = ConcurrentHashMap.newKeySet();
+    private final ScheduledExecutorService patience =
+            Executors.newSingleThreadScheduledExecutor(
+                    Thread.ofPlatform().daemon().name("store-patience").factory());
     private final Thread writer;
     private final List<Thread> readers = new ArrayList<>();
     private volatile boolean closed;
@@ -105,6 +112,7 @@ public final class MessageStore implements AutoCloseable {
             readers.add(Thread.ofPlatform().name("store-reader-" + i).start(this::read));
         }
         writer = Thread.ofPlatform().name("store-writer").start(this::write);
+        patience.scheduleWithFixedDelay(this::endPatience, 500, 500, TimeUnit.MILLISECONDS);
     }
 
     /**
@@ -164,13 +172,19 @@ public final class MessageStore implements AutoCloseable {
         readers.forEach(MessageStore::join);
         storings.add(Storing.STOP);
         join(writer);
+        patience.shutdown();
         database.release();
     }
 
     // ---------------------------------------------------------------- the threads and their jobs
 
+    /** What a caller waits for. */
+    private abstract static class Job<T> extends CompletableFuture<T> {
+        final long since = System.nanoTime();
+    }
+
     /** A message on its way into the database; completes when it is durable. */
-    private static final class Storing extends CompletableFuture<Void> implements Database.Entry {
+    private static final class Storing extends Job<Void> implements Database.Entry {
         static final Storing STOP = new Storing("", "", "");
 
         private final String recipient;
@@ -206,7 +220,7 @@ public final class MessageStore implements AutoCloseable {
     }
 
     /** A page being asked for. */
-    private static final class Reading extends CompletableFuture<Page> {
+    private static final class Reading extends Job<Page> {
         static final Reading STOP = new Reading("", LOWEST, LOWEST);
 
         final String recipient;
@@ -224,29 +238,40 @@ public final class MessageStore implements AutoCloseable {
     private record Page(List<Message> messages, UUID last, UUID end) {}
 
     /** Hands a job to the threads that serve {@code queue} and waits for what comes of it. */
-    private <T, J extends CompletableFuture<T>> T outcome(BlockingQueue<J> queue, J job)
-            throws StoreException {
+    private <T, J extends Job<T>> T outcome(BlockingQueue<J> queue, J job) throws StoreException {
+        waiting.add(job);
         queue.add(job);
         if (closed) {
             refuseAll(queue);
         }
         try {
-            return job.get(PATIENCE.toMillis(), TimeUnit.MILLISECONDS);
+            return job.get();
         } catch (ExecutionException e) {
             throw new StoreException(reason(e.getCause()), e.getCause());
-        } catch (TimeoutException e) {
-            job.cancel(false); // if no thread has taken it up yet, none will
-            throw new StoreException("the database did not answer in time", e);
         } catch (InterruptedException e) {
-            job.cancel(false);
+            job.cancel(false); // if no thread has taken it up yet, none will
             Thread.currentThread().interrupt();
             throw new StoreException("interrupted while waiting for the database", e);
+        } finally {
+            waiting.remove(job);
+        }
+    }
+
+    /**
+     * Ends the patience of those who have waited too long. A look at all of them now and then costs
+     * far less than a timer for each, which wakes one more thread for every message.
+     */
+    private void endPatience() {
+        for (Job<?> job : waiting) {
+            if (System.nanoTime() - job.since > PATIENCE.toNanos()) {
+                job.completeExceptionally(new SQLException("the database did not answer in time"));
+            }
         }
     }
 
     /** Called when no thread serves {@code queue} any more. */
-    private static void refuseAll(BlockingQueue<? extends CompletableFuture<?>> queue) {
-        for (CompletableFuture<?> job; (job = queue.poll()) != null; ) {
+    private static void refuseAll(BlockingQueue<? extends Job<?>> queue) {
+        for (Job<?> job; (job = queue.poll()) != null; ) {
             job.completeExceptionally(new SQLException("the message store is closed"));
         }
     }

@@ -5,6 +5,7 @@
 //SOURCES Protocol.java
 //SOURCES MessageStore.java
 //SOURCES Database.java
+//CDS
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import com.sun.management.UnixOperatingSystemMXBean;
@@ -594,18 +595,6 @@ public final class MsgServer implements AutoCloseable {
                     new Limits(
                             Duration.ofSeconds(timeout), standard.connections(), standard.grace());
             MsgServer server = new MsgServer(address, store, limits, log);
-            try {
-                server.start();
-            } catch (IOException e) {
-                store.close();
-                err.printf(
-                        "Cannot listen on port %d: %s. If another program has it (on macOS, AirPlay"
-                            + " Receiver holds 5000), take another one: jbang MsgServer.java %d%n",
-                        port, e.getMessage(), port == 5000 ? 5001 : 5000);
-                return 1;
-            }
-            announce(out, server.port(), store.place());
-            log.start();
             Thread ending =
                     Thread.ofPlatform()
                             .name("ending")
@@ -614,12 +603,25 @@ public final class MsgServer implements AutoCloseable {
                                 store.close();
                                 log.close("Goodbye. Every acknowledged message is kept.");
                             });
-            Runtime.getRuntime().addShutdownHook(ending);
             try {
+                Runtime.getRuntime().addShutdownHook(ending);
+                server.start();
+                announce(out, server.port(), store.place());
+                log.start();
                 new CountDownLatch(1).await();
+            } catch (IOException e) {
+                Runtime.getRuntime().removeShutdownHook(ending);
+                store.close();
+                err.printf(
+                        "Cannot listen on port %d: %s. If another program has it (on macOS, AirPlay"
+                            + " Receiver holds 5000), take another one: jbang MsgServer.java %d%n",
+                        port, e.getMessage(), port == 5000 ? 5001 : 5000);
+                return 1;
             } catch (InterruptedException e) {
                 Runtime.getRuntime().removeShutdownHook(ending);
                 ending.run();
+            } catch (IllegalStateException e) {
+                ending.run(); // told to end while still starting
             }
             return 0;
         }
