@@ -77,9 +77,9 @@ final class Bars {
         var clientRatios = DoubleStream.builder();
         for (int i = 0; i <= 2 * sizes.rounds; i++) {
             bench.progress("starting programs, round " + i);
-            double base = millisUntil("Hello", bench.starter.script(hello, List.of()));
-            double ready = millisUntil("Listening on port", server);
-            double menu = millisUntil("Exit", client);
+            double base = millisUntil("Hello", "hello", bench.starter.script(hello, List.of()));
+            double ready = millisUntil("Listening on port", "server", server);
+            double menu = millisUntil("Exit", "client", client);
             if (i > 0) { // the first time compiles, and makes the store
                 serverRatios.add(ready / base);
                 clientRatios.add(menu / base);
@@ -91,15 +91,16 @@ final class Bars {
         most("client: command to menu / picocli hello world", 1.1, toMenu);
     }
 
-    private static double millisUntil(String text, List<String> command) throws IOException {
+    /** From starting {@code command} until it has written {@code text}. */
+    private double millisUntil(String text, String name, List<String> command) throws IOException {
         long start = System.nanoTime();
-        var process = Servers.builder(command).start();
+        var process = bench.starter.launch(name, command);
         var said = new StringBuilder();
         try (var output = process.inputReader()) {
             while (said.indexOf(text) < 0) {
                 int read = output.read();
                 if (read < 0) {
-                    throw new IOException(String.join(" ", command) + " said only: " + said);
+                    throw bench.starter.failed(name, command);
                 }
                 said.append((char) read);
             }

@@ -30,6 +30,7 @@ import java.util.Collections;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -186,15 +187,21 @@ public final class Bench implements Callable<Integer> {
 
     @Spec CommandSpec spec;
 
-    private final List<Target> targets = Collections.synchronizedList(new ArrayList<>());
+    private final List<Target> targets = new ArrayList<>();
     Path folder;
     Servers starter;
 
     /** Runs the benchmark; {@code run-floor} runs the floor, for the benchmark itself. */
     public static void main(String... args) {
+        Locale.setDefault(Locale.ROOT); // a point for a decimal, for people and for JSON
         var line = new CommandLine(new Bench());
         line.addSubcommand(new Servers.Floor());
         line.setCaseInsensitiveEnumValuesAllowed(true);
+        line.setParameterExceptionHandler((e, arguments) -> {
+            e.getCommandLine().getErr().println(e.getMessage());
+            e.getCommandLine().getErr().println("What it takes: jbang bench/Bench.java --help");
+            return CommandLine.ExitCode.USAGE;
+        });
         line.setExecutionExceptionHandler((e, command, parsed) -> {
             command.getErr().println(e instanceof IOException ? e.getMessage() : e);
             return CommandLine.ExitCode.SOFTWARE;
@@ -207,22 +214,17 @@ public final class Bench implements Callable<Integer> {
         check();
         folder = Files.createTempDirectory(parent, "msg-bench");
         starter = new Servers(jbang, folder);
-        var cleaner = new Thread(this::cleanUp, "bench-cleaner");
-        Runtime.getRuntime().addShutdownHook(cleaner);
-        try {
-            var report = bars ? new Bars(this).report() : report();
-            var out = spec.commandLine().getOut();
-            if (json) {
-                report.json(out);
-            } else {
-                report.text(out);
-            }
-            out.flush();
-            return report.isFine() ? 0 : 1;
-        } finally {
-            Runtime.getRuntime().removeShutdownHook(cleaner);
-            cleanUp();
+        // However the run ends: main leaves through System.exit.
+        Runtime.getRuntime().addShutdownHook(new Thread(this::cleanUp, "bench-cleaner"));
+        var report = bars ? new Bars(this).report() : report();
+        var out = spec.commandLine().getOut();
+        if (json) {
+            report.json(out);
+        } else {
+            report.text(out);
         }
+        out.flush();
+        return report.isFine() ? 0 : 1;
     }
 
     private void check() {
@@ -251,8 +253,7 @@ public final class Bench implements Callable<Integer> {
     }
 
     private void cleanUp() {
-        // Another thread may be about to add one, when the run is cut short.
-        List.copyOf(targets).forEach(Target::close);
+        starter.stopAll();
         try (var files = Files.walk(folder)) {
             files.sorted(Comparator.reverseOrder()).map(Path::toFile).forEach(java.io.File::delete);
         } catch (IOException e) {

@@ -22,6 +22,9 @@ import java.util.stream.IntStream;
 record Report(
         List<Lane> lanes, List<Target.Count> counts, List<Bar> bars, List<Double> fsyncMicros) {
 
+    /** No disk flushes in less than this. */
+    private static final double NO_DISK_MICROS = 10;
+
     /** One target at one number of clients, and what its turns gave, one a round. */
     record Lane(Target target, int clients, List<Load.Turn> turns) {
         Lane(Target target, int clients) {
@@ -97,10 +100,9 @@ record Report(
                             sorted[last]);
         }
 
-        /** With each number in {@code format}, and a point for a decimal in any locale. */
+        /** With each number in {@code format}. */
         String text(String format) {
-            return String.format(
-                    Locale.ROOT, "%s (%s..%s)".replace("%s", format), median, min, max);
+            return "%s (%s..%s)".replace("%s", format).formatted(median, min, max);
         }
     }
 
@@ -146,7 +148,12 @@ record Report(
         }
         table(out, rows);
         out.println("Medians of the rounds. CPU: the server's, load: the generator's, a request.");
-        out.printf("One flush of this disk takes %s us.%n%n", Spread.of(fsyncMicros).text("%.0f"));
+        var fsync = Spread.of(fsyncMicros);
+        out.printf("One flush of this disk takes %s us.%n", fsync.text("%.0f"));
+        if (fsync.median < NO_DISK_MICROS) {
+            out.println("That is no disk but memory: choose a folder on a disk with --dir.");
+        }
+        out.println();
         rows.clear();
         rows.add(row("", "clients", Figure.COMPARED, figure -> figure.title, ""));
         for (var pair : pairs()) {
@@ -184,7 +191,7 @@ record Report(
     }
 
     private static String median(Figure figure, Lane lane) {
-        return String.format(Locale.ROOT, figure.format, Spread.of(figure.of(lane)).median);
+        return figure.format.formatted(Spread.of(figure.of(lane)).median);
     }
 
     private static List<String> row(
@@ -259,8 +266,7 @@ record Report(
                             .collect(Collectors.joining(", ", "{", "}"));
             case List<?> list ->
                     list.stream().map(Report::json).collect(Collectors.joining(",\n  ", "[", "]"));
-            case Double number ->
-                    Double.isFinite(number) ? String.format(Locale.ROOT, "%.3f", number) : "null";
+            case Double number -> Double.isFinite(number) ? "%.3f".formatted(number) : "null";
             case Integer number -> number.toString();
             case Boolean truth -> truth.toString();
             case Spread(var median, var min, var max) ->

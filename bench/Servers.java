@@ -18,8 +18,10 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Queue;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
@@ -47,6 +49,7 @@ final class Servers {
 
     private final String jbang;
     private final Path folder;
+    private final Queue<Process> processes = new ConcurrentLinkedQueue<>();
 
     /** Files of the servers go into {@code folder}. */
     Servers(String jbang, Path folder) {
@@ -112,8 +115,7 @@ final class Servers {
     /** Waits for the ready line; where {@code port} is 0, its first group is the port. */
     private Server start(String name, List<String> command, Pattern ready, int port)
             throws IOException {
-        var errors = Files.createTempFile(folder, name, ".err");
-        var process = builder(command).redirectError(errors.toFile()).start();
+        var process = launch(name, command);
         process.getOutputStream().close();
         var found = new CompletableFuture<Integer>();
         Thread.ofPlatform()
@@ -123,18 +125,33 @@ final class Servers {
         try {
             return new Server(process, found.get(START_LIMIT.toSeconds(), TimeUnit.SECONDS));
         } catch (InterruptedException | ExecutionException | TimeoutException e) {
-            process.destroyForcibly();
-            var said = Files.readString(errors).strip();
-            throw new IOException(
-                    name + " did not start: " + String.join(" ", command) + "\n" + said, e);
+            throw failed(name, command);
         }
     }
 
-    /** A process that the user's settings for the server and the client do not reach. */
-    static ProcessBuilder builder(List<String> command) {
-        var builder = new ProcessBuilder(command);
-        builder.environment().keySet().removeIf(name -> name.startsWith("MSG_"));
-        return builder;
+    /** Starts a process that the user's settings for the server and the client do not reach. */
+    Process launch(String name, List<String> command) throws IOException {
+        var builder = new ProcessBuilder(command).redirectError(errors(name));
+        builder.environment().keySet().removeIf(variable -> variable.startsWith("MSG_"));
+        var process = builder.start();
+        processes.add(process);
+        return process;
+    }
+
+    /** To be thrown when {@code command} does not do what it should. */
+    IOException failed(String name, List<String> command) throws IOException {
+        var said = Files.readString(errors(name).toPath()).strip();
+        return new IOException(name + " did not start: " + String.join(" ", command) + "\n" + said);
+    }
+
+    private File errors(String name) {
+        return folder.resolve(name + ".err").toFile();
+    }
+
+    /** Ends every process that was started here. */
+    void stopAll() {
+        processes.forEach(Process::destroy);
+        processes.forEach(process -> new Server(process, 0).stop());
     }
 
     /** Reads the output to its end, so that the server never has to wait for a reader. */
