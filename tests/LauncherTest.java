@@ -168,19 +168,37 @@ class LauncherTest {
     }
 
     @Test
-    void twoFirstStartsAtOnceBothRun() throws Exception {
-        // Each Maven goes on only when both are there.
-        command(
-                "mvn",
-                "echo run >\"$HOME/maven-$$\"\n"
-                        + "until set -- \"$1\" \"$2\" \"$HOME\"/maven-* && [ $# = 4 ];"
-                        + " do sleep 0.01; done\n"
-                        + "echo \"all of JBang\" >\"${2%pom.xml}jbang.jar\"");
-        java(PROGRAM_ENDS_WITH_7);
+    void secondFirstStartWaitsUntilJBangIsThereAndHasBuilt() throws Exception {
+        // Two of JBang at once on the same script used to break each other's build.
+        command("mvn", MAVEN_THAT_WORKS);
+        java(
+                "echo begin >>\"$HOME/builds\"\n"
+                        + "until [ -f \"$HOME/go\" ]; do sleep 0.01; done\n"
+                        + "echo end >>\"$HOME/builds\"\n"
+                        + PROGRAM_ENDS_WITH_7);
         var first = start();
+        await("the first to build", () -> Files.exists(home.resolve("builds")) ? true : null);
         var second = start();
+        var waiting = folder.resolve("err1");
+        await("the second to wait", () -> Files.size(waiting) > 0 ? true : null);
+        Files.createFile(home.resolve("go"));
         assertEquals(7, end(first).status());
-        assertEquals(7, end(second).status());
+        assertEquals(
+                new Outcome(7, "", "Waiting for another first start of JBang ...\n"), end(second));
+        assertEquals("begin\nend\nbegin\nend\n", Files.readString(home.resolve("builds")));
+        assertEquals("run\n", Files.readString(home.resolve("maven-runs")));
+        assertEquals(List.of("jbang-0.132.1.jar"), launcherFiles());
+    }
+
+    @Test
+    void firstStartsThatBeginTogetherAllRun() throws Exception {
+        command("mvn", MAVEN_THAT_WORKS);
+        java(PROGRAM_ENDS_WITH_7);
+        var starts = List.of(start(), start(), start(), start());
+        for (var each : starts) {
+            assertEquals(7, end(each).status());
+        }
+        assertEquals("run\n", Files.readString(home.resolve("maven-runs")));
         assertEquals(List.of("jbang-0.132.1.jar"), launcherFiles());
     }
 
