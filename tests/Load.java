@@ -124,13 +124,19 @@ final class Load implements AutoCloseable {
             }
         }
 
+        /** Notes that {@code message}, one of another ledger like this, was sent. */
+        void sent(Protocol.Store message) {
+            Account account = account(message.sender());
+            synchronized (account) {
+                account.sent = Math.max(account.sent, number(message) + 1);
+            }
+        }
+
         /** Notes that the server said it has stored {@code message}. */
         void acknowledge(Protocol.Store message) {
             Account account = account(message.sender());
             synchronized (account) {
-                int number = number(message);
-                account.sent = Math.max(account.sent, number + 1);
-                account.acknowledged.set(number);
+                account.acknowledged.set(number(message));
             }
         }
 

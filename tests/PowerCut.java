@@ -1,0 +1,611 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Cuts the power after each moment of a recorded run, and looks for what is lost
+//JAVA 21+
+//SOURCES ServerProcess.java
+//SOURCES Load.java
+//SOURCES ../Protocol.java
+//SOURCES ../MessageStore.java
+//SOURCES ../MsgServer.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Proxy;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.sql.Statement;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+
+/**
+ * The power-cut replay. A server under load runs under strace, which records what it writes, what
+ * it syncs and what it answers, in order. Then, for moments spread over the run, the files are
+ * built as a power cut at that moment could leave them: each as of its last fsync, and once more
+ * with a random half of what was written since, torn at sectors. Each such state is opened as a
+ * server would open it, and must hold every message acknowledged before that moment, once.
+ *
+ * <p>The counter-test is the same run with synchronous=NORMAL, where acknowledged messages must be
+ * missing: a replay that finds nothing there can find nothing.
+ *
+ * <pre>jbang tests/PowerCut.java 800       prints what it found; 1 if it is not as it should be
+ * </pre>
+ *
+ * <p>Taken as given: a disk that keeps what fsync returned for, sectors of {@value #SECTOR} bytes
+ * that are written whole, and a file system where the fsync of a new file keeps its name.
+ */
+final class PowerCut {
+    private static final int SECTOR = 512;
+    private static final int CLIENTS = 16;
+    private static final int MAILBOXES = 40;
+    private static final int LONGEST_PIECE = 1 << 17;
+    private static final String CALLS =
+            "trace=read,recvfrom,write,sendto,pwrite64,fsync,fdatasync,ftruncate,unlink";
+
+    private PowerCut() {}
+
+    /** How a server is run to be recorded. */
+    enum Setting {
+        /** The command as it is. */
+        AS_IT_IS(""),
+        /** The WAL is copied into the database all the time, which otherwise takes a long run. */
+        OFTEN_CHECKPOINTED("PRAGMA wal_autocheckpoint = 20"),
+        /** Commits are not synced: the counter-test. */
+        NORMAL("PRAGMA synchronous = NORMAL");
+
+        private final String pragma;
+
+        Setting(String pragma) {
+            this.pragma = pragma;
+        }
+    }
+
+    /**
+     * What a replay found.
+     *
+     * @param states power cuts that were looked at
+     * @param losing those in which an acknowledged message is missing
+     * @param damaged those with anything else wrong: refused, torn, twice, failed integrity check
+     * @param example the first thing wrong, or empty
+     * @param acknowledged messages in the whole run
+     * @param syncs of the files in the whole run
+     * @param checkpoints of these, syncs of the database file, once the load had begun
+     */
+    record Verdict(
+            int states,
+            int losing,
+            int damaged,
+            String example,
+            int acknowledged,
+            int syncs,
+            int checkpoints) {}
+
+    /** Whether strace is here and allowed to look at processes. */
+    static boolean possible() throws InterruptedException {
+        try {
+            return new ProcessBuilder("strace", "-o", "/dev/null", "true").start().waitFor() == 0;
+        } catch (IOException e) {
+            return false;
+        }
+    }
+
+    /**
+     * Records a run of {@code messages} stores in {@code folder} and cuts it at {@code states}
+     * moments.
+     */
+    static Verdict replay(Path folder, Setting setting, int messages, int states) throws Exception {
+        Path store = folder.resolve("run").resolve("messages.db");
+        Path trace = folder.resolve("trace");
+        var ledger = new Load.Ledger("mailbox-", MAILBOXES);
+        var command = new ArrayList<>(List.of("strace", "-f", "--seccomp-bpf", "-y", "-xx", "-s"));
+        command.addAll(List.of(Integer.toString(LONGEST_PIECE), "-e", CALLS, "-o"));
+        command.add(trace.toString());
+        command.addAll(
+                setting == Setting.AS_IT_IS
+                        ? ServerProcess.command(store)
+                        : ServerProcess.java(
+                                "PowerCut", "serve", store.toString(), setting.pragma));
+        try (var server = new ServerProcess(command)) {
+            try (var load = new Load(server.port(), ledger, "client", CLIENTS)) {
+                load.await(() -> ledger.acknowledged() >= messages);
+            }
+            server.signal("TERM");
+            server.awaitExit(Duration.ofSeconds(30));
+        }
+        var disk = new Disk(store, new Load.Ledger("mailbox-", MAILBOXES));
+        disk.read(trace, event -> {});
+        int events = disk.events;
+        if (disk.ledger.acknowledged() != ledger.acknowledged()) {
+            throw new AssertionError(
+                    "the trace shows %d acknowledgements, the clients had %d"
+                            .formatted(disk.ledger.acknowledged(), ledger.acknowledged()));
+        }
+        var cuts = new Cuts(folder.resolve("cut"), events, states);
+        var again = new Disk(store, new Load.Ledger("mailbox-", MAILBOXES));
+        again.read(trace, cuts::at);
+        return new Verdict(
+                cuts.states,
+                cuts.losing,
+                cuts.damaged,
+                cuts.example,
+                ledger.acknowledged(),
+                again.syncs,
+                again.checkpoints);
+    }
+
+    // ---------------------------------------------------------------- what the disk has
+
+    /** The files as the trace makes them: what is on the disk for certain, and what may be. */
+    private static final class Disk {
+        private static final String UNFINISHED = "<unfinished ...>";
+        private static final Pattern LINE =
+                Pattern.compile("(\\d+) +(?:<\\.\\.\\. )?(\\w+)(\\(| resumed>)(.*)");
+        private static final Pattern RESULT = Pattern.compile("= (-?\\d+)[^\"]*$");
+        private static final Pattern QUOTED = Pattern.compile("\"([^\"]*)\"");
+
+        private final String prefix;
+        private final String folder;
+        private final Load.Ledger ledger;
+        private final Map<String, DiskFile> files = new TreeMap<>();
+        private final Map<String, StringBuilder> requests = new HashMap<>();
+        private final Map<String, Unfinished> unfinished = new HashMap<>();
+        private int events;
+        private int syncs;
+        private int checkpoints;
+        private boolean acknowledgedAny;
+
+        /** A call that has begun; {@code before} is what had been written by then. */
+        private record Unfinished(String text, int before) {}
+
+        Disk(Path store, Load.Ledger ledger) {
+            prefix = store.toAbsolutePath().toString();
+            folder = store.toAbsolutePath().getParent().toString();
+            this.ledger = ledger;
+        }
+
+        /** Is told of the disk after each event that follows the first acknowledgement. */
+        interface Observer {
+            void after(Disk disk) throws Exception;
+        }
+
+        void read(Path trace, Observer observer) throws Exception {
+            try (BufferedReader lines = Files.newBufferedReader(trace)) {
+                for (String line; (line = lines.readLine()) != null; ) {
+                    Matcher call = LINE.matcher(line);
+                    if (call.lookingAt() && accept(call) && acknowledgedAny) {
+                        events++;
+                        observer.after(this);
+                    }
+                }
+            }
+        }
+
+        /** Takes in one line; true when it is about our files or an acknowledgement. */
+        private boolean accept(Matcher call) throws Exception {
+            String thread = call.group(1) + call.group(2);
+            boolean begins = call.group(3).equals("(");
+            String rest = call.group(4);
+            boolean acknowledged = begins && isReply(call.group(2), rest);
+            if (begins && rest.endsWith(UNFINISHED)) {
+                unfinished.put(
+                        thread, new Unfinished(rest.replace(UNFINISHED, "").strip(), written()));
+                return acknowledged;
+            }
+            Unfinished begun = begins ? new Unfinished("", written()) : unfinished.remove(thread);
+            if (begun == null) {
+                return acknowledged;
+            }
+            Matcher result = RESULT.matcher(rest);
+            if (!result.find() || result.group(1).startsWith("-")) {
+                return acknowledged;
+            }
+            String text = begun.text() + rest;
+            return finished(call.group(2), text, Integer.parseInt(result.group(1)), begun.before())
+                    || acknowledged;
+        }
+
+        private int written() {
+            return files.values().stream().mapToInt(file -> file.issued).sum();
+        }
+
+        private boolean isReply(String name, String arguments) throws Exception {
+            String target = target(arguments);
+            if (!name.matches("write|sendto") || !target.startsWith("socket:")) {
+                return false;
+            }
+            StringBuilder request = requests.remove(target);
+            if (request == null || !string(arguments).equals("Message accepted and stored:\n")) {
+                return false;
+            }
+            ledger.acknowledge(message(request));
+            acknowledgedAny = true;
+            return true;
+        }
+
+        private static Protocol.Store message(StringBuilder request) throws Exception {
+            byte[] bytes = request.toString().getBytes(StandardCharsets.ISO_8859_1);
+            return (Protocol.Store) Protocol.parse(bytes, bytes.length);
+        }
+
+        private boolean finished(String name, String text, int result, int before)
+                throws Exception {
+            String target = name.equals("unlink") ? string(text) : target(text);
+            if (target.startsWith("socket:")) {
+                if (name.matches("read|recvfrom") && result > 0) {
+                    StringBuilder request =
+                            requests.computeIfAbsent(target, socket -> new StringBuilder());
+                    request.append(string(text));
+                    if (request.toString().startsWith("store;")) {
+                        ledger.sent(message(request));
+                    }
+                }
+                return false;
+            }
+            if (name.equals("fsync") && target.equals(folder)) {
+                files.values().forEach(DiskFile::syncName);
+                return true;
+            }
+            if (!target.equals(prefix)
+                    && !target.matches(Pattern.quote(prefix) + "-(wal|journal)")) {
+                return false;
+            }
+            DiskFile file = files.computeIfAbsent(target, path -> new DiskFile());
+            switch (name) {
+                case "pwrite64" ->
+                        file.write(
+                                Arrays.copyOf(bytes(string(text)), result),
+                                Integer.parseInt(
+                                        text.replaceFirst("(?s).*, (\\d+)\\) += .*", "$1")));
+                case "ftruncate" ->
+                        file.truncate(
+                                Integer.parseInt(text.replaceFirst(".*, (\\d+)\\) += .*", "$1")));
+                case "unlink" -> file.unlink();
+                case "fsync", "fdatasync" -> {
+                    syncs++;
+                    checkpoints += acknowledgedAny && target.equals(prefix) ? 1 : 0;
+                    file.sync(before - (written() - file.issued));
+                }
+                case "read" -> {
+                    return false;
+                }
+                default -> throw new IOException("not expected on a database file: " + name);
+            }
+            return true;
+        }
+
+        /** What a descriptor stands for, which strace writes in angle brackets. */
+        private static String target(String arguments) {
+            int begin = arguments.indexOf('<');
+            int end = arguments.indexOf('>');
+            return begin < 0 || end < begin ? "" : unescape(arguments.substring(begin + 1, end));
+        }
+
+        private static String string(String arguments) {
+            Matcher quoted = QUOTED.matcher(arguments);
+            return quoted.find() ? unescape(quoted.group(1)) : "";
+        }
+
+        /** Text in which each {@code \xHH} is a byte, as a string of such bytes. */
+        private static String unescape(String text) {
+            var bytes = new StringBuilder(text.length() / 4);
+            for (int i = 0; i < text.length(); i++) {
+                if (text.startsWith("\\x", i)) {
+                    bytes.append((char) Integer.parseInt(text, i + 2, i + 4, 16));
+                    i += 3;
+                } else {
+                    bytes.append(text.charAt(i));
+                }
+            }
+            return bytes.toString();
+        }
+
+        private static byte[] bytes(String text) {
+            return text.getBytes(StandardCharsets.ISO_8859_1);
+        }
+
+        /** Writes the files as a power cut would leave them; null for what was synced only. */
+        void cut(Path folder, Random random) throws IOException {
+            for (Map.Entry<String, DiskFile> file : files.entrySet()) {
+                Image image = file.getValue().cut(random);
+                if (image.exists) {
+                    Path path = folder.resolve(Path.of(file.getKey()).getFileName());
+                    Files.write(path, Arrays.copyOf(image.bytes, image.length));
+                }
+            }
+        }
+    }
+
+    /** The content of a file that may not exist. */
+    private static final class Image {
+        private boolean exists;
+        private byte[] bytes = {};
+        private int length;
+
+        Image copy() {
+            var copy = new Image();
+            copy.exists = exists;
+            copy.bytes = Arrays.copyOf(bytes, length);
+            copy.length = length;
+            return copy;
+        }
+
+        void write(byte[] data, int from, int count, int offset) {
+            exists = true;
+            grow(offset + count);
+            System.arraycopy(data, from, bytes, offset, count);
+        }
+
+        void truncate(int size) {
+            exists = true;
+            grow(size);
+            Arrays.fill(bytes, size, bytes.length, (byte) 0);
+            length = size;
+        }
+
+        private void grow(int size) {
+            if (size > bytes.length) {
+                bytes = Arrays.copyOf(bytes, Math.max(size, 2 * bytes.length));
+            }
+            length = Math.max(length, size);
+        }
+    }
+
+    /** What was done to a file since its last fsync, on top of what that fsync made certain. */
+    private static final class DiskFile {
+        private static final int UNLINK = -1;
+        private static final int TRUNCATE = -2;
+
+        /** {@code data} at {@code offset}; or one of the two above, and the new size. */
+        private record Change(int kind, byte[] data, int size) {}
+
+        private final Image synced = new Image();
+        private final List<Change> pending = new ArrayList<>();
+        private int issued;
+
+        void write(byte[] data, int offset) {
+            change(new Change(offset, data, 0));
+        }
+
+        void truncate(int size) {
+            change(new Change(TRUNCATE, null, size));
+        }
+
+        void unlink() {
+            change(new Change(UNLINK, null, 0));
+        }
+
+        private void change(Change change) {
+            pending.add(change);
+            issued++;
+        }
+
+        /** What was issued before the fsync began, as a count from the first, is certain now. */
+        void sync(int before) {
+            int certain = Math.max(0, pending.size() - (issued - before));
+            pending.subList(0, certain).forEach(change -> apply(synced, change, null));
+            pending.subList(0, certain).clear();
+        }
+
+        /** That the file was deleted is certain once its folder is synced. */
+        void syncName() {
+            for (int i = pending.size() - 1; i >= 0; i--) {
+                if (pending.get(i).kind() == UNLINK) {
+                    sync(issued - (pending.size() - 1 - i));
+                    return;
+                }
+            }
+        }
+
+        Image cut(Random random) {
+            Image image = synced.copy();
+            if (random != null) {
+                for (Change change : pending) {
+                    if (random.nextBoolean()) {
+                        apply(image, change, random);
+                    } else if (change.kind() == UNLINK) {
+                        break; // what follows went to another file of that name
+                    }
+                }
+            }
+            return image;
+        }
+
+        private static void apply(Image image, Change change, Random random) {
+            switch (change.kind()) {
+                case UNLINK -> {
+                    image.truncate(0);
+                    image.exists = false;
+                }
+                case TRUNCATE -> image.truncate(change.size());
+                default -> {
+                    boolean torn = random != null && random.nextInt(4) == 0;
+                    int step = torn ? SECTOR : Math.max(1, change.data().length);
+                    for (int at = 0; at < change.data().length; at += step) {
+                        if (!torn || random.nextBoolean()) {
+                            int count = Math.min(step, change.data().length - at);
+                            image.write(change.data(), at, count, change.kind() + at);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    // ---------------------------------------------------------------- the cuts
+
+    /** Cuts the power at moments spread over the run, and judges what is left. */
+    private static final class Cuts {
+        private final Path folder;
+        private final int events;
+        private final int wanted;
+        private final Random random = new Random(1);
+        private int states;
+        private int losing;
+        private int damaged;
+        private String example = "";
+
+        Cuts(Path folder, int events, int wanted) {
+            this.folder = folder;
+            this.events = events;
+            this.wanted = wanted;
+        }
+
+        void at(Disk disk) throws Exception {
+            // Two states at each of the moments that were chosen.
+            while (states < wanted
+                    && disk.events >= (long) events * (states / 2 * 2 + 2) / wanted) {
+                judge(disk, states % 2 == 0 ? null : random);
+            }
+        }
+
+        private void judge(Disk disk, Random half) throws Exception {
+            Path here = Files.createDirectories(folder.resolve(Integer.toString(states++)));
+            disk.cut(here, half);
+            Path file = here.resolve("messages.db");
+            List<String> problems;
+            try {
+                new MessageStore(file.toString()).close();
+                problems = disk.ledger.problems(content(file));
+            } catch (MessageStore.StoreException | SQLException e) {
+                problems = List.of("refused: " + e.getMessage());
+            }
+            boolean lost = problems.stream().anyMatch(problem -> problem.startsWith("lost: "));
+            losing += lost ? 1 : 0;
+            damaged += problems.stream().allMatch(problem -> problem.startsWith("lost: ")) ? 0 : 1;
+            if (!problems.isEmpty() && example.isEmpty()) {
+                example =
+                        "state %d, event %d: %s"
+                                .formatted(states, disk.events, problems.getFirst());
+            }
+            delete(here);
+        }
+
+        private static List<Protocol.Store> content(Path file) throws SQLException {
+            var found = new ArrayList<Protocol.Store>();
+            try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + file);
+                    Statement statement = connection.createStatement()) {
+                try (ResultSet check = statement.executeQuery("PRAGMA integrity_check")) {
+                    check.next();
+                    if (!check.getString(1).equals("ok")) {
+                        throw new SQLException("integrity check: " + check.getString(1));
+                    }
+                }
+                try (ResultSet rows =
+                        statement.executeQuery(
+                                "SELECT recipient, sender, text FROM message"
+                                        + " ORDER BY recipient, id")) {
+                    while (rows.next()) {
+                        found.add(
+                                new Protocol.Store(
+                                        rows.getString(1), rows.getString(2), rows.getString(3)));
+                    }
+                }
+            }
+            return found;
+        }
+    }
+
+    private static void delete(Path folder) throws IOException {
+        try (Stream<Path> all = Files.walk(folder)) {
+            for (Path path : all.toList().reversed()) {
+                Files.delete(path);
+            }
+        }
+    }
+
+    // ---------------------------------------------------------------- the programs
+
+    /** The server with one more pragma on each connection, after the product has set its own. */
+    private static void serve(String place, String pragma) throws Exception {
+        var store = new MessageStore(place, connection -> withPragma(connection, pragma));
+        var listener =
+                new MsgServer.Listener() {
+                    @Override
+                    public void ended(MsgServer.Ended conversation) {}
+
+                    @Override
+                    public void trouble(String sentence) {
+                        System.err.println(sentence);
+                    }
+                };
+        var server =
+                new MsgServer(
+                        new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
+                        store,
+                        MsgServer.Limits.defaults(),
+                        listener);
+        server.start();
+        Runtime.getRuntime()
+                .addShutdownHook(
+                        new Thread(() -> {
+                            server.close();
+                            store.close();
+                        }));
+        System.out.println("Listening on port " + server.port());
+    }
+
+    private static Connection withPragma(Connection connection, String pragma) {
+        return (Connection)
+                Proxy.newProxyInstance(
+                        PowerCut.class.getClassLoader(),
+                        new Class<?>[] {Connection.class},
+                        (proxy, method, arguments) -> {
+                            if (method.getName().equals("prepareStatement")) {
+                                try (Statement statement = connection.createStatement()) {
+                                    statement.execute(pragma);
+                                }
+                            }
+                            try {
+                                return method.invoke(connection, arguments);
+                            } catch (InvocationTargetException e) {
+                                throw e.getCause();
+                            }
+                        });
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        if (arguments.length == 3 && arguments[0].equals("serve")) {
+            serve(arguments[1], arguments[2]);
+            return;
+        }
+        if (arguments.length > 1 || !String.join("", arguments).matches("\\d{0,6}")) {
+            System.err.println("What it takes: jbang tests/PowerCut.java [STATES]");
+            System.exit(2);
+        }
+        if (!possible()) {
+            System.err.println("The replay needs strace, installed and allowed to trace.");
+            System.exit(1);
+        }
+        int states = arguments.length == 0 ? 200 : Integer.parseInt(arguments[0]);
+        boolean fine = true;
+        for (Setting setting : Setting.values()) {
+            Path folder = Files.createTempDirectory("power-cut-");
+            try {
+                Verdict verdict = replay(folder, setting, 10 * states, states);
+                System.out.printf("%-18s %s%n", setting, verdict);
+                fine &=
+                        verdict.damaged() == 0
+                                && verdict.losing() > 0 == (setting == Setting.NORMAL);
+            } finally {
+                delete(folder);
+            }
+        }
+        System.exit(fine ? 0 : 1);
+    }
+}
