@@ -10,8 +10,6 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
-import java.nio.channels.OverlappingFileLockException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -20,6 +18,7 @@ import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
+import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -27,10 +26,15 @@ import java.util.Objects;
 import java.util.Properties;
 import java.util.Set;
 import java.util.UUID;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.BiConsumer;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
+import java.util.logging.Level;
+import java.util.logging.Logger;
 import java.util.stream.Stream;
 
 /**
@@ -172,6 +176,12 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
         private static final String BUSY_TIMEOUT_MS = "2000";
         private static final int RESERVED_MINUTES = 2;
 
+        private static final String TAKEN = "another server has it open";
+        private static final long MAX_LOCK_SIZE = 1 << 20; // bytes of a sparse file
+
+        /** The lock files of this process. */
+        private static final Set<Path> HELD = ConcurrentHashMap.newKeySet();
+
         /**
          * Pages of 4 KiB in the WAL before it is copied into the database: mailboxes are written to
          * in turn, and a page written to ten times is then copied once.
@@ -228,30 +238,37 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
 
         /**
          * One server per file. The lock is on a file of its own: closing any other handle of the
-         * database would drop SQLite's own locks (sqlite.org/howtocorrupt.html, section 2.2).
+         * database would drop SQLite's own locks (sqlite.org/howtocorrupt.html, section 2.2). As
+         * closing any other handle of the lock file would drop this one, the file is opened once a
+         * process, and looked at by its size only.
          */
         private void lock() throws IOException {
             Path path = beside(".lock");
-            while (lock == null) {
-                FileChannel channel =
-                        FileChannel.open(path, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
-                FileLock taken = null;
-                try {
-                    taken = channel.tryLock(Long.MAX_VALUE - 1, 1, false);
-                } catch (OverlappingFileLockException e) {
-                    // Taken by another store of this process: no different from another process.
+            if (!HELD.add(path)) {
+                throw new IOException(TAKEN);
+            }
+            try {
+                while (lock == null) {
+                    FileChannel channel =
+                            FileChannel.open(
+                                    path, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+                    FileLock taken = channel.tryLock();
+                    if (taken == null) {
+                        channel.close();
+                        throw new IOException(TAKEN);
+                    }
+                    // Whoever had the lock may have deleted the file since we opened it.
+                    long size = ThreadLocalRandom.current().nextLong(1, MAX_LOCK_SIZE);
+                    channel.truncate(0).write(ByteBuffer.allocate(1), size - 1);
+                    if (Files.exists(path) && Files.size(path) == size) {
+                        lock = taken;
+                    } else {
+                        channel.close();
+                    }
                 }
-                if (taken == null) {
-                    channel.close();
-                    throw new IOException("another server has it open");
-                }
-                // Whoever had the lock may have deleted the file since we opened it.
-                String token = ProcessHandle.current().pid() + " " + System.nanoTime();
-                channel.truncate(0).write(ByteBuffer.wrap(token.getBytes(StandardCharsets.UTF_8)));
-                if (Files.exists(path) && Files.readString(path).equals(token)) {
-                    lock = taken;
-                } else {
-                    channel.close();
+            } finally {
+                if (lock == null) {
+                    HELD.remove(path);
                 }
             }
         }
@@ -345,6 +362,7 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
                 } catch (IOException e) {
                     // Tolerated: the next server finds both and takes them over.
                 }
+                HELD.remove(beside(".lock"));
                 lock = null;
             }
         }
@@ -437,13 +455,25 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
         private static final Set<String> RETRIED =
                 Set.of("40001", "40P01", "40003", "25006", "53300");
 
+        /** The driver logs URLs, and with them passwords. Held here lest it be collected. */
+        private static final Logger DRIVER = Logger.getLogger("org.postgresql");
+
+        /** How long a database that is just starting, or full of connections, is waited for. */
+        private static final Duration START_PATIENCE = Duration.ofSeconds(15);
+
         private final String url;
         private final UnaryOperator<Connection> wrap;
         private final Properties settings = new Properties();
 
-        Postgres(String url, UnaryOperator<Connection> wrap) {
+        Postgres(String url, UnaryOperator<Connection> wrap) throws IOException {
             this.url = url;
             this.wrap = wrap;
+            DRIVER.setLevel(Level.OFF);
+            // Checked here, since the driver's own exceptions name the whole URL.
+            if (shown().contains("@")
+                    || org.postgresql.Driver.parseURL(url, new Properties()) == null) {
+                throw new IOException("write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME");
+            }
             settings.putAll(DEFAULTS);
             if (shown().contains(",")) {
                 settings.setProperty("targetServerType", "primary");
@@ -456,7 +486,7 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
 
         @Override
         public long prepare() throws SQLException {
-            try (Connection connection = connect();
+            try (Connection connection = firstConnection();
                     Statement statement = connection.createStatement()) {
                 String encoding = one(statement, "SHOW server_encoding");
                 if (!encoding.equals("UTF8")) {
@@ -467,6 +497,24 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
                 }
             }
             return 0;
+        }
+
+        private Connection firstConnection() throws SQLException {
+            long giveUp = System.nanoTime() + START_PATIENCE.toNanos();
+            Properties patient = new Properties();
+            patient.putAll(settings);
+            patient.setProperty("loginTimeout", "10");
+            while (true) {
+                try {
+                    return connect(patient);
+                } catch (SQLException e) {
+                    if (!Set.of("57P03", "53300").contains(Objects.toString(e.getSQLState()))
+                            || System.nanoTime() - giveUp > 0) {
+                        throw e;
+                    }
+                }
+                LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(500));
+            }
         }
 
         private static void create(Statement statement) throws SQLException {
@@ -485,7 +533,7 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
 
         @Override
         public Session open() throws SQLException {
-            Connection connection = connect();
+            Connection connection = connect(settings);
             try {
                 try (Statement statement = connection.createStatement()) {
                     if (one(statement, "SHOW synchronous_commit").equals("off")) {
@@ -499,12 +547,8 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
             }
         }
 
-        private Connection connect() throws SQLException {
-            Connection connection = new org.postgresql.Driver().connect(url, settings);
-            if (connection == null) {
-                throw new SQLException("it is not a URL that the PostgreSQL driver understands");
-            }
-            return wrap.apply(connection);
+        private Connection connect(Properties settings) throws SQLException {
+            return wrap.apply(new org.postgresql.Driver().connect(url, settings));
         }
 
         @Override

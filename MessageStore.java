@@ -95,7 +95,9 @@ public final class MessageStore implements AutoCloseable {
         try {
             database = Database.at(place, wrap);
         } catch (IOException | InvalidPathException e) {
-            throw new StoreException("Cannot keep messages in " + place + ": " + reason(e), e);
+            String shown =
+                    place.startsWith("jdbc:") ? "that database" : place; // may hold a password
+            throw new StoreException("Cannot keep messages in " + shown + ": " + reason(e), e);
         }
         try {
             ids = new Ids(database.prepare());
@@ -449,9 +451,11 @@ public final class MessageStore implements AutoCloseable {
         }
     }
 
+    /** One line; a driver that says only that a connection failed has the reason in its cause. */
     private static String reason(Throwable e) {
         String message = e.getMessage() == null ? e.toString() : e.getMessage();
-        return message.lines().findFirst().orElse("");
+        String first = message.lines().findFirst().orElse("");
+        return e.getCause() instanceof IOException cause ? first + " " + cause : first;
     }
 
     /**

@@ -25,6 +25,8 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.lang.management.ManagementFactory;
 import java.net.BindException;
+import java.net.DatagramPacket;
+import java.net.DatagramSocket;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.NetworkInterface;
@@ -182,7 +184,19 @@ public final class MsgServer implements AutoCloseable {
             listening.close();
             throw e;
         }
+        // The JDK sets up what wakes waiting virtual threads when the first one waits. Should that be
+        // when all descriptors are in use, it fails for the rest of the process: so wait once now.
+        Thread.ofVirtual().name("first-to-wait").start(MsgServer::waitOnce);
         acceptor.start();
+    }
+
+    private static void waitOnce() {
+        try (DatagramSocket nobody = new DatagramSocket(0, InetAddress.getLoopbackAddress())) {
+            nobody.setSoTimeout(1);
+            nobody.receive(new DatagramPacket(new byte[1], 1));
+        } catch (IOException e) {
+            // As meant: it timed out.
+        }
     }
 
     /** The port it listens on, also when 0 was asked for. */
@@ -415,15 +429,15 @@ public final class MsgServer implements AutoCloseable {
                             () -> closeQuietly(channel),
                             limits.timeout().toNanos(),
                             TimeUnit.NANOSECONDS);
+            channel.configureBlocking(true);
             try {
-                channel.configureBlocking(true);
                 for (ByteBuffer rest = ByteBuffer.wrap(stretch); rest.hasRemaining(); ) {
                     channel.write(rest);
                 }
-                channel.configureBlocking(false);
             } finally {
                 cut.cancel(false);
             }
+            channel.configureBlocking(false);
         }
 
         /**
@@ -435,9 +449,14 @@ public final class MsgServer implements AutoCloseable {
             int count = channel.read(ByteBuffer.wrap(buffer, offset, length));
             if (count == 0) {
                 channel.configureBlocking(true);
-                channel.socket().setSoTimeout((int) Math.max(1, limit.toMillis()));
-                count = channel.socket().getInputStream().read(buffer, offset, length);
-                channel.configureBlocking(false);
+                try {
+                    channel.socket().setSoTimeout((int) Math.max(1, limit.toMillis()));
+                    count = channel.socket().getInputStream().read(buffer, offset, length);
+                } finally {
+                    if (channel.isOpen()) {
+                        channel.configureBlocking(false);
+                    }
+                }
             }
             inputEnded = count < 0;
             return count;
@@ -612,10 +631,7 @@ public final class MsgServer implements AutoCloseable {
             } catch (IOException e) {
                 Runtime.getRuntime().removeShutdownHook(ending);
                 store.close();
-                err.printf(
-                        "Cannot listen on port %d: %s. If another program has it (on macOS, AirPlay"
-                            + " Receiver holds 5000), take another one: jbang MsgServer.java %d%n",
-                        port, e.getMessage(), port == 5000 ? 5001 : 5000);
+                err.println(cannotListen(e));
                 return 1;
             } catch (InterruptedException e) {
                 Runtime.getRuntime().removeShutdownHook(ending);
@@ -624,6 +640,20 @@ public final class MsgServer implements AutoCloseable {
                 ending.run(); // told to end while still starting
             }
             return 0;
+        }
+
+        private String cannotListen(IOException e) {
+            try {
+                InetAddress bound = address.getAddress();
+                if (!bound.isAnyLocalAddress() && NetworkInterface.getByInetAddress(bound) == null) {
+                    return "This machine has no address " + bind + " to listen on.";
+                }
+            } catch (SocketException unknown) {
+                // Then the first reason will have to do.
+            }
+            return ("Cannot listen on port %d: %s. If another program has it (on macOS, AirPlay"
+                            + " Receiver holds 5000), take another one: jbang MsgServer.java %d")
+                    .formatted(port, e.getMessage(), port == 5000 ? 5001 : 5000);
         }
 
         private void check() {
@@ -656,7 +686,10 @@ public final class MsgServer implements AutoCloseable {
                 out.printf("On another machine: jbang MsgClient.java %s %d%n", other, port);
             }
             if (addresses.isEmpty()) {
-                out.printf("On this machine only: jbang MsgClient.java 127.0.0.1 %d%n", port);
+                InetAddress bound = address.getAddress();
+                out.printf(
+                        "On this machine only: jbang MsgClient.java %s %d%n",
+                        bound.isAnyLocalAddress() ? "127.0.0.1" : bound.getHostAddress(), port);
             }
             out.flush();
         }
