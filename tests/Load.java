@@ -6,6 +6,12 @@
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.sql.Statement;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.HashMap;
@@ -240,6 +246,33 @@ final class Load implements AutoCloseable {
                                 found::add);
                 if (!(reply instanceof Protocol.Mailbox)) {
                     throw new IOException("no mailbox: " + reply);
+                }
+            }
+            return found;
+        }
+
+        /**
+         * Everything in the database {@code file}, which must be sound, each mailbox in its order.
+         */
+        static List<Protocol.Store> contentOf(Path file) throws SQLException {
+            var found = new ArrayList<Protocol.Store>();
+            try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + file);
+                    Statement statement = connection.createStatement()) {
+                try (ResultSet check = statement.executeQuery("PRAGMA integrity_check")) {
+                    check.next();
+                    if (!check.getString(1).equals("ok")) {
+                        throw new SQLException("integrity check: " + check.getString(1));
+                    }
+                }
+                try (ResultSet rows =
+                        statement.executeQuery(
+                                "SELECT recipient, sender, text FROM message"
+                                        + " ORDER BY recipient, id")) {
+                    while (rows.next()) {
+                        found.add(
+                                new Protocol.Store(
+                                        rows.getString(1), rows.getString(2), rows.getString(3)));
+                    }
                 }
             }
             return found;

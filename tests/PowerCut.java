@@ -18,8 +18,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.sql.Connection;
-import java.sql.DriverManager;
-import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.time.Duration;
@@ -481,7 +479,7 @@ final class PowerCut {
             List<String> problems;
             try {
                 new MessageStore(file.toString()).close();
-                problems = disk.ledger.problems(content(file));
+                problems = disk.ledger.problems(Load.Ledger.contentOf(file));
             } catch (MessageStore.StoreException | SQLException e) {
                 problems = List.of("refused: " + e.getMessage());
             }
@@ -494,30 +492,6 @@ final class PowerCut {
                                 .formatted(states, disk.events, problems.getFirst());
             }
             delete(here);
-        }
-
-        private static List<Protocol.Store> content(Path file) throws SQLException {
-            var found = new ArrayList<Protocol.Store>();
-            try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + file);
-                    Statement statement = connection.createStatement()) {
-                try (ResultSet check = statement.executeQuery("PRAGMA integrity_check")) {
-                    check.next();
-                    if (!check.getString(1).equals("ok")) {
-                        throw new SQLException("integrity check: " + check.getString(1));
-                    }
-                }
-                try (ResultSet rows =
-                        statement.executeQuery(
-                                "SELECT recipient, sender, text FROM message"
-                                        + " ORDER BY recipient, id")) {
-                    while (rows.next()) {
-                        found.add(
-                                new Protocol.Store(
-                                        rows.getString(1), rows.getString(2), rows.getString(3)));
-                    }
-                }
-            }
-            return found;
         }
     }
 
