@@ -73,7 +73,7 @@ class LauncherTest {
         Files.createDirectory(launcher.getParent());
         Files.copy(TestMain.checkout().resolve("jbang"), launcher);
         assertTrue(launcher.toFile().setExecutable(true));
-        for (var tool : List.of("cat", "find", "mkdir", "mktemp", "mv", "rm", "sed", "sleep")) {
+        for (var tool : List.of("cat", "mkdir", "mktemp", "mv", "rm", "sed", "sleep")) {
             command(tool, "exec '" + onPath(tool) + "' \"$@\"");
         }
         environment.put("HOME", home.toString());
@@ -225,6 +225,7 @@ class LauncherTest {
         assertEquals(7, launch("").status());
         var jar = home.resolve(".jbang/cache/launcher/jbang-0.132.1.jar");
         assertEquals("all of JBang\n", Files.readString(jar));
+        assertEquals(List.of("jbang-0.132.1.jar"), launcherFiles());
     }
 
     @Test
