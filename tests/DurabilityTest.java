@@ -42,7 +42,7 @@ class DurabilityTest {
         var random = new Random(KILLS);
         var ledgers = new ArrayList<Load.Ledger>();
         for (int cycle = 0; cycle < KILLS; cycle++) {
-            try (var server = new ServerProcess(ServerProcess.command(store))) {
+            try (var server = new ServerProcess(ServerProcess.command(store, "--quiet"))) {
                 if (cycle > 0) {
                     ledgers.getLast().assertAllThere(server.port());
                 }
@@ -56,7 +56,7 @@ class DurabilityTest {
                 }
             }
         }
-        try (var server = new ServerProcess(ServerProcess.command(store))) {
+        try (var server = new ServerProcess(ServerProcess.command(store, "--quiet"))) {
             for (Load.Ledger ledger : ledgers) {
                 ledger.assertAllThere(server.port());
             }

@@ -20,6 +20,7 @@ import java.util.Map;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BooleanSupplier;
 
 /**
@@ -31,6 +32,7 @@ final class Load implements AutoCloseable {
 
     private final int port;
     private final Ledger ledger;
+    private final AtomicInteger wholeReplies = new AtomicInteger();
     private final Queue<ServerProcess.Answer> answers = new ConcurrentLinkedQueue<>();
     private final List<Thread> clients = new ArrayList<>();
     private volatile boolean stop;
@@ -63,6 +65,7 @@ final class Load implements AutoCloseable {
                 answers.add(answer);
                 return;
             }
+            wholeReplies.incrementAndGet();
         }
     }
 
@@ -81,6 +84,11 @@ final class Load implements AutoCloseable {
         for (Thread client : clients) {
             client.join();
         }
+    }
+
+    /** How many whole replies came. */
+    int wholeReplies() {
+        return wholeReplies.get();
     }
 
     /** The answers that were no whole reply, at most one for each client, which ended it. */

@@ -116,7 +116,7 @@ final class PowerCut {
         command.add(trace.toString());
         command.addAll(
                 setting == Setting.AS_IT_IS
-                        ? ServerProcess.command(store)
+                        ? ServerProcess.command(store, "--quiet")
                         : ServerProcess.java(
                                 "PowerCut", "serve", store.toString(), setting.pragma));
         try (var server = new ServerProcess(command)) {

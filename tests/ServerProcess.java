@@ -47,11 +47,9 @@ final class ServerProcess implements AutoCloseable {
         errorReader = Thread.ofVirtual().start(() -> collect(process.errorReader(), errors, false));
     }
 
-    /**
-     * The command line of a server on any free port of loopback, quiet, that keeps {@code store}.
-     */
+    /** The command line of a server on any free port of loopback that keeps {@code store}. */
     static List<String> command(Path store, String... more) {
-        var command = java("MsgServer", "0", "--bind", "127.0.0.1", "--quiet");
+        var command = java("MsgServer", "0", "--bind", "127.0.0.1");
         command.addAll(List.of("--store", store.toString()));
         command.addAll(List.of(more));
         return command;

@@ -1,0 +1,147 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Ends the server with signals under load
+//JAVA 21+
+//MAIN TestMain
+//SOURCES TestMain.java
+//SOURCES ServerProcess.java
+//SOURCES Load.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.Socket;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.Pattern;
+
+/**
+ * Ctrl+C and SIGTERM under load: each client has a whole reply or a clean close, everything
+ * acknowledged is there, the process ends in time and leaves one file.
+ *
+ * <pre>jbang -Dsignals=50 tests/EndingTest.java       50 of each signal instead of 3</pre>
+ */
+@DisabledOnOs(value = OS.WINDOWS, disabledReason = "has no such signals")
+class EndingTest {
+    private static final int ROUNDS = Integer.getInteger("signals", 3);
+    private static final int CLIENTS = 24;
+    private static final int SILENT_CLIENTS = 5;
+    private static final Pattern CONVERSATION = Pattern.compile("^[0-9:.]+  #\\d+ ");
+
+    /** The grace of 2 s, and 1 s. */
+    private static final Duration LIMIT = Duration.ofSeconds(3);
+
+    @TempDir private Path folder;
+
+    @ParameterizedTest
+    @CsvSource({"INT, 130", "TERM, 143"})
+    @Timeout(value = 30, unit = TimeUnit.MINUTES)
+    void signalUnderLoadLetsEveryConversationEndAndKeepsWhatWasAcknowledged(String signal, int code)
+            throws Exception {
+        Path store = folder.resolve("messages.db");
+        var random = new Random(code);
+        var ledger = new Load.Ledger("mailbox-", 8);
+        Duration longest = Duration.ZERO;
+        for (int round = 0; round < ROUNDS; round++) {
+            boolean silentClients = round % 2 == 1;
+            String second = List.of("", "INT", "TERM").get(round % 3);
+            Duration took = end(store, ledger, round, random, signal, code, silentClients, second);
+            longest = took.compareTo(longest) > 0 ? took : longest;
+        }
+        System.out.printf(
+                "SIG%s %d times, %,d acknowledged messages, none lost; ended within %d ms%n",
+                signal, ROUNDS, ledger.acknowledged(), longest.toMillis());
+    }
+
+    private static Duration end(
+            Path store,
+            Load.Ledger ledger,
+            int round,
+            Random random,
+            String signal,
+            int code,
+            boolean silentClients,
+            String second)
+            throws Exception {
+        int enough = ledger.acknowledged() + 1 + random.nextInt(500);
+        try (var server = new ServerProcess(ServerProcess.command(store));
+                var load = new Load(server.port(), ledger, "client-" + round, CLIENTS)) {
+            List<Socket> silent = silentClients ? silentClients(server.port()) : List.of();
+            load.await(() -> ledger.acknowledged() >= enough);
+            long signalled = System.nanoTime();
+            server.signal(signal);
+            if (!second.isEmpty()) {
+                server.signal(second);
+            }
+            int exit = server.awaitExit(Duration.ofSeconds(20));
+            var took = Duration.ofNanos(System.nanoTime() - signalled);
+            load.join();
+
+            assertEquals(code, exit, () -> server.output() + server.errors());
+            assertEquals("", server.errors());
+            assertTrue(server.output().contains("Goodbye"), server::output);
+            assertTrue(took.compareTo(LIMIT) <= 0, () -> "took " + took);
+            assertEveryAcceptedOneEndedWell(server, load, silent.size());
+            for (Socket socket : silent) {
+                assertCleanlyClosed(socket);
+            }
+            assertEquals(List.of("messages.db"), ServerProcess.filesBeside(store));
+            ledger.assertAllThere(Load.Ledger.contentOf(store));
+            return took;
+        }
+    }
+
+    /**
+     * Who waits in the backlog when the listener is closed is reset by the kernel; the server never
+     * saw it. So no more may have been reset than the server has not accepted.
+     */
+    private static void assertEveryAcceptedOneEndedWell(
+            ServerProcess server, Load load, int silent) {
+        long endedWell = load.wholeReplies() + silent;
+        for (ServerProcess.Answer answer : load.brokenAnswers()) {
+            assertEquals("", answer.text(), () -> "torn: " + answer);
+            endedWell += answer.cleanClose() ? 1 : 0;
+        }
+        long accepted = server.output().lines().filter(CONVERSATION.asPredicate()).count();
+        assertTrue(accepted > CLIENTS, server::output);
+        assertTrue(
+                accepted <= endedWell,
+                accepted + " accepted, " + endedWell + " ended well: " + load.brokenAnswers());
+    }
+
+    /** Some that say nothing, one that stopped in the middle of its request. */
+    private static List<Socket> silentClients(int port) throws IOException {
+        var sockets = new ArrayList<Socket>();
+        for (int i = 0; i < SILENT_CLIENTS; i++) {
+            sockets.add(new Socket(InetAddress.getLoopbackAddress(), port));
+        }
+        sockets.getLast().getOutputStream().write('s');
+        sockets.getLast().getOutputStream().write("tore;bob".getBytes(StandardCharsets.UTF_8));
+        return sockets;
+    }
+
+    private static void assertCleanlyClosed(Socket socket) throws IOException {
+        try (socket) {
+            socket.setSoTimeout(5_000);
+            String text =
+                    new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+            assertTrue(
+                    text.isEmpty() || new ServerProcess.Answer(text, null).whole(),
+                    () -> "neither whole reply nor clean close: " + text);
+        }
+    }
+}
