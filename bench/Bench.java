@@ -46,11 +46,12 @@ import java.util.stream.Stream;
  * C2 would compile it on the processors that are being measured.)
  *
  * <p>What the figures do not say. Load and server share the processors, so a rate is that of both
- * together, and there is no network in any latency. The loop is closed: a slow server is asked less
- * often, no queue builds up before it. With one connection a request, most of the work is the
- * kernel's; Redis, made for many requests on one connection and holding its data in memory, is
- * measured at something it is not used for. A disk that lies about its flushes makes durable stores
- * look free.
+ * together, and there is no network in any latency. The generator is one thread: where requests a
+ * second times its microseconds a request come near a million, it is the limit. The loop is closed:
+ * a slow server is asked less often, no queue builds up before it. With one connection a request,
+ * most of the work is the kernel's; Redis, made for many requests on one connection and holding its
+ * data in memory, is measured at something it is not used for. A disk that lies about its flushes
+ * makes durable stores look free.
  */
 @Command(
         name = "bench",
