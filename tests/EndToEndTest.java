@@ -1,0 +1,228 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Tests of the programs as users start them, through JBang
+//JAVA 21+
+//MAIN TestMain
+//SOURCES TestMain.java
+//SOURCES ServerProcess.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+
+import java.io.File;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+
+/** Real processes, started by JBang: what a class would type. */
+@EnabledOnOs({OS.LINUX, OS.MAC}) // on Windows no signal reaches a program that JBang runs
+class EndToEndTest {
+    private static final Duration LIMIT = Duration.ofMinutes(3);
+
+    @TempDir Path folder;
+
+    private final Map<String, String> environment = new HashMap<>();
+    private Path elsewhere;
+
+    @BeforeEach
+    void anotherFolder() throws IOException {
+        elsewhere = Files.createDirectory(folder.resolve("another folder"));
+    }
+
+    /** What a program that ended by itself left behind. */
+    private record Ended(int exit, String out, String err) {}
+
+    /** Runs {@code command} to its end; its stdin ends after {@code input}. */
+    private Ended run(List<String> command, String input) throws Exception {
+        ProcessBuilder builder = new ProcessBuilder(command).directory(elsewhere.toFile());
+        builder.environment().putAll(environment);
+        Process process = builder.start();
+        try {
+            FutureTask<String> err = new FutureTask<>(() -> text(process.getErrorStream()));
+            Thread.ofVirtual().start(err);
+            try (OutputStream stdin = process.getOutputStream()) {
+                stdin.write(input.getBytes(StandardCharsets.UTF_8));
+            }
+            String out = text(process.getInputStream());
+            assertTrue(process.waitFor(LIMIT.toSeconds(), TimeUnit.SECONDS), out);
+            return new Ended(process.exitValue(), out, ofTheProgram(err.get()));
+        } finally {
+            process.destroyForcibly();
+        }
+    }
+
+    private static String text(InputStream in) throws IOException {
+        return new String(in.readAllBytes(), StandardCharsets.UTF_8);
+    }
+
+    /** Without the lines in which JBang says what it builds. */
+    private static String ofTheProgram(String err) {
+        return err.replaceAll("(?m)^\\[jbang] .*\n", "");
+    }
+
+    /** Starts a server; {@code env} and {@code sh} see to environment and folder. */
+    private ServerProcess server(List<String> command) throws IOException {
+        List<String> all = new ArrayList<>();
+        ServerProcess.java("MsgServer").stream() // what lets SIGINT through, where needed
+                .takeWhile(word -> !word.endsWith("java"))
+                .forEach(all::add);
+        all.add("env");
+        environment.forEach((name, value) -> all.add(name + "=" + value));
+        all.addAll(List.of("sh", "-c", "cd \"$0\" && exec \"$@\"", elsewhere.toString()));
+        all.addAll(command);
+        return new ServerProcess(all);
+    }
+
+    private static List<String> jbang(String script, String... arguments) {
+        Path checkout = TestMain.checkout();
+        List<String> command = new ArrayList<>();
+        command.add(checkout.resolve("jbang").toString());
+        command.add(checkout.resolve(script).toString());
+        command.addAll(List.of(arguments));
+        return command;
+    }
+
+    @Test
+    void aMessageOutlivesTheServer() throws Exception {
+        String store = folder.resolve("messages.db").toString();
+        List<String> serve = jbang("MsgServer.java", "0", "--bind", "127.0.0.1", "--store", store);
+        String port;
+        try (ServerProcess server = server(serve)) {
+            port = Integer.toString(server.port());
+            Ended client =
+                    run(
+                            jbang("MsgClient.java", "127.0.0.1", port),
+                            "george\n1\nΚυριάκος\nγειά σου 👋; all well?\n3\n");
+            assertEquals("", client.err());
+            assertTrue(client.out().contains("The message to Κυριάκος is stored.\n"), client.out());
+            assertEquals(0, client.exit());
+            interrupt(server, 130);
+            assertTrue(
+                    server.output().contains("  store to Κυριάκος from george  ->  stored  "),
+                    server.output());
+        }
+        assertEquals(List.of("messages.db"), filesIn(folder));
+
+        try (ServerProcess server = server(serve)) {
+            port = Integer.toString(server.port());
+            Ended client =
+                    run(jbang("MsgClient.java", "127.0.0.1", port, "--user", "Κυριάκος"), "2\n3\n");
+            assertEquals("", client.err());
+            assertTrue(
+                    client.out()
+                            .contains(
+                                    "   1. george: γειά σου 👋; all well?\n"
+                                            + "That is the only message.\n"),
+                    client.out());
+            interrupt(server, 130);
+        }
+        Ended client = run(jbang("MsgClient.java", "127.0.0.1", port, "--user", "al"), "2\n");
+        assertTrue(client.err().startsWith("No server answers at 127.0.0.1 port " + port));
+        assertEquals(1, client.exit());
+    }
+
+    @Test
+    void installedCommandsWorkFromAnotherFolder() throws Exception {
+        Path jbangDir = folder.resolve("jbang's own");
+        Path commands = jbangDir.resolve("bin");
+        Path home = Files.createDirectory(folder.resolve("home"));
+        environment.put("JBANG_DIR", jbangDir.toString());
+        environment.put("JBANG_CACHE_DIR", cacheInUse().toString());
+        environment.put(
+                "PATH", // as JBang's setup would; with it there, JBang edits no shell's start files
+                String.join(
+                        File.pathSeparator,
+                        commands.toString(),
+                        System.getenv("PATH"),
+                        TestMain.checkout().toString()));
+        for (String[] command :
+                new String[][] {
+                    {"msg-server", "MsgServer.java"}, {"msg-client", "MsgClient.java"}
+                }) {
+            Path script = TestMain.checkout().resolve(command[1]);
+            Ended install =
+                    run(
+                            List.of(
+                                    TestMain.checkout().resolve("jbang").toString(),
+                                    "app",
+                                    "install",
+                                    "--name",
+                                    command[0],
+                                    script.toString()),
+                            "");
+            assertEquals(0, install.exit(), install.err());
+        }
+        environment.put("HOME", home.toString());
+        String msgServer = commands.resolve("msg-server").toString();
+        try (ServerProcess server = server(List.of(msgServer, "0", "--bind", "127.0.0.1"))) {
+            String port = Integer.toString(server.port());
+            String msgClient = commands.resolve("msg-client").toString();
+            Ended client =
+                    run(
+                            List.of(msgClient, "127.0.0.1", port, "--user", "george"),
+                            "1\ngeorge\nnote to myself\n2\n3\n");
+            assertEquals("", client.err());
+            assertTrue(client.out().contains("   1. george: note to myself\n"), client.out());
+            assertEquals(0, client.exit());
+            assertTrue(
+                    server.output()
+                            .contains(
+                                    "Messages are kept in "
+                                            + home.toRealPath()
+                                                    .resolve(".msg-server")
+                                                    .resolve("messages.db")
+                                            + "\n"),
+                    server.output());
+            interrupt(server, 130);
+        }
+        assertEquals(List.of(), filesIn(elsewhere), "nothing is left where they were run");
+        assertEquals(List.of("messages.db"), filesIn(home.resolve(".msg-server")));
+    }
+
+    /** JBang's cache that this run uses: a cold one would get and build everything again. */
+    private static Path cacheInUse() {
+        return Optional.ofNullable(System.getenv("JBANG_CACHE_DIR"))
+                .map(Path::of)
+                .or(() ->
+                        Optional.ofNullable(System.getenv("JBANG_DIR"))
+                                .map(dir -> Path.of(dir, "cache")))
+                .orElse(Path.of(System.getProperty("user.home"), ".jbang", "cache"));
+    }
+
+    /** Ctrl+C. */
+    private static void interrupt(ServerProcess server, int exitCode) throws Exception {
+        server.signal("INT");
+        assertEquals(exitCode, server.awaitExit(Duration.ofSeconds(30)));
+        assertTrue(
+                server.output().endsWith("Goodbye. Every acknowledged message is kept.\n"),
+                server.output());
+        assertEquals("", ofTheProgram(server.errors()));
+    }
+
+    private static List<String> filesIn(Path folder) throws IOException {
+        try (Stream<Path> files = Files.list(folder)) {
+            return files.filter(Files::isRegularFile)
+                    .map(file -> file.getFileName().toString())
+                    .sorted()
+                    .toList();
+        }
+    }
+}
