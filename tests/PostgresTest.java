@@ -36,6 +36,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.logging.Handler;
 import java.util.logging.LogRecord;
@@ -96,6 +97,22 @@ class PostgresTest {
             }
         }
         assertEquals(3, texts(url, "bob").size());
+    }
+
+    /** Servers that start together with their database meet it starting, or full. */
+    @Test
+    void databaseHasNoConnectionLeftExpectTheStartWaits() throws Exception {
+        String database = server.column(url, "SELECT current_database()").getFirst();
+        server.run("/postgres", "ALTER DATABASE " + database + " CONNECTION LIMIT 0");
+        try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+            Future<MessageStore> opening = threads.submit(() -> new MessageStore(url));
+            assertThrows(TimeoutException.class, () -> opening.get(1, TimeUnit.SECONDS));
+            server.run("/postgres", "ALTER DATABASE " + database + " CONNECTION LIMIT -1");
+            try (MessageStore store = opening.get(10, TimeUnit.SECONDS)) {
+                store.store("bob", "al", "hi");
+            }
+        }
+        assertEquals(List.of("hi"), texts(url, "bob"));
     }
 
     @Test
