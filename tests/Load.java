@@ -228,6 +228,15 @@ final class Load implements AutoCloseable {
             return problems;
         }
 
+        /** As {@link #problems}, of what one mailbox has. */
+        List<String> problemsOfMailbox(String mailbox, List<Protocol.Store> found) {
+            return problems(found).stream()
+                    .filter(problem ->
+                            !problem.startsWith("lost: ")
+                                    || problem.contains("recipient=" + mailbox + ","))
+                    .toList();
+        }
+
         private boolean wasSent(Protocol.Store message) {
             Account account = accounts.get(message.sender());
             if (account == null || !message.message().matches("\\d{1,9}:(?s:.*)")) {
