@@ -17,6 +17,7 @@ import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
+import java.sql.SQLWarning;
 import java.sql.Statement;
 import java.time.Duration;
 import java.util.Arrays;
@@ -226,7 +227,9 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
                     throw new SQLException("it is a database of another program");
                 }
                 configure(statement);
-                statement.execute("PRAGMA application_id = " + APPLICATION_ID);
+                if (application == 0) {
+                    statement.execute("PRAGMA application_id = " + APPLICATION_ID);
+                }
                 statement.execute(
                         "CREATE TABLE IF NOT EXISTS message (recipient TEXT NOT NULL,"
                                 + " id BLOB NOT NULL, sender TEXT NOT NULL, text TEXT NOT NULL,"
@@ -470,9 +473,11 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
             this.wrap = wrap;
             DRIVER.setLevel(Level.OFF);
             // Checked here, since the driver's own exceptions name the whole URL.
-            if (shown().contains("@")
+            if (url.matches("jdbc:postgresql://[^/?]*@.*")
                     || org.postgresql.Driver.parseURL(url, new Properties()) == null) {
-                throw new IOException("write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME");
+                throw new IOException(
+                        "write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME, the password into"
+                                + " PGPASSWORD or .pgpass");
             }
             settings.putAll(DEFAULTS);
             if (shown().contains(",")) {
@@ -536,7 +541,10 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
             Connection connection = connect(settings);
             try {
                 try (Statement statement = connection.createStatement()) {
-                    if (one(statement, "SHOW synchronous_commit").equals("off")) {
+                    // Relatives of PostgreSQL may not know this setting: then it is NULL.
+                    String commit =
+                            one(statement, "SELECT current_setting('synchronous_commit', true)");
+                    if ("off".equals(commit)) {
                         statement.execute("SET synchronous_commit TO on");
                     }
                 }
@@ -565,11 +573,13 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
 
         @Override
         public String shown() {
-            return url.replaceFirst("[?].*", "").replaceFirst("//[^/]*@", "//");
+            return url.replaceFirst("[?].*", "");
         }
     }
 
     final class PostgresSession extends Session {
+        private static final String OUTCOME_UNKNOWN = "40003";
+
         private final PreparedStatement insert;
 
         PostgresSession(Connection connection) throws SQLException {
@@ -592,6 +602,11 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
             setArray(3, "text", batch, entry -> entry.sender());
             setArray(4, "text", batch, entry -> entry.text());
             insert.executeUpdate();
+            // A wait for a replica that is cancelled ends with a mere warning.
+            SQLWarning warning = insert.getWarnings();
+            if (warning != null) {
+                throw new SQLException(warning.getMessage(), OUTCOME_UNKNOWN);
+            }
         }
 
         private void setArray(

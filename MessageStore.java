@@ -334,6 +334,14 @@ public final class MessageStore implements AutoCloseable {
     /** A reader: a page that fails is tried once more over a new connection. */
     private void read() {
         Link link = new Link();
+        try {
+            // SQLite clears up when its last connection closes. Should that be the writer's, after
+            // an
+            // I/O error, no new one could be opened: while the readers' are there, fetches go on.
+            link.session();
+        } catch (SQLException e) {
+            // Tolerated: the first fetch tries again.
+        }
         for (Reading reading; (reading = take(readings)) != Reading.STOP; ) {
             if (reading.isDone()) {
                 continue;
@@ -374,7 +382,7 @@ public final class MessageStore implements AutoCloseable {
     /** The connection of one thread: made when needed, thrown away after any failure. */
     private final class Link {
         private Database.Session session;
-        private Duration pause = MIN_PAUSE;
+        private Duration pause = Duration.ZERO;
         private long notBefore = System.nanoTime();
         private SQLException failure;
 
@@ -387,7 +395,7 @@ public final class MessageStore implements AutoCloseable {
                 try {
                     session = database.open();
                     failure = null;
-                    pause = MIN_PAUSE;
+                    pause = Duration.ZERO;
                 } catch (SQLException e) {
                     failure = e;
                     notBefore = System.nanoTime() + jittered(pause).toNanos();
@@ -417,7 +425,7 @@ public final class MessageStore implements AutoCloseable {
 
     private static Duration longer(Duration pause) {
         Duration doubled = pause.multipliedBy(2);
-        return doubled.compareTo(MAX_PAUSE) < 0 ? doubled : MAX_PAUSE;
+        return pause.isZero() ? MIN_PAUSE : doubled.compareTo(MAX_PAUSE) < 0 ? doubled : MAX_PAUSE;
     }
 
     /** Half to all of {@code pause}, so that many servers do not come back in step. */

@@ -30,6 +30,7 @@ import java.net.DatagramSocket;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.NetworkInterface;
+import java.net.SocketAddress;
 import java.net.SocketException;
 import java.net.SocketTimeoutException;
 import java.net.UnknownHostException;
@@ -79,6 +80,9 @@ public final class MsgServer implements AutoCloseable {
 
     /** Descriptors that are not for connections: the JVM's, the store's, those of busy replies. */
     private static final int RESERVED_DESCRIPTORS = 100;
+
+    /** How long clients that the kernel has accepted already are still taken when closing. */
+    private static final Duration LAST_ACCEPTS = Duration.ofMillis(200);
 
     private static final Duration MIN_ACCEPT_PAUSE = Duration.ofMillis(50);
     private static final Duration MAX_ACCEPT_PAUSE = Duration.ofSeconds(1);
@@ -157,6 +161,7 @@ public final class MsgServer implements AutoCloseable {
     private ServerSocketChannel listening;
     private int port;
     private volatile boolean closing;
+    private volatile SocketAddress waker;
     private volatile boolean storeFailing;
 
     /** A server that is not started yet; it does not own {@code store}. */
@@ -184,7 +189,8 @@ public final class MsgServer implements AutoCloseable {
             listening.close();
             throw e;
         }
-        // The JDK sets up what wakes waiting virtual threads when the first one waits. Should that be
+        // The JDK sets up what wakes waiting virtual threads when the first one waits. Should that
+        // be
         // when all descriptors are in use, it fails for the rest of the process: so wait once now.
         Thread.ofVirtual().name("first-to-wait").start(MsgServer::waitOnce);
         acceptor.start();
@@ -211,12 +217,34 @@ public final class MsgServer implements AutoCloseable {
     @Override
     public void close() {
         closing = true;
-        closeQuietly(listening);
+        stopAccepting();
         if (!allPlacesFreeWithin(limits.grace())) {
             open.forEach(MsgServer::closeQuietly);
             allPlacesFreeWithin(BUSY_AFTER);
         }
         watchdog.shutdownNow();
+    }
+
+    /**
+     * Closing the listening socket resets connections that the kernel has accepted for us already.
+     * So the acceptor takes those first; a connection of our own wakes it.
+     */
+    private void stopAccepting() {
+        if (acceptor.isAlive()) {
+            InetAddress bound = address.getAddress();
+            InetAddress here = bound.isAnyLocalAddress() ? InetAddress.getLoopbackAddress() : bound;
+            try (SocketChannel wake = SocketChannel.open()) {
+                waker = wake.bind(new InetSocketAddress(here, 0)).getLocalAddress();
+                wake.configureBlocking(false); // with a full backlog it is awake anyhow
+                wake.connect(new InetSocketAddress(here, port));
+                acceptor.join(LAST_ACCEPTS);
+            } catch (IOException e) {
+                // Tolerated: then those few are reset.
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+        }
+        closeQuietly(listening);
     }
 
     private boolean allPlacesFreeWithin(Duration time) {
@@ -240,7 +268,7 @@ public final class MsgServer implements AutoCloseable {
         Thread.Builder threads = Thread.ofVirtual().name("conversation-", 1);
         Duration pause = MIN_ACCEPT_PAUSE;
         boolean busy = false;
-        for (long number = 1; !closing; ) {
+        for (long number = 1; listening.isOpen(); ) {
             Semaphore place = null; // these two are ours until a conversation takes them over
             SocketChannel channel = null;
             try {
@@ -249,7 +277,16 @@ public final class MsgServer implements AutoCloseable {
                 if (busy) {
                     place.acquire();
                 }
+                if (closing) {
+                    listening.configureBlocking(false);
+                }
                 channel = listening.accept();
+                if (channel == null) {
+                    return; // closing, and nobody is left
+                }
+                if (channel.getRemoteAddress().equals(waker)) {
+                    continue;
+                }
                 if (busy && places.tryAcquire()) { // a place came free while nobody came
                     place.release();
                     place = places;
@@ -645,7 +682,8 @@ public final class MsgServer implements AutoCloseable {
         private String cannotListen(IOException e) {
             try {
                 InetAddress bound = address.getAddress();
-                if (!bound.isAnyLocalAddress() && NetworkInterface.getByInetAddress(bound) == null) {
+                if (!bound.isAnyLocalAddress()
+                        && NetworkInterface.getByInetAddress(bound) == null) {
                     return "This machine has no address " + bind + " to listen on.";
                 }
             } catch (SocketException unknown) {

@@ -60,10 +60,10 @@ import java.util.stream.Stream;
         usageHelpAutoWidth = true,
         header = {
             "Examples, in a checkout of the project:",
-            "  ./jbang bench/Bench.java --clients 64 --rounds 9",
-            "  ./jbang bench/Bench.java --mode fetch --targets ours,floor",
-            "  ./jbang bench/Bench.java --variant one=-Djdk.virtualThreadScheduler.parallelism=1",
-            "  ./jbang bench/Bench.java --bars",
+            "  ./jbang bench --clients 64 --rounds 9",
+            "  ./jbang bench --mode fetch --targets ours,floor",
+            "  ./jbang bench --variant one=-Djdk.virtualThreadScheduler.parallelism=1",
+            "  ./jbang bench --bars",
             ""
         },
         description = "Measures the server beside a bare accept loop and Redis, in turn.%n",
@@ -200,7 +200,7 @@ public final class Bench implements Callable<Integer> {
         line.setCaseInsensitiveEnumValuesAllowed(true);
         line.setParameterExceptionHandler((e, arguments) -> {
             e.getCommandLine().getErr().println(e.getMessage());
-            e.getCommandLine().getErr().println("What it takes: jbang bench/Bench.java --help");
+            e.getCommandLine().getErr().println("What it takes: jbang bench --help");
             return CommandLine.ExitCode.USAGE;
         });
         line.setExecutionExceptionHandler((e, command, parsed) -> {
