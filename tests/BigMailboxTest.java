@@ -1,0 +1,175 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION A mailbox that does not fit into memory
+//JAVA 21+
+//MAIN TestMain
+//SOURCES TestMain.java
+//SOURCES ServerProcess.java
+//SOURCES ../MessageStore.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.Socket;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.SQLException;
+import java.sql.Statement;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.concurrent.Callable;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
+
+/**
+ * A mailbox many times the server's heap is fetched in flat memory, while others ask for it too and
+ * do not read.
+ *
+ * <pre>jbang -Dmessages=1000000 tests/BigMailboxTest.java       instead of 200,000</pre>
+ */
+class BigMailboxTest {
+    private static final int MESSAGES = Integer.getInteger("messages", 200_000);
+    private static final int NON_READERS = 60;
+    private static final String FILLER = "x".repeat(80);
+    private static final String HEAP = "-Xmx48m";
+    private static final int TOO_MUCH_KIB = 150 * 1024;
+    private static final Duration WAIT = Duration.ofSeconds(20);
+
+    @TempDir private Path folder;
+
+    @Test
+    @EnabledOnOs(value = OS.LINUX, disabledReason = "reads /proc")
+    @Timeout(value = 10, unit = TimeUnit.MINUTES)
+    void bigMailboxIsFetchedInFlatMemoryWhileOthersDoNotReadIt() throws Exception {
+        Path store = folder.resolve("messages.db");
+        fill(store);
+        var command = ServerProcess.command(store, "--timeout", "120");
+        command.add(command.indexOf("-cp"), HEAP);
+        try (var server = new ServerProcess(command)) {
+            int port = server.port();
+            fetchSome(port, "small", 1);
+            long descriptors = server.descriptors();
+            long before = server.statusKib("VmRSS");
+            var nonReaders = new ArrayList<Socket>();
+            try {
+                for (int i = 0; i < NON_READERS; i++) {
+                    nonReaders.add(nonReader(port));
+                }
+                for (Socket socket : nonReaders) {
+                    await("the reply has begun", () -> socket.getInputStream().available() > 0);
+                }
+                var longest = new AtomicLong();
+                Thread others = Thread.startVirtualThread(() -> storeMeanwhile(port, longest));
+                long begun = System.nanoTime();
+                fetchSome(port, "big", MESSAGES);
+                long took = System.nanoTime() - begun;
+                others.interrupt();
+                others.join();
+                long peak = server.statusKib("VmHWM");
+                System.out.printf(
+                        "%,d messages fetched in %,d ms; resident %,d KiB before, %,d at most;"
+                                + " a store meanwhile took %d ms at most%n",
+                        MESSAGES, took / 1_000_000, before, peak, longest.get() / 1_000_000);
+                assertTrue(peak - before < TOO_MUCH_KIB, peak - before + " KiB more");
+                assertTrue(longest.get() > 0, "no store went through meanwhile");
+            } finally {
+                for (Socket socket : nonReaders) {
+                    socket.close();
+                }
+            }
+            await(
+                    "the descriptors of those who left are free",
+                    () -> server.descriptors() <= descriptors + 3);
+            assertEquals("", server.errors());
+        }
+    }
+
+    private static void fill(Path store) throws Exception {
+        new MessageStore(store.toString()).close();
+        try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + store)) {
+            insert(connection, "small", 1);
+            insert(connection, "big", MESSAGES);
+        }
+    }
+
+    /** Ids of version 7, as the store makes them, increasing with the number. */
+    private static void insert(Connection connection, String recipient, int count)
+            throws SQLException {
+        try (Statement statement = connection.createStatement()) {
+            statement.execute(
+                    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < "
+                            + count
+                            + ") INSERT INTO message (recipient, id, sender, text) SELECT '"
+                            + recipient
+                            + "', unhex(printf('%012x70008000000000000000', 1700000000000 + i)),"
+                            + " 'al', i || ' "
+                            + FILLER
+                            + "' FROM n");
+        }
+    }
+
+    /** Fetches a mailbox as it comes, and holds each line against what it must be. */
+    private static void fetchSome(int port, String recipient, int count) throws IOException {
+        try (Socket socket = new Socket(InetAddress.getLoopbackAddress(), port)) {
+            ask(socket, recipient);
+            var lines =
+                    new BufferedReader(
+                            new InputStreamReader(socket.getInputStream(), StandardCharsets.UTF_8));
+            assertEquals("Retrieving messages...", lines.readLine());
+            for (int i = 1; i <= count; i++) {
+                String line = lines.readLine();
+                if (!(recipient + ";al;" + i + " " + FILLER).equals(line)) {
+                    throw new AssertionError("number " + i + " is " + line);
+                }
+            }
+            assertEquals("NO MORE MESSAGES", lines.readLine());
+            assertEquals(null, lines.readLine());
+        }
+    }
+
+    private static Socket nonReader(int port) throws IOException {
+        var socket = new Socket();
+        socket.setReceiveBufferSize(4096);
+        socket.connect(new InetSocketAddress(InetAddress.getLoopbackAddress(), port));
+        ask(socket, "big");
+        return socket;
+    }
+
+    private static void ask(Socket socket, String recipient) throws IOException {
+        socket.setSoTimeout((int) Duration.ofMinutes(2).toMillis());
+        socket.getOutputStream().write(("fetch;" + recipient).getBytes(StandardCharsets.UTF_8));
+        socket.shutdownOutput();
+    }
+
+    private static void storeMeanwhile(int port, AtomicLong longest) {
+        while (!Thread.currentThread().isInterrupted()) {
+            long begun = System.nanoTime();
+            if (!ServerProcess.ask(port, "store;other;al;hi").stored()) {
+                return; // interrupted in the middle, or a failure that leaves no time to show
+            }
+            long took = System.nanoTime() - begun;
+            longest.accumulateAndGet(took, Math::max);
+        }
+    }
+
+    private static void await(String what, Callable<Boolean> condition) throws Exception {
+        long giveUp = System.nanoTime() + WAIT.toNanos();
+        while (!condition.call()) {
+            assertTrue(System.nanoTime() < giveUp, () -> "not within " + WAIT + ": " + what);
+            Thread.sleep(5);
+        }
+    }
+}
