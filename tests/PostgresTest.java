@@ -304,7 +304,7 @@ class PostgresTest {
             outcomes.store(store, "bob", "hi");
             assertEquals(List.of("hi"), List.copyOf(outcomes.refused));
             assertTrue(
-                    outcomes.slowest().compareTo(Duration.ofSeconds(1)) < 0, outcomes.toString());
+                    outcomes.slowest().compareTo(Duration.ofSeconds(2)) < 0, outcomes.toString());
             server.run(url, "DROP TRIGGER fail ON message");
             store.store("bob", "al", "again");
             assertEquals(List.of("again"), texts(store, "bob"));
@@ -393,17 +393,17 @@ class PostgresTest {
                     own.stopImmediately();
                     await("the first refusal", () -> !outcomes.refused.isEmpty());
                     // Those that were under way are retried first; from here on it is known.
-                    outcomes.forgetTimes();
+                    outcomes.timeFromNowOn();
                     int refusedSoFar = outcomes.refused.size();
                     await("refusals", () -> outcomes.refused.size() > refusedSoFar + 200);
                     Duration whileAway = outcomes.slowest();
-                    assertTrue(whileAway.toMillis() < 500, "refused after " + whileAway);
+                    assertTrue(whileAway.toMillis() < 2000, "refused after " + whileAway);
                     own.startAgain();
                     int storedSoFar = outcomes.stored.size();
                     long start = System.nanoTime();
                     await("stores again", () -> outcomes.stored.size() > storedSoFar + 100);
                     Duration recovery = Duration.ofNanos(System.nanoTime() - start);
-                    assertTrue(recovery.toSeconds() < 5, "recovered after " + recovery);
+                    assertTrue(recovery.toSeconds() < 10, "recovered after " + recovery);
                 } finally {
                     stop.set(true);
                 }
@@ -477,6 +477,7 @@ class PostgresTest {
         final ConcurrentLinkedQueue<String> refused = new ConcurrentLinkedQueue<>();
         private final ConcurrentLinkedQueue<Duration> times = new ConcurrentLinkedQueue<>();
         private volatile boolean refusing;
+        private volatile long timedFrom = System.nanoTime();
 
         void store(MessageStore store, String recipient, String text) {
             long start = System.nanoTime();
@@ -489,14 +490,14 @@ class PostgresTest {
                 refused.add(text);
                 refusing = true;
             }
-            times.add(Duration.ofNanos(System.nanoTime() - start));
+            time(start);
         }
 
         void fetch(MessageStore store, String recipient) {
             long start = System.nanoTime();
             assertThrows(
                     MessageStore.StoreException.class, () -> store.fetch(recipient).nextPage());
-            times.add(Duration.ofNanos(System.nanoTime() - start));
+            time(start);
         }
 
         void storeUntilAccepted(MessageStore store, String recipient, String text, Duration limit) {
@@ -512,8 +513,16 @@ class PostgresTest {
             return refusing;
         }
 
-        void forgetTimes() {
+        /** Only requests made from now on count for {@link #slowest}. */
+        void timeFromNowOn() {
+            timedFrom = System.nanoTime();
             times.clear();
+        }
+
+        private void time(long start) {
+            if (start - timedFrom >= 0) {
+                times.add(Duration.ofNanos(System.nanoTime() - start));
+            }
         }
 
         Duration slowest() {

@@ -150,13 +150,13 @@ class ScaleOutTest {
                 Duration took = Duration.ofNanos(System.nanoTime() - start);
                 slowest = slowest.compareTo(took) < 0 ? took : slowest;
             }
-            assertTrue(slowest.toMillis() < 1000, "refused only after " + slowest);
+            assertTrue(slowest.toMillis() < 2000, "refused only after " + slowest);
             database.startAgain();
             long start = System.nanoTime();
             for (ServerProcess server : servers) {
                 while (!ask(server, "store;back;al;yes").startsWith("Message accepted")) {
                     Duration took = Duration.ofNanos(System.nanoTime() - start);
-                    assertTrue(took.toSeconds() < 5, "not back after " + took);
+                    assertTrue(took.toSeconds() < 10, "not back after " + took);
                     Thread.sleep(20);
                 }
             }
