@@ -12,6 +12,7 @@ import java.sql.DriverManager;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.HashMap;
@@ -21,6 +22,7 @@ import java.util.Queue;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 
 /**
@@ -32,6 +34,7 @@ final class Load implements AutoCloseable {
 
     private final int port;
     private final Ledger ledger;
+    private final Duration pause;
     private final AtomicInteger wholeReplies = new AtomicInteger();
     private final Queue<ServerProcess.Answer> answers = new ConcurrentLinkedQueue<>();
     private final List<Thread> clients = new ArrayList<>();
@@ -39,8 +42,14 @@ final class Load implements AutoCloseable {
 
     /** Starts {@code count} clients, whose names begin with {@code name}. */
     Load(int port, Ledger ledger, String name, int count) {
+        this(port, ledger, name, count, Duration.ZERO);
+    }
+
+    /** As above; each client rests for {@code pause} after a reply. */
+    Load(int port, Ledger ledger, String name, int count, Duration pause) {
         this.port = port;
         this.ledger = ledger;
+        this.pause = pause;
         for (int i = 0; i < count; i++) {
             String sender = name + "-" + i;
             clients.add(Thread.ofVirtual().name(sender).start(() -> run(sender)));
@@ -66,6 +75,7 @@ final class Load implements AutoCloseable {
                 return;
             }
             wholeReplies.incrementAndGet();
+            LockSupport.parkNanos(pause.toNanos());
         }
     }
 
@@ -96,12 +106,17 @@ final class Load implements AutoCloseable {
         return List.copyOf(answers);
     }
 
-    /** Lets each client end with the request it is at. */
+    /** Lets each client end with the request it is at, and waits for that. */
+    void finish() throws InterruptedException {
+        stop = true;
+        join();
+    }
+
+    /** As {@link #finish}. */
     @Override
     public void close() {
-        stop = true;
         try {
-            join();
+            finish();
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt(); // they end by themselves
         }

@@ -333,9 +333,9 @@ class StoreFaultsTest {
                     ledger.assertAllThere(port);
                 }
                 assertTrue(server.errors().contains("The message store fails: "), server::errors);
-                disk.run("head -c 100M /dev/zero > balloon");
                 server.kill();
             }
+            disk.run("rm -r messages.db.driver; head -c 100M /dev/zero > balloon");
             try (var server = new ServerProcess(disk.inside(ServerProcess.command(store)))) {
                 assertEquals(1, server.awaitExit(Duration.ofSeconds(30)), "started on a full disk");
                 assertEquals(1, server.errors().lines().count(), server::errors);

@@ -1,0 +1,228 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Minutes of mixed load with random kills and restarts: nothing lost, nothing grows
+//JAVA 21+
+//SOURCES ServerProcess.java
+//SOURCES Load.java
+//SOURCES ../MsgServer.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.Socket;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.stream.Stream;
+
+/**
+ * The soak: clients store and fetch, others misbehave, and the server is killed with -9, or ended
+ * with SIGTERM, and started again at random moments. For the last fifth of the time it is left
+ * alone under the same load, and its memory and descriptors are watched. At the end each
+ * acknowledged message must be there once.
+ *
+ * <pre>jbang tests/Soak.java 10        for 10 minutes; 0 as it should be, 1 not</pre>
+ */
+final class Soak {
+    private static final int CLIENTS = 16;
+    private static final int MAILBOXES = 1_000;
+    private static final int LONGEST_MINUTES = 600;
+    private static final Duration PAUSE = Duration.ofMillis(10);
+    private static final Duration LONGEST_LIFE = Duration.ofSeconds(20);
+    private static final Duration SETTLE = Duration.ofSeconds(20);
+    private static final String HEAP = "-Xmx128m";
+
+    /** Sockets and files that come and go in a healthy server, and growth that is none. */
+    private static final int FEW = 5;
+
+    private static final int SLACK_KIB = 24 * 1024;
+
+    private final Path store;
+    private final Load.Ledger ledger = new Load.Ledger("mailbox-", MAILBOXES);
+    private final Random random = new Random(10);
+    private final List<String> failures = new ArrayList<>();
+
+    private Soak(Path folder) {
+        store = folder.resolve("messages.db");
+    }
+
+    private ServerProcess start() throws IOException {
+        var command = ServerProcess.command(store, "--quiet", "--timeout", "3");
+        command.add(command.indexOf("-cp"), HEAP);
+        return new ServerProcess(command);
+    }
+
+    private void run(Duration duration) throws Exception {
+        long begun = System.nanoTime();
+        int lives = 0;
+        for (; System.nanoTime() - begun < duration.toNanos() / 5 * 4; lives++) {
+            try (var server = start();
+                    var load = new Load(server.port(), ledger, "life-" + lives, CLIENTS, PAUSE);
+                    var rude = new RudeClients(server.port())) {
+                Thread.sleep(random.nextLong(LONGEST_LIFE.toMillis()));
+                if (lives % 4 == 3) {
+                    server.signal("TERM");
+                    int code = server.awaitExit(Duration.ofSeconds(10));
+                    check(code == 143, "exit code " + code + " after SIGTERM");
+                } else {
+                    server.kill();
+                }
+                load.join();
+                for (ServerProcess.Answer answer : load.brokenAnswers()) {
+                    check(answer.text().isEmpty() || lives % 4 != 3, "torn: " + answer);
+                }
+                check(rude.sent > 0, "no rude clients");
+            }
+        }
+        System.out.printf("%d lives, %,d acknowledged%n", lives, ledger.acknowledged());
+        leaveAlone(Duration.ofNanos(duration.toNanos() / 5));
+        ledger.assertAllThere(Load.Ledger.contentOf(store));
+        check(
+                ServerProcess.filesBeside(store).equals(List.of("messages.db")),
+                "left behind: " + ServerProcess.filesBeside(store));
+        System.out.printf("%,d acknowledged messages, none lost%n", ledger.acknowledged());
+    }
+
+    /** Watches a server that is not killed. */
+    private void leaveAlone(Duration duration) throws Exception {
+        try (var server = start()) {
+            ledger.assertAllThere(server.port());
+            long descriptorsIdle = server.descriptors();
+            var memory = new ArrayList<Long>();
+            try (var load = new Load(server.port(), ledger, "alone", CLIENTS, PAUSE);
+                    var rude = new RudeClients(server.port())) {
+                long until = System.nanoTime() + duration.toNanos();
+                while (System.nanoTime() < until) {
+                    Thread.sleep(Math.max(1, duration.toMillis() / 60));
+                    memory.add(server.statusKib("VmRSS"));
+                }
+                check(rude.sent > 0, "no rude clients");
+                load.finish();
+                check(load.brokenAnswers().isEmpty(), "broken: " + load.brokenAnswers());
+            }
+            long descriptors = settledDescriptors(server, descriptorsIdle + FEW);
+            int third = memory.size() / 3;
+            long early = median(memory.subList(third, 2 * third));
+            long late = median(memory.subList(2 * third, memory.size()));
+            System.out.printf(
+                    "left alone for %d s: resident %,d KiB in the second third, %,d in the last;"
+                            + " %d descriptors before, %d after%n",
+                    duration.toSeconds(), early, late, descriptorsIdle, descriptors);
+            check(late < early + SLACK_KIB, "memory grows");
+            check(descriptors <= descriptorsIdle + FEW, "descriptors are lost");
+            check(server.errors().isEmpty(), server.errors());
+            server.signal("TERM");
+            check(server.awaitExit(Duration.ofSeconds(10)) == 143, "exit code");
+        }
+    }
+
+    private static long settledDescriptors(ServerProcess server, long enough) throws Exception {
+        long giveUp = System.nanoTime() + SETTLE.toNanos();
+        while (server.descriptors() > enough && System.nanoTime() < giveUp) {
+            Thread.sleep(50);
+        }
+        return server.descriptors();
+    }
+
+    private static long median(List<Long> values) {
+        return values.stream().sorted().skip(values.size() / 2).findFirst().orElseThrow();
+    }
+
+    private void check(boolean fine, String otherwise) {
+        if (!fine) {
+            failures.add(otherwise);
+            System.out.println("NOT AS IT SHOULD BE: " + otherwise);
+        }
+    }
+
+    /** One client after the other that is silent, resets, floods, or does not read. */
+    private static final class RudeClients implements AutoCloseable {
+        private final int port;
+        private final Thread thread;
+        private volatile boolean stop;
+        private volatile int sent;
+
+        RudeClients(int port) {
+            this.port = port;
+            thread = Thread.ofVirtual().start(this::run);
+        }
+
+        private void run() {
+            var held = new ArrayList<Socket>();
+            byte[] flood = ("store;" + "x".repeat(1 << 20)).getBytes(StandardCharsets.UTF_8);
+            while (!stop) {
+                try {
+                    var socket = new Socket(InetAddress.getLoopbackAddress(), port);
+                    held.add(socket);
+                    switch (sent++ % 5) {
+                        case 0 -> {} // silent
+                        case 1 -> {
+                            socket.getOutputStream().write('s');
+                            socket.setSoLinger(true, 0); // closes with a reset
+                            socket.close();
+                        }
+                        case 2 -> socket.getOutputStream().write(flood);
+                        case 3 -> socket.shutdownOutput();
+                        default -> // will not read
+                                socket.getOutputStream()
+                                        .write(
+                                                "fetch;mailbox-1\n"
+                                                        .getBytes(StandardCharsets.UTF_8));
+                    }
+                    if (held.size() > 50) {
+                        held.removeFirst().close();
+                    }
+                } catch (IOException e) {
+                    // Tolerated: rude clients are cut off, and the server is killed.
+                }
+                try {
+                    Thread.sleep(PAUSE);
+                } catch (InterruptedException e) {
+                    stop = true;
+                }
+            }
+            held.forEach(socket -> {
+                try {
+                    socket.close();
+                } catch (IOException e) {
+                    // Tolerated: it is gone either way.
+                }
+            });
+        }
+
+        @Override
+        public void close() {
+            stop = true;
+            try {
+                thread.join();
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt(); // it ends by itself
+            }
+        }
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        String minutes = arguments.length == 0 ? "10" : arguments[0];
+        if (arguments.length > 1
+                || !minutes.matches("[1-9]\\d{0,2}")
+                || Integer.parseInt(minutes) > LONGEST_MINUTES) {
+            System.err.println("What it takes: jbang tests/Soak.java [MINUTES], 600 at most");
+            System.exit(2);
+        }
+        Path folder = Files.createTempDirectory("soak-");
+        var soak = new Soak(folder);
+        try {
+            soak.run(Duration.ofMinutes(Integer.parseInt(minutes)));
+        } finally {
+            try (Stream<Path> all = Files.walk(folder)) {
+                for (Path path : all.toList().reversed()) {
+                    Files.delete(path);
+                }
+            }
+        }
+        System.exit(soak.failures.isEmpty() ? 0 : 1);
+    }
+}
