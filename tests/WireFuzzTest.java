@@ -435,9 +435,9 @@ class WireFuzzTest {
             System.setProperty("jazzer.instrument", "*");
         }
 
-        @FuzzTest(maxDuration = "10m")
         @MethodSource("WireFuzzTest#seedBytesAlone")
         @Timeout(value = 24, unit = TimeUnit.HOURS)
+        @FuzzTest(maxDuration = "10m") // Jazzer wants to be the last annotation
         void jazzer(byte[] input) throws IOException {
             check(input);
             checkFraming(input, new Random(Arrays.hashCode(input)));
