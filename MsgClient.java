@@ -5,7 +5,7 @@
 //SOURCES Protocol.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //CDS
-//RUNTIME_OPTIONS -Djdk.console=java.base
+//RUNTIME_OPTIONS -Djdk.console=java.base -Xlog:cds=off -Xlog:cds+dynamic=off
 
 import picocli.CommandLine;
 import picocli.CommandLine.Command;

@@ -7,6 +7,7 @@
 //SOURCES Database.java
 //CDS
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+//RUNTIME_OPTIONS -Xlog:cds=off -Xlog:cds+dynamic=off
 
 import com.sun.management.UnixOperatingSystemMXBean;
 
@@ -663,7 +664,7 @@ public final class MsgServer implements AutoCloseable {
                 Runtime.getRuntime().addShutdownHook(ending);
                 server.start();
                 announce(out, server.port(), store.place());
-                log.start();
+                log.open();
                 new CountDownLatch(1).await();
             } catch (IOException e) {
                 Runtime.getRuntime().removeShutdownHook(ending);
@@ -762,17 +763,19 @@ public final class MsgServer implements AutoCloseable {
         private final PrintWriter out;
         private final PrintWriter err;
         private final boolean quiet;
-        private final Thread printer =
-                Thread.ofPlatform().daemon().name("log").unstarted(this::print);
+        private final CountDownLatch opened = new CountDownLatch(1);
+        private final Thread printer;
 
         Log(PrintWriter out, PrintWriter err, boolean quiet) {
             this.out = out;
             this.err = err;
             this.quiet = quiet;
+            printer = Thread.ofPlatform().daemon().name("log").start(this::print);
         }
 
-        void start() {
-            printer.start();
+        /** Lets lines out, now that the ready line is. */
+        void open() {
+            opened.countDown();
         }
 
         @Override
@@ -796,6 +799,7 @@ public final class MsgServer implements AutoCloseable {
 
         private void print() {
             try {
+                opened.await();
                 for (Runnable line; (line = lines.take()) != STOP; ) {
                     line.run();
                     long missing = leftOut.getAndSet(0);
@@ -815,6 +819,7 @@ public final class MsgServer implements AutoCloseable {
         }
 
         void close(String farewell) {
+            open();
             lines.offer(() -> out.println(farewell));
             lines.offer(STOP);
             try {
