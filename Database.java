@@ -180,6 +180,9 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
         private static final String TAKEN = "another server has it open";
         private static final long MAX_LOCK_SIZE = 1 << 20; // bytes of a sparse file
 
+        /** What the driver logs reaches us as exceptions, too. Held here lest it be collected. */
+        private static final Logger DRIVER = Logger.getLogger("org.sqlite");
+
         /** The lock files of this process. */
         private static final Set<Path> HELD = ConcurrentHashMap.newKeySet();
 
@@ -281,6 +284,7 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
          * folder of our own, emptied under the lock, so that neither they nor a noexec /tmp matter.
          */
         private void unpackDriverBesideFile() throws IOException {
+            DRIVER.setLevel(Level.OFF);
             deleteUnpackedDriver();
             System.setProperty(
                     "org.sqlite.tmpdir", Files.createDirectories(beside(".driver")).toString());
@@ -458,7 +462,7 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
         private static final Set<String> RETRIED =
                 Set.of("40001", "40P01", "40003", "25006", "53300");
 
-        /** The driver logs URLs, and with them passwords. Held here lest it be collected. */
+        /** It logs URLs, and with them passwords. */
         private static final Logger DRIVER = Logger.getLogger("org.postgresql");
 
         /** How long a database that is just starting, or full of connections, is waited for. */

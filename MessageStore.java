@@ -10,6 +10,7 @@ import java.sql.SQLException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.BlockingQueue;
@@ -22,6 +23,7 @@ import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.function.UnaryOperator;
+import java.util.stream.Collectors;
 
 /**
  * Durable mailboxes over JDBC: {@link #store} returns when the message would survive a power cut,
@@ -459,11 +461,19 @@ public final class MessageStore implements AutoCloseable {
         }
     }
 
-    /** One line; a driver that says only that a connection failed has the reason in its cause. */
+    /**
+     * One line; drivers that say only that a connection failed have the reason in the last cause.
+     */
     private static String reason(Throwable e) {
-        String message = e.getMessage() == null ? e.toString() : e.getMessage();
-        String first = message.lines().findFirst().orElse("");
-        return e.getCause() instanceof IOException cause ? first + " " + cause : first;
+        Throwable last = e;
+        while (last.getCause() != null) {
+            last = last.getCause();
+        }
+        String reason = Objects.requireNonNullElse(e.getMessage(), e.toString());
+        if (last != e) {
+            reason += " " + last.getClass().getSimpleName() + ": " + last.getMessage();
+        }
+        return reason.lines().collect(Collectors.joining(" "));
     }
 
     /**
