@@ -16,8 +16,10 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.Test;
@@ -40,6 +42,7 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
+import java.net.SocketTimeoutException;
 import java.net.StandardSocketOptions;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -49,6 +52,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.Future;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
@@ -792,32 +796,70 @@ class MsgClientTest {
                         sentence(piped(server.port(), "2\n", "--user", "bob")));
             }
         }
+    }
+
+    // ---------------------------------------------------------------- servers that do not answer
+
+    /**
+     * They are waited for while the other tests run: it takes as long as the client has patience.
+     */
+    @Nested
+    @EnabledOnOs(OS.LINUX) // where a full backlog drops connections silently
+    class Patience {
 
         @Test
-        @EnabledOnOs(OS.LINUX) // where a full backlog drops connections silently
-        void aServerThatDoesNotAnswerIsGivenUp() throws Exception {
-            try (Fake silent = new Fake(Failures::keepSilent);
-                    ServerSocket full = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-                List<Socket> fillers = new ArrayList<>();
-                for (int i = 0; i < 3; i++) { // a backlog of 1 takes two
-                    Socket filler = new Socket();
-                    fillers.add(filler);
-                    try {
-                        filler.connect(full.getLocalSocketAddress(), 200);
-                    } catch (IOException e) {
-                        break;
-                    }
-                }
-                FutureTask<Long> connecting = timed(full.getLocalPort());
-                FutureTask<Long> reading = timed(silent.port());
-                long connect = connecting.get(60, TimeUnit.SECONDS);
-                long read = reading.get(60, TimeUnit.SECONDS);
-                assertTrue(connect >= 4_900 && connect < 9_000, "5 s to connect: " + connect);
-                assertTrue(read >= 9_900 && read < 15_000, "10 s for an answer: " + read);
-                for (Socket filler : fillers) {
-                    filler.close();
+        void fiveSecondsToConnect() throws Exception {
+            long millis = waits.connecting().get(60, TimeUnit.SECONDS);
+            assertTrue(millis >= 4_900 && millis < 9_000, "was " + millis + " ms");
+        }
+
+        @Test
+        void tenSecondsForAnAnswer() throws Exception {
+            long millis = waits.reading().get(60, TimeUnit.SECONDS);
+            assertTrue(millis >= 9_900 && millis < 14_000, "was " + millis + " ms");
+        }
+    }
+
+    private static Waits waits;
+
+    @BeforeAll
+    static void beginToWait() throws IOException {
+        waits = new Waits();
+    }
+
+    @AfterAll
+    static void waitNoMore() throws IOException {
+        waits.close();
+    }
+
+    /** Two requests under way that nobody answers. */
+    private static final class Waits implements AutoCloseable {
+        private final Fake silent = new Fake(Waits::keepSilent);
+        private final ServerSocket full = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
+        private final List<Socket> fillers = new ArrayList<>();
+        private final Future<Long> connecting;
+        private final Future<Long> reading;
+
+        Waits() throws IOException {
+            for (int i = 0; i < 3; i++) { // a backlog of 1 takes two
+                Socket filler = new Socket();
+                fillers.add(filler);
+                try {
+                    filler.connect(full.getLocalSocketAddress(), 200);
+                } catch (SocketTimeoutException e) {
+                    break; // it is full
                 }
             }
+            connecting = timed(full.getLocalPort());
+            reading = timed(silent.port());
+        }
+
+        Future<Long> connecting() {
+            return connecting;
+        }
+
+        Future<Long> reading() {
+            return reading;
         }
 
         /** Takes the request and never answers. */
@@ -831,7 +873,7 @@ class MsgClientTest {
         }
 
         /** How many milliseconds a request to {@code port} takes that nobody answers. */
-        private static FutureTask<Long> timed(int port) {
+        private static Future<Long> timed(int port) {
             FutureTask<Long> task =
                     new FutureTask<>(() -> {
                         long start = System.nanoTime();
@@ -844,6 +886,15 @@ class MsgClientTest {
                     });
             Thread.ofVirtual().start(task);
             return task;
+        }
+
+        @Override
+        public void close() throws IOException {
+            for (Socket filler : fillers) {
+                filler.close();
+            }
+            full.close();
+            silent.close();
         }
     }
 

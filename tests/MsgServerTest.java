@@ -501,12 +501,25 @@ class MsgServerTest {
 
         @Test
         void aSilentClientIsToldSo() throws Exception {
-            try (Engine engine = new Engine(limits(400, 100, 2_000));
-                    Wire wire = new Wire(engine.port())) {
-                long start = System.nanoTime();
-                assertEquals(TIMED_OUT, wire.receive());
-                assertSoonAfter(400, millisSince(start));
+            try (Engine engine = new Engine(limits(400, 100, 2_000))) {
+                try (Wire wire = new Wire(engine.port())) {
+                    long start = System.nanoTime();
+                    assertEquals(TIMED_OUT, wire.receive());
+                    assertSoonAfter(400, millisSince(start));
+                }
                 assertEquals("Message declined. Timed out", engine.heard.conversation().outcome());
+            }
+        }
+
+        @Test
+        void aClientThatDoesNotCloseIsLetGoAfterItsReply() throws Exception {
+            // A read that had timed out left the connection so that the next one waited for ever.
+            try (Engine engine = new Engine(limits(400, 100, 2_000));
+                    Wire silent = new Wire(engine.port());
+                    Wire answered = new Wire(engine.port())) {
+                assertEquals(EMPTY, answered.send("fetch;nobody\n").receive());
+                assertEquals(TIMED_OUT, silent.receive());
+                eventually("both end", () -> engine.heard.conversations.size() == 2);
             }
         }
 
@@ -612,17 +625,18 @@ class MsgServerTest {
 
         @Test
         void afterTwoSecondsWithoutAPlaceTheyAreToldThatTheServerIsBusy() throws Exception {
-            try (Engine engine = new Engine(limits(20_000, 1, 2_000));
-                    Wire holder = new Wire(engine.port())) {
-                List<Future<String>> replies = new ArrayList<>();
-                for (int i = 0; i < 20; i++) {
-                    replies.add(inBackground(() -> Wire.ask(engine.port(), "fetch;nobody")));
+            try (Engine engine = new Engine(limits(20_000, 1, 2_000))) {
+                try (Wire holder = new Wire(engine.port())) {
+                    List<Future<String>> replies = new ArrayList<>();
+                    for (int i = 0; i < 20; i++) {
+                        replies.add(inBackground(() -> Wire.ask(engine.port(), "fetch;nobody")));
+                    }
+                    for (Future<String> reply : replies) {
+                        assertEquals(BUSY, reply.get(20, TimeUnit.SECONDS));
+                    }
+                    holder.send("fetch;nobody\n");
+                    assertEquals(EMPTY, holder.receive(), "who has a place keeps it");
                 }
-                for (Future<String> reply : replies) {
-                    assertEquals(BUSY, reply.get(20, TimeUnit.SECONDS));
-                }
-                holder.send("fetch;nobody\n");
-                assertEquals(EMPTY, holder.receive(), "who has a place keeps it");
                 eventually(
                         "the others are served again",
                         () -> Wire.ask(engine.port(), "fetch;nobody").equals(EMPTY));
