@@ -157,6 +157,16 @@ class LauncherTest {
     }
 
     @Test
+    void withoutAHomeItKeepsNothingAnywhere() throws Exception {
+        command("mvn", MAVEN_THAT_WORKS);
+        java(PROGRAM_ENDS_WITH_7);
+        environment.remove("HOME");
+        assertEquals(
+                new Outcome(1, "", "jbang: HOME is not set, so there is no place to keep JBang\n"),
+                launch(""));
+    }
+
+    @Test
     void failureOfMavenIsShownAndLeavesNothing() throws Exception {
         command("mvn", "echo 'half' >\"${2%pom.xml}jbang.jar\"; echo 'no network'; exit 1");
         java(PROGRAM_ENDS_WITH_7);
