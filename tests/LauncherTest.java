@@ -115,10 +115,11 @@ class LauncherTest {
 
     @Test
     void scriptOnPathThatCallsTheLauncherIsNoEndlessCircle() throws Exception {
-        command("jbang", "\"" + launcher + "\" \"$@\"");
+        command("jbang", "echo round >>\"$HOME/rounds\"; \"" + launcher + "\" \"$@\"");
         command("mvn", MAVEN_THAT_WORKS);
         java(PROGRAM_ENDS_WITH_7);
         assertEquals(7, launch("").status());
+        assertEquals("round\n".repeat(5), Files.readString(home.resolve("rounds")));
     }
 
     @Test
