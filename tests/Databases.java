@@ -225,7 +225,8 @@ final class Databases {
         Connection superuser(String url) throws SQLException {
             String name = url.replaceFirst("^.*/", "").replaceFirst("[?].*$", "");
             return DriverManager.getConnection(
-                    "jdbc:postgresql://127.0.0.1:" + port + "/" + name + "?user=postgres");
+                    "jdbc:postgresql://127.0.0.1:%d/%s?user=postgres&socketTimeout=30"
+                            .formatted(port, name));
         }
 
         private void admin(String sql) throws SQLException {

@@ -436,28 +436,29 @@ class PostgresTest {
                                 outcomes.store(store, "bob", "m" + n);
                             }
                         });
-                for (String interrupt : List.of("pg_terminate_backend", "pg_cancel_backend")) {
-                    own.run(place, "ALTER SYSTEM SET synchronous_standby_names = 'away'");
-                    own.run(place, "SELECT pg_reload_conf()"); // takes effect a little later
-                    await("the first try", () -> !own.column(place, waiting).isEmpty());
-                    int acknowledged = outcomes.stored.size();
-                    String first = own.column(place, waiting).getFirst();
-                    own.run(place, "SELECT " + interrupt + "(" + first + ")");
-                    await(
-                            "the second try",
-                            () ->
-                                    outcomes.stored.size() > acknowledged
-                                            || own.column(place, waiting).stream()
-                                                    .anyMatch(pid -> !pid.equals(first)));
-                    assertEquals(acknowledged, outcomes.stored.size(), "after " + interrupt);
-                    own.run(place, "ALTER SYSTEM RESET synchronous_standby_names");
-                    own.run(place, "SELECT pg_reload_conf()");
-                    await("stores again", () -> outcomes.stored.size() > acknowledged);
+                try {
+                    for (String interrupt : List.of("pg_terminate_backend", "pg_cancel_backend")) {
+                        own.run(place, "ALTER SYSTEM SET synchronous_standby_names = 'away'");
+                        own.run(place, "SELECT pg_reload_conf()"); // takes effect a little later
+                        await("the first try", () -> !own.column(place, waiting).isEmpty());
+                        int acknowledged = outcomes.stored.size();
+                        String first = own.column(place, waiting).getFirst();
+                        own.run(place, "SELECT " + interrupt + "(" + first + ")");
+                        await(
+                                "the second try",
+                                () ->
+                                        outcomes.stored.size() > acknowledged
+                                                || own.column(place, waiting).stream()
+                                                        .anyMatch(pid -> !pid.equals(first)));
+                        assertEquals(acknowledged, outcomes.stored.size(), "after " + interrupt);
+                        own.run(place, "ALTER SYSTEM RESET synchronous_standby_names");
+                        own.run(place, "SELECT pg_reload_conf()");
+                        await("stores again", () -> outcomes.stored.size() > acknowledged);
+                    }
+                } finally {
+                    stop.set(true); // else the threads never end, and a failure is never told
                 }
-                stop.set(true);
                 client.get();
-            } finally {
-                stop.set(true);
             }
             outcomes.check(texts(place, "bob"), outcomes.toString());
         }
