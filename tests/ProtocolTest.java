@@ -80,6 +80,9 @@ class ProtocolTest {
                     arguments("store;bob;al; ", new Protocol.Store("bob", "al", " ")),
                     arguments("store; bob ;\tal\t;  hi ", new Protocol.Store("bob", "al", "  hi ")),
                     arguments("fetch;  van der Berg  ", new Protocol.Fetch("van der Berg")),
+                    // An ideographic space is white space as well; one that does not break is text.
+                    arguments("fetch;\u3000bob\u2003", new Protocol.Fetch("bob")),
+                    arguments("fetch;\u00a0bob", new Protocol.Fetch("\u00a0bob")),
                     arguments("fetch;bob;", new Protocol.Fetch("bob")),
                     arguments("fetch;bob;ignored;;too", new Protocol.Fetch("bob")),
                     arguments("store;bob;al;a\tb", new Protocol.Store("bob", "al", "a\tb")),
@@ -632,9 +635,9 @@ class ProtocolTest {
 
         private static final String MAILBOX =
                 "Retrieving messages...\n"
-                    + "Κυριάκος;george;hi;there\n"
-                    + "Κυριάκος;al;👋\n"
-                    + "NO MORE MESSAGES\n";
+                        + "Κυριάκος;george;hi;there\n"
+                        + "Κυριάκος;al;👋\n"
+                        + "NO MORE MESSAGES\n";
         private static final String EMPTY = "Retrieving messages...\nThere is no such name\n";
 
         private final List<Protocol.Store> mail = new ArrayList<>();
