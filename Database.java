@@ -5,6 +5,7 @@
 //RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED
 
 import org.sqlite.JDBC;
+import org.sqlite.SQLiteConfig;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -64,6 +65,26 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
             throw new IOException("only SQLite files and jdbc:postgresql://... are supported");
         }
         return new Sqlite(file, wrap);
+    }
+
+    /** Loads the classes of the SQLite driver, most of what opening a store takes. */
+    static void loadAhead() {
+        new SQLiteConfig().newConnectionConfig();
+        for (String name :
+                List.of(
+                        "core.NativeDB",
+                        "jdbc4.JDBC4Connection",
+                        "jdbc4.JDBC4Statement",
+                        "jdbc4.JDBC4PreparedStatement",
+                        "jdbc4.JDBC4ResultSet",
+                        "SQLiteJDBCLoader",
+                        "util.OSInfo")) {
+            try {
+                Class.forName("org.sqlite." + name);
+            } catch (ClassNotFoundException e) {
+                return; // it will be missed again where it is needed
+            }
+        }
     }
 
     /**

@@ -120,6 +120,13 @@ public final class MessageStore implements AutoCloseable {
     }
 
     /**
+     * Loads what opening a store will need; worth calling beside other work at a program's start.
+     */
+    static void loadAhead() {
+        Database.loadAhead();
+    }
+
+    /**
      * Where messages are kept, fit to be shown: an absolute path, or a URL without its parameters.
      */
     public String place() {

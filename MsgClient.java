@@ -4,8 +4,7 @@
 //DEPS info.picocli:picocli:4.7.7
 //SOURCES Protocol.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
-//CDS
-//RUNTIME_OPTIONS -Djdk.console=java.base -Xlog:cds=off -Xlog:cds+dynamic=off
+//RUNTIME_OPTIONS -Djdk.console=java.base
 
 import picocli.CommandLine;
 import picocli.CommandLine.Command;

@@ -5,9 +5,8 @@
 //SOURCES Protocol.java
 //SOURCES MessageStore.java
 //SOURCES Database.java
-//CDS
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
-//RUNTIME_OPTIONS -Xlog:cds=off -Xlog:cds+dynamic=off
+//RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m
 
 import com.sun.management.UnixOperatingSystemMXBean;
 
@@ -855,6 +854,12 @@ public final class MsgServer implements AutoCloseable {
     }
 
     public static void main(String... args) {
+        // Half the cores carry the conversations; the rest is for accepting, committing and the
+        // kernel.
+        // With more, threads wake each other more often than they find work.
+        int carriers = Math.max(1, Runtime.getRuntime().availableProcessors() / 2);
+        System.setProperty("jdk.virtualThreadScheduler.parallelism", String.valueOf(carriers));
+        Thread.ofPlatform().daemon().name("load-ahead").start(MessageStore::loadAhead);
         System.exit(commandLine(new ServerCommand()).execute(args));
     }
 
