@@ -208,10 +208,15 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
         private static final Set<Path> HELD = ConcurrentHashMap.newKeySet();
 
         /**
-         * Pages of 4 KiB in the WAL before it is copied into the database: mailboxes are written to
-         * in turn, and a page written to ten times is then copied once.
+         * Bytes of a page, of a new database. Each message touches one, and all of it is written.
          */
-        private static final String CHECKPOINT_PAGES = "16000";
+        private static final String PAGE_BYTES = "2048";
+
+        /**
+         * Pages in the WAL before it is copied into the database: mailboxes are written to in turn,
+         * and a page written to ten times is then copied once.
+         */
+        private static final String CHECKPOINT_PAGES = "32000";
 
         /** Each connection's page cache; a few thousand mailboxes in use fit. */
         private static final String CACHE_KIB = "16000";
@@ -343,6 +348,7 @@ sealed interface Database permits Database.Sqlite, Database.Postgres {
 
         /** Durability rests on these settings, so each is read back. */
         private static void configure(Statement statement) throws SQLException {
+            statement.execute("PRAGMA page_size = " + PAGE_BYTES);
             require("wal", one(statement, "PRAGMA journal_mode = WAL"));
             statement.execute("PRAGMA synchronous = FULL");
             require("2", one(statement, "PRAGMA synchronous"));
