@@ -189,9 +189,8 @@ public final class MsgServer implements AutoCloseable {
             listening.close();
             throw e;
         }
-        // The JDK sets up what wakes waiting virtual threads when the first one waits. Should that
-        // be
-        // when all descriptors are in use, it fails for the rest of the process: so wait once now.
+        // The JDK sets up what wakes waiting virtual threads when the first one waits. Should all
+        // descriptors be in use then, it fails for the rest of the process: so one waits now.
         Thread.ofVirtual().name("first-to-wait").start(MsgServer::waitOnce);
         acceptor.start();
     }
@@ -373,6 +372,9 @@ public final class MsgServer implements AutoCloseable {
             } catch (IOException e) {
                 outcome =
                         (outcome == null ? "" : outcome + ", then ") + "cut off: " + e.getMessage();
+            } catch (RuntimeException | Error e) {
+                outcome = "failed: " + e;
+                listener.trouble("A conversation failed: " + e);
             } finally {
                 open.remove(channel);
                 place.release();

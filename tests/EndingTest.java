@@ -25,8 +25,11 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
 
@@ -45,6 +48,8 @@ class EndingTest {
 
     /** The grace of 2 s, and 1 s. */
     private static final Duration LIMIT = Duration.ofSeconds(3);
+
+    private static final Map<String, Integer> CODES = Map.of("INT", 130, "TERM", 143);
 
     @TempDir private Path folder;
     private final Load.Ledger ledger = new Load.Ledger("mailbox-", 8);
@@ -84,7 +89,10 @@ class EndingTest {
             var took = Duration.ofNanos(System.nanoTime() - signalled);
             load.join();
 
-            assertEquals(code, exit, () -> server.output() + server.errors());
+            // Two signals at once: the kernel may deliver the second one first.
+            Set<Integer> codes =
+                    second.isEmpty() ? Set.of(code) : new HashSet<>(List.of(code, CODES.get(second)));
+            assertTrue(codes.contains(exit), () -> exit + server.output() + server.errors());
             assertEquals("", server.errors());
             assertTrue(server.output().contains("Goodbye"), server::output);
             assertTrue(took.compareTo(LIMIT) <= 0, () -> "took " + took);

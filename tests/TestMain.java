@@ -29,6 +29,12 @@ public final class TestMain {
         options.add("--config=junit.jupiter.execution.timeout.testable.method.default=5 m");
         options.add("--config=junit.jupiter.execution.timeout.thread.mode.default=SEPARATE_THREAD");
         options.add("--config=junit.jupiter.execution.timeout.threaddump.enabled=true");
+        // Much of the time is waiting for processes and deadlines: two classes at once, on two cores.
+        options.add("--config=junit.jupiter.execution.parallel.enabled=true");
+        options.add("--config=junit.jupiter.execution.parallel.mode.classes.default=concurrent");
+        options.add("--config=junit.jupiter.execution.parallel.config.strategy=fixed");
+        options.add("--config=junit.jupiter.execution.parallel.config.fixed.parallelism=2");
+        options.add("--config=junit.jupiter.execution.parallel.config.fixed.max-pool-size=2");
         var selected = false;
         for (var arg : args) {
             if (arg.matches("\\w+Test(#.+)?")) {
