@@ -91,7 +91,9 @@ class EndingTest {
 
             // Two signals at once: the kernel may deliver the second one first.
             Set<Integer> codes =
-                    second.isEmpty() ? Set.of(code) : new HashSet<>(List.of(code, CODES.get(second)));
+                    second.isEmpty()
+                            ? Set.of(code)
+                            : new HashSet<>(List.of(code, CODES.get(second)));
             assertTrue(codes.contains(exit), () -> exit + server.output() + server.errors());
             assertEquals("", server.errors());
             assertTrue(server.output().contains("Goodbye"), server::output);
