@@ -305,7 +305,8 @@ public final class MessageStore implements AutoCloseable {
                 try {
                     commit(link, batch);
                     batch.forEach(storing -> storing.complete(null));
-                } catch (SQLException | RuntimeException e) {
+                } catch (SQLException | RuntimeException | Error e) {
+                    link.drop(); // whatever it was, the writer goes on, with a new connection
                     batch.forEach(storing -> storing.completeExceptionally(e));
                 }
             }
@@ -357,11 +358,11 @@ public final class MessageStore implements AutoCloseable {
             }
             try {
                 reading.complete(page(link, reading));
-            } catch (SQLException | RuntimeException stale) {
+            } catch (SQLException | RuntimeException | Error stale) {
                 link.drop();
                 try {
                     reading.complete(page(link, reading));
-                } catch (SQLException | RuntimeException e) {
+                } catch (SQLException | RuntimeException | Error e) {
                     link.drop();
                     reading.completeExceptionally(e);
                 }

@@ -861,8 +861,14 @@ public final class MsgServer implements AutoCloseable {
         // With more, threads wake each other more often than they find work.
         int carriers = Math.max(1, Runtime.getRuntime().availableProcessors() / 2);
         System.setProperty("jdk.virtualThreadScheduler.parallelism", String.valueOf(carriers));
-        Thread.ofPlatform().daemon().name("load-ahead").start(MessageStore::loadAhead);
+        Thread.ofPlatform().daemon().name("load-ahead").start(MsgServer::loadAhead);
         System.exit(commandLine(new ServerCommand()).execute(args));
+    }
+
+    /** Loads, beside the command line's own classes, what takes longest to load. */
+    private static void loadAhead() {
+        MessageStore.loadAhead();
+        Limits.defaults();
     }
 
     /** The command with the error texts and exit codes of {@link ServerCommand}. */
