@@ -8,7 +8,7 @@ import java.io.InputStream;
 import java.net.ProtocolException;
 import java.net.SocketTimeoutException;
 import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
+import java.nio.CharBuffer;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.function.Consumer;
@@ -238,16 +238,13 @@ public final class Protocol {
     }
 
     private static String decode(byte[] bytes, int length) throws RefusedException {
-        String line;
-        try {
-            line =
-                    StandardCharsets.UTF_8
-                            .newDecoder()
-                            .decode(ByteBuffer.wrap(bytes, 0, length))
-                            .toString();
-        } catch (CharacterCodingException e) {
+        CharBuffer decoded = CharBuffer.allocate(length);
+        ByteBuffer encoded = ByteBuffer.wrap(bytes, 0, length);
+        // By its result, not its exception: the stack trace would cost more than all else here.
+        if (StandardCharsets.UTF_8.newDecoder().decode(encoded, decoded, true).isError()) {
             throw new RefusedException(Refusal.NOT_UTF8);
         }
+        String line = decoded.flip().toString();
         for (int i = 0; i < line.length(); i++) {
             if (Character.isISOControl(line.charAt(i)) && line.charAt(i) != '\t') {
                 throw new RefusedException(Refusal.CONTROL_CHARACTERS);
