@@ -281,7 +281,8 @@ public final class MsgServer implements AutoCloseable {
                 }
                 channel = listening.accept();
                 if (channel == null) {
-                    return; // closing, and nobody is left
+                    closeQuietly(listening); // here and now, before the next one comes
+                    return;
                 }
                 if (channel.getRemoteAddress().equals(waker)) {
                     continue;
