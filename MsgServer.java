@@ -87,6 +87,9 @@ public final class MsgServer implements AutoCloseable {
     private static final Duration MIN_ACCEPT_PAUSE = Duration.ofMillis(50);
     private static final Duration MAX_ACCEPT_PAUSE = Duration.ofSeconds(1);
 
+    /** At the edge of the limit accepting fails and succeeds in turn: said once in this time. */
+    private static final Duration SAY_AGAIN_AFTER = Duration.ofMinutes(1);
+
     /**
      * How much of the input that nobody asked for is read away before a close, and for how long.
      */
@@ -266,6 +269,8 @@ public final class MsgServer implements AutoCloseable {
     private void accept() {
         Thread.Builder threads = Thread.ofVirtual().name("conversation-", 1);
         Duration pause = MIN_ACCEPT_PAUSE;
+        boolean troubled = false;
+        long silentUntil = System.nanoTime();
         boolean busy = false;
         for (long number = 1; listening.isOpen(); ) {
             Semaphore place = null; // these two are ours until a conversation takes them over
@@ -294,14 +299,17 @@ public final class MsgServer implements AutoCloseable {
                 threads.start(new Conversation(number++, channel, place));
                 place = null;
                 channel = null;
-                if (pause != MIN_ACCEPT_PAUSE) {
-                    pause = MIN_ACCEPT_PAUSE;
+                pause = MIN_ACCEPT_PAUSE;
+                if (troubled) {
+                    troubled = false;
                     listener.trouble("Connections are accepted again.");
                 }
             } catch (IOException | OutOfMemoryError e) {
                 // Out of descriptors or memory: others will give some back. Wait rather than spin.
                 if (!closing) {
-                    if (pause == MIN_ACCEPT_PAUSE) {
+                    if (!troubled && System.nanoTime() - silentUntil >= 0) {
+                        troubled = true;
+                        silentUntil = System.nanoTime() + SAY_AGAIN_AFTER.toNanos();
                         listener.trouble("Cannot accept connections for now: " + e.getMessage());
                     }
                     pause = longer(pause);

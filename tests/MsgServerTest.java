@@ -1416,7 +1416,11 @@ class MsgServerTest {
                 assertEquals(EMPTY, Wire.ask(port, "fetch;nobody"), "served again");
                 eventually(
                         "it says so: " + server.errors(),
-                        () -> server.errors().endsWith("Connections are accepted again.\n"));
+                        () -> {
+                            // Whether it can accept shows when somebody comes.
+                            Wire.ask(port, "fetch;nobody");
+                            return server.errors().endsWith("Connections are accepted again.\n");
+                        });
             }
         }
     }
