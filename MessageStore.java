@@ -123,7 +123,7 @@ public final class MessageStore implements AutoCloseable {
      * Loads what opening a store will need; worth calling beside other work at a program's start.
      */
     static void loadAhead() {
-        Database.loadAhead();
+        Sqlite.loadAhead();
     }
 
     /**

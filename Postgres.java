@@ -1,0 +1,206 @@
+//JAVA 21+
+//DEPS org.postgresql:postgresql:42.7.14
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.io.IOException;
+import java.sql.Connection;
+import java.sql.PreparedStatement;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.sql.SQLWarning;
+import java.sql.Statement;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Properties;
+import java.util.Set;
+import java.util.UUID;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.Function;
+import java.util.function.UnaryOperator;
+import java.util.logging.Level;
+import java.util.logging.Logger;
+
+final class Postgres implements Database {
+    /** pgjdbc's own defaults wait for ever. What the URL says goes before what stands here. */
+    private static final Map<String, String> DEFAULTS =
+            Map.of(
+                    "ApplicationName", "MsgServer",
+                    "connectTimeout", "2",
+                    "loginTimeout", "3",
+                    "socketTimeout", "5",
+                    "tcpKeepAlive", "true");
+
+    private static final Set<String> RETRIED = Set.of("40001", "40P01", "40003", "25006", "53300");
+
+    /** It logs URLs, and with them passwords. */
+    private static final Logger DRIVER = Logger.getLogger("org.postgresql");
+
+    /** How long a database that is just starting, or full of connections, is waited for. */
+    private static final Duration START_PATIENCE = Duration.ofSeconds(15);
+
+    private final String url;
+    private final UnaryOperator<Connection> wrap;
+    private final Properties settings = new Properties();
+
+    Postgres(String url, UnaryOperator<Connection> wrap) throws IOException {
+        this.url = url;
+        this.wrap = wrap;
+        DRIVER.setLevel(Level.OFF);
+        // Checked here, since the driver's own exceptions name the whole URL.
+        if (url.matches("jdbc:postgresql://[^/?]*@.*")
+                || org.postgresql.Driver.parseURL(url, new Properties()) == null) {
+            throw new IOException(
+                    "write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME, the password into"
+                            + " PGPASSWORD or .pgpass");
+        }
+        settings.putAll(DEFAULTS);
+        if (shown().contains(",")) {
+            settings.setProperty("targetServerType", "primary");
+        }
+        String password = System.getenv("PGPASSWORD");
+        if (password != null) {
+            settings.setProperty("password", password);
+        }
+    }
+
+    @Override
+    public long prepare() throws SQLException {
+        try (Connection connection = firstConnection();
+                Statement statement = connection.createStatement()) {
+            String encoding = Database.one(statement, "SHOW server_encoding");
+            if (!encoding.equals("UTF8")) {
+                throw new SQLException("its encoding is " + encoding + ", it must be UTF8");
+            }
+            if (Database.one(statement, "SELECT to_regclass('message')") == null) {
+                create(statement);
+            }
+        }
+        return 0;
+    }
+
+    private Connection firstConnection() throws SQLException {
+        long giveUp = System.nanoTime() + START_PATIENCE.toNanos();
+        Properties patient = new Properties();
+        patient.putAll(settings);
+        patient.setProperty("loginTimeout", "10");
+        while (true) {
+            try {
+                return connect(patient);
+            } catch (SQLException e) {
+                if (!Set.of("57P03", "53300").contains(Objects.toString(e.getSQLState()))
+                        || System.nanoTime() - giveUp > 0) {
+                    throw e;
+                }
+            }
+            LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(500));
+        }
+    }
+
+    private static void create(Statement statement) throws SQLException {
+        try {
+            statement.execute(
+                    "CREATE TABLE IF NOT EXISTS message (recipient text NOT NULL,"
+                            + " id uuid NOT NULL, sender text NOT NULL, text text NOT NULL,"
+                            + " PRIMARY KEY (recipient, id))");
+        } catch (SQLException e) {
+            // Two servers at once: PostgreSQL lets IF NOT EXISTS of the second one fail.
+            if (!Set.of("23505", "42P07", "42710").contains(e.getSQLState())) {
+                throw e;
+            }
+        }
+    }
+
+    @Override
+    public Session open() throws SQLException {
+        Connection connection = connect(settings);
+        try {
+            try (Statement statement = connection.createStatement()) {
+                // Relatives of PostgreSQL may not know this setting: then it is NULL.
+                String commit =
+                        Database.one(
+                                statement, "SELECT current_setting('synchronous_commit', true)");
+                if ("off".equals(commit)) {
+                    statement.execute("SET synchronous_commit TO on");
+                }
+            }
+            return new PostgresSession(connection);
+        } catch (SQLException e) {
+            connection.close();
+            throw e;
+        }
+    }
+
+    private Connection connect(Properties settings) throws SQLException {
+        return wrap.apply(new org.postgresql.Driver().connect(url, settings));
+    }
+
+    @Override
+    public boolean mayRetry(SQLException e) {
+        String state = Objects.requireNonNullElse(e.getSQLState(), "");
+        return state.startsWith("08") || state.startsWith("57P0") || RETRIED.contains(state);
+    }
+
+    @Override
+    public void finish(Session last) {}
+
+    @Override
+    public void release() {}
+
+    @Override
+    public String shown() {
+        return url.replaceFirst("[?].*", "");
+    }
+
+    private static final class PostgresSession extends Session {
+        private static final String OUTCOME_UNKNOWN = "40003";
+
+        private final PreparedStatement insert;
+
+        PostgresSession(Connection connection) throws SQLException {
+            super(connection);
+            // DO NOTHING would write nothing on a retry, and so be acknowledged without waiting for
+            // the
+            // synchronous replicas that the first try may not have reached.
+            insert =
+                    connection.prepareStatement(
+                            "INSERT INTO message (recipient, id, sender, text) "
+                                    + "SELECT * FROM unnest(?::text[], ?::uuid[], ?::text[],"
+                                    + " ?::text[]) ON CONFLICT (recipient, id)"
+                                    + " DO UPDATE SET text = EXCLUDED.text");
+        }
+
+        @Override
+        void insert(List<? extends Entry> batch) throws SQLException {
+            setArray(1, "text", batch, entry -> entry.recipient());
+            setArray(2, "uuid", batch, entry -> entry.id());
+            setArray(3, "text", batch, entry -> entry.sender());
+            setArray(4, "text", batch, entry -> entry.text());
+            insert.executeUpdate();
+            // A wait for a replica that is cancelled ends with a mere warning.
+            SQLWarning warning = insert.getWarnings();
+            if (warning != null) {
+                throw new SQLException(warning.getMessage(), OUTCOME_UNKNOWN);
+            }
+        }
+
+        private void setArray(
+                int index, String type, List<? extends Entry> batch, Function<Entry, Object> value)
+                throws SQLException {
+            insert.setArray(
+                    index, connection.createArrayOf(type, batch.stream().map(value).toArray()));
+        }
+
+        @Override
+        void setId(PreparedStatement statement, int index, UUID id) throws SQLException {
+            statement.setObject(index, id);
+        }
+
+        @Override
+        UUID id(ResultSet row, int index) throws SQLException {
+            return row.getObject(index, UUID.class);
+        }
+    }
+}
