@@ -5,8 +5,11 @@
 
 import org.sqlite.JDBC;
 import org.sqlite.SQLiteConfig;
+import org.sqlite.SQLiteJDBCLoader;
+import org.sqlite.util.LibraryLoaderUtil;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
@@ -81,8 +84,9 @@ final class Sqlite implements Database {
         }
     }
 
-    /** Loads the classes of the driver, most of what opening a store takes. */
+    /** Loads the driver, most of what opening a store takes. */
     static void loadAhead() {
+        NativeLibrary.readAhead();
         new SQLiteConfig().newConnectionConfig();
         for (String name :
                 List.of(
@@ -91,8 +95,7 @@ final class Sqlite implements Database {
                         "jdbc4.JDBC4Statement",
                         "jdbc4.JDBC4PreparedStatement",
                         "jdbc4.JDBC4ResultSet",
-                        "SQLiteJDBCLoader",
-                        "util.OSInfo")) {
+                        "SQLiteJDBCLoader")) {
             try {
                 Class.forName("org.sqlite." + name);
             } catch (ClassNotFoundException e) {
@@ -105,7 +108,9 @@ final class Sqlite implements Database {
     public long prepare() throws SQLException, IOException {
         Files.createDirectories(file.getParent());
         lock();
-        unpackDriverBesideFile();
+        DRIVER.setLevel(Level.OFF);
+        deleteUnpacked(beside(".driver"));
+        NativeLibrary.load(beside(".driver"));
         try (Connection connection = connect();
                 Statement statement = connection.createStatement()) {
             requireSafe(Database.one(statement, "SELECT sqlite_version()"));
@@ -164,19 +169,7 @@ final class Sqlite implements Database {
         }
     }
 
-    /**
-     * sqlite-jdbc unpacks a native library at each start, which a kill -9 leaves behind: into a
-     * folder of our own, emptied under the lock, so that neither they nor a noexec /tmp matter.
-     */
-    private void unpackDriverBesideFile() throws IOException {
-        DRIVER.setLevel(Level.OFF);
-        deleteUnpackedDriver();
-        System.setProperty(
-                "org.sqlite.tmpdir", Files.createDirectories(beside(".driver")).toString());
-    }
-
-    private void deleteUnpackedDriver() throws IOException {
-        Path folder = beside(".driver");
+    private static void deleteUnpacked(Path folder) throws IOException {
         if (Files.isDirectory(folder)) {
             try (Stream<Path> files = Files.list(folder)) {
                 for (Path old : files.toList()) {
@@ -235,8 +228,7 @@ final class Sqlite implements Database {
 
     @Override
     public boolean mayRetry(SQLException e) {
-        return false; // after an I/O error the cache cannot be trusted; a commit is not
-        // repeated
+        return false; // after an I/O error the cache cannot be trusted
     }
 
     @Override
@@ -250,9 +242,12 @@ final class Sqlite implements Database {
     public void release() {
         if (lock != null) {
             try {
-                deleteUnpackedDriver();
-                Files.deleteIfExists(beside(".lock"));
-                lock.channel().close();
+                try {
+                    deleteUnpacked(beside(".driver"));
+                    Files.deleteIfExists(beside(".lock"));
+                } finally {
+                    lock.channel().close();
+                }
             } catch (IOException e) {
                 // Tolerated: the next server finds both and takes them over.
             }
@@ -270,6 +265,48 @@ final class Sqlite implements Database {
         return file.resolveSibling(file.getFileName() + suffix);
     }
 
+    /**
+     * The driver's native library, unpacked into a folder beside the database, so that a noexec
+     * /tmp does not matter. By itself sqlite-jdbc would unpack it at each start under a new name,
+     * which a kill -9 leaves behind (its issue 1140), read it twice more to compare, and start a
+     * process to learn what system this is; all that while the server waits, and not beside its
+     * start.
+     */
+    private static final class NativeLibrary {
+        private static final String NAME = LibraryLoaderUtil.getNativeLibName();
+
+        /** Null once it is loaded, and where the driver has none for this system. */
+        private static byte[] content = read();
+
+        /** What there is to read, the initialization of this class has read. */
+        static void readAhead() {}
+
+        private static byte[] read() {
+            String resource = LibraryLoaderUtil.getNativeLibResourcePath() + "/" + NAME;
+            try (InputStream in = JDBC.class.getResourceAsStream(resource)) {
+                return in == null ? null : in.readAllBytes();
+            } catch (IOException e) {
+                return null; // then the driver will say what is wrong
+            }
+        }
+
+        /** Loads it, once in a process. */
+        static synchronized void load(Path folder) throws IOException {
+            if (content != null) {
+                Files.createDirectory(folder);
+                Files.write(folder.resolve(NAME), content);
+                System.setProperty("org.sqlite.lib.path", folder.toString());
+                System.setProperty("org.sqlite.lib.name", NAME);
+            }
+            try {
+                SQLiteJDBCLoader.initialize();
+                content = null;
+            } catch (Exception e) { // the driver declares no less
+                throw new IOException("SQLite's native library: " + e.getMessage(), e);
+            }
+        }
+    }
+
     private static final class SqliteSession extends Session {
         private final Sqlite database;
         private final PreparedStatement begin;
@@ -284,7 +321,7 @@ final class Sqlite implements Database {
             insert =
                     connection.prepareStatement(
                             "INSERT INTO message (recipient, id, sender, text) VALUES (?, ?, ?, ?)"
-                                + " ON CONFLICT DO NOTHING");
+                                    + " ON CONFLICT DO NOTHING");
             commit = connection.prepareStatement("COMMIT");
         }
 
