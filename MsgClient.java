@@ -4,7 +4,7 @@
 //DEPS info.picocli:picocli:4.7.7
 //SOURCES Protocol.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
-//RUNTIME_OPTIONS -Djdk.console=java.base
+//RUNTIME_OPTIONS -Djdk.console=java.base -XX:+UseSerialGC -XX:TieredStopAtLevel=1
 
 import picocli.CommandLine;
 import picocli.CommandLine.Command;

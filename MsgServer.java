@@ -6,7 +6,7 @@
 //SOURCES MessageStore.java
 //SOURCES Database.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
-//RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m
+//RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:CompileThresholdScaling=5
 
 import com.sun.management.UnixOperatingSystemMXBean;
 
