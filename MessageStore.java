@@ -346,8 +346,7 @@ public final class MessageStore implements AutoCloseable {
         Link link = new Link();
         try {
             // SQLite clears up when its last connection closes. Should that be the writer's, after
-            // an
-            // I/O error, no new one could be opened: while the readers' are there, fetches go on.
+            // an I/O error, no new one could be opened: with the readers' open, fetches go on.
             link.session();
         } catch (SQLException e) {
             // Tolerated: the first fetch tries again.

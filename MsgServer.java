@@ -865,9 +865,8 @@ public final class MsgServer implements AutoCloseable {
     }
 
     public static void main(String... args) {
-        // Half the cores carry the conversations; the rest is for accepting, committing and the
-        // kernel.
-        // With more, threads wake each other more often than they find work.
+        // Half the cores carry the conversations, the rest is for accepting and committing. With
+        // more, threads wake each other more often than they find work.
         int carriers = Math.max(1, Runtime.getRuntime().availableProcessors() / 2);
         System.setProperty("jdk.virtualThreadScheduler.parallelism", String.valueOf(carriers));
         Thread.ofPlatform().daemon().name("load-ahead").start(MsgServer::loadAhead);

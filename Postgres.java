@@ -162,8 +162,7 @@ final class Postgres implements Database {
         PostgresSession(Connection connection) throws SQLException {
             super(connection);
             // DO NOTHING would write nothing on a retry, and so be acknowledged without waiting for
-            // the
-            // synchronous replicas that the first try may not have reached.
+            // the synchronous replicas that the first try may not have reached.
             insert =
                     connection.prepareStatement(
                             "INSERT INTO message (recipient, id, sender, text) "

@@ -332,8 +332,7 @@ public final class Protocol {
             if (!line.ended()) {
                 throw new EOFException("the reply was cut off");
             }
-            // The classic C server keeps a line end that came with a message: a blank line follows
-            // it.
+            // The classic C server keeps a message's line end: a blank line follows the message.
             if (!text.isEmpty()) {
                 messages.accept(parseMessage(text));
                 count++;

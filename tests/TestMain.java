@@ -29,8 +29,7 @@ public final class TestMain {
         options.add("--config=junit.jupiter.execution.timeout.testable.method.default=5 m");
         options.add("--config=junit.jupiter.execution.timeout.thread.mode.default=SEPARATE_THREAD");
         options.add("--config=junit.jupiter.execution.timeout.threaddump.enabled=true");
-        // Much of the time is waiting for processes and deadlines: two classes at once, on two
-        // cores.
+        // Two classes at once: much of the time is waiting for processes and deadlines.
         options.add("--config=junit.jupiter.execution.parallel.enabled=true");
         options.add("--config=junit.jupiter.execution.parallel.mode.classes.default=concurrent");
         options.add("--config=junit.jupiter.execution.parallel.config.strategy=fixed");
