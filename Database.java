@@ -47,7 +47,8 @@ sealed interface Database permits Sqlite, Postgres {
      * Takes possession of the database and makes the table if it is missing.
      *
      * @return milliseconds since 1970 that new ids are to lie beyond
-     * @throws SQLException or IOException when it is not one to be trusted
+     * @throws SQLException when it is not one to be trusted
+     * @throws IOException as well
      */
     long prepare() throws SQLException, IOException;
 

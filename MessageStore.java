@@ -3,6 +3,7 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
+import java.nio.file.FileSystemException;
 import java.nio.file.InvalidPathException;
 import java.security.SecureRandom;
 import java.sql.Connection;
@@ -10,6 +11,7 @@ import java.sql.SQLException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Objects;
 import java.util.Set;
 import java.util.UUID;
@@ -56,6 +58,7 @@ public final class MessageStore implements AutoCloseable {
 
     private final Database database;
     private final Ids ids;
+    private final Outage outage = new Outage();
     private final BlockingQueue<Storing> storings = new LinkedBlockingQueue<>();
     private final BlockingQueue<Reading> readings = new LinkedBlockingQueue<>();
     private final Set<Job<?>> waiting = ConcurrentHashMap.newKeySet();
@@ -274,8 +277,13 @@ public final class MessageStore implements AutoCloseable {
      */
     private void endPatience() {
         for (Job<?> job : waiting) {
-            if (System.nanoTime() - job.since > PATIENCE.toNanos()) {
-                job.completeExceptionally(new SQLException("the database did not answer in time"));
+            try {
+                if (System.nanoTime() - job.since > PATIENCE.toNanos()) {
+                    job.completeExceptionally(
+                            new SQLException("the database did not answer in time"));
+                }
+            } catch (RuntimeException | Error e) {
+                // Tolerated, or nobody would look again: its turn comes with the next look.
             }
         }
     }
@@ -294,15 +302,15 @@ public final class MessageStore implements AutoCloseable {
      */
     private void write() {
         Link link = new Link();
-        List<Storing> batch = new ArrayList<>();
+        List<Storing> batch = new ArrayList<>(MAX_BATCH);
         for (boolean stop = false; !stop; batch.clear()) {
             batch.add(take(storings));
             storings.drainTo(batch, MAX_BATCH - 1);
             stop = batch.remove(Storing.STOP);
             batch.removeIf(CompletableFuture::isDone);
             if (!batch.isEmpty()) {
-                batch.forEach(storing -> storing.id = ids.next());
                 try {
+                    batch.forEach(storing -> storing.id = ids.next());
                     commit(link, batch);
                     batch.forEach(storing -> storing.complete(null));
                 } catch (SQLException | RuntimeException | Error e) {
@@ -348,7 +356,7 @@ public final class MessageStore implements AutoCloseable {
             // SQLite clears up when its last connection closes. Should that be the writer's, after
             // an I/O error, no new one could be opened: with the readers' open, fetches go on.
             link.session();
-        } catch (SQLException e) {
+        } catch (SQLException | RuntimeException | Error e) {
             // Tolerated: the first fetch tries again.
         }
         for (Reading reading; (reading = take(readings)) != Reading.STOP; ) {
@@ -391,24 +399,15 @@ public final class MessageStore implements AutoCloseable {
     /** The connection of one thread: made when needed, thrown away after any failure. */
     private final class Link {
         private Database.Session session;
-        private Duration pause = Duration.ZERO;
-        private long notBefore = System.nanoTime();
-        private SQLException failure;
 
-        /** Fails at once while a database that could not be reached is given a moment. */
         Database.Session session() throws SQLException {
             if (session == null) {
-                if (failure != null && System.nanoTime() - notBefore < 0) {
-                    throw failure;
-                }
+                outage.throwIfTooSoon();
                 try {
                     session = database.open();
-                    failure = null;
-                    pause = Duration.ZERO;
+                    outage.over();
                 } catch (SQLException e) {
-                    failure = e;
-                    notBefore = System.nanoTime() + jittered(pause).toNanos();
-                    pause = longer(pause);
+                    outage.noticed(e);
                     throw e;
                 }
             }
@@ -429,6 +428,33 @@ public final class MessageStore implements AutoCloseable {
                 // Tolerated: what was acknowledged is durable without it.
             }
             drop();
+        }
+    }
+
+    /**
+     * A database that could not be reached, and is given a moment; one for all threads, so that
+     * when one of them has reached it the others try again at once.
+     */
+    private static final class Outage {
+        private SQLException failure;
+        private Duration pause = Duration.ZERO;
+        private long notBefore;
+
+        synchronized void throwIfTooSoon() throws SQLException {
+            if (failure != null && System.nanoTime() - notBefore < 0) {
+                throw failure;
+            }
+        }
+
+        synchronized void noticed(SQLException e) {
+            failure = e;
+            notBefore = System.nanoTime() + jittered(pause).toNanos();
+            pause = longer(pause);
+        }
+
+        synchronized void over() {
+            failure = null;
+            pause = Duration.ZERO;
         }
     }
 
@@ -477,6 +503,16 @@ public final class MessageStore implements AutoCloseable {
             last = last.getCause();
         }
         String reason = Objects.requireNonNullElse(e.getMessage(), e.toString());
+        if (e instanceof FileSystemException at && at.getReason() == null) {
+            // Its message is the file alone; AccessDeniedException means "access denied".
+            reason +=
+                    ": "
+                            + e.getClass()
+                                    .getSimpleName()
+                                    .replaceFirst("Exception$", "")
+                                    .replaceAll("(?<=[a-z])(?=[A-Z])", " ")
+                                    .toLowerCase(Locale.ROOT);
+        }
         if (last != e) {
             reason += " " + last.getClass().getSimpleName() + ": " + last.getMessage();
         }

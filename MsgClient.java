@@ -90,7 +90,6 @@ public final class MsgClient {
     private <R extends Protocol.Reply> R ask(
             Protocol.Request request, Class<R> hopedFor, Consumer<Protocol.Store> mail)
             throws RequestException {
-        String server = host + " port " + port;
         try (Socket socket = connect()) {
             socket.setSoTimeout((int) READ_TIMEOUT.toMillis());
             socket.getOutputStream().write(request.bytes());
@@ -105,29 +104,27 @@ public final class MsgClient {
                 throw new ProtocolException("not a reply to this request");
             }
             return hopedFor.cast(reply);
-        } catch (UnknownHostException e) {
-            throw new RequestException(
-                    "There is no host called " + Protocol.visible(host) + ".", e);
-        } catch (ConnectException e) {
-            throw new RequestException(
-                    "No server answers at %s. To start one there: jbang MsgServer.java %d"
-                            .formatted(server, port),
-                    e);
         } catch (SocketTimeoutException e) {
-            throw new RequestException("The server at " + server + " did not answer in time.", e);
+            throw new RequestException(
+                    "The server at "
+                            + server()
+                            + " did not answer in time"
+                            + inDoubt(request)
+                            + ".",
+                    e);
         } catch (EOFException e) {
             throw new RequestException(
                     "The server's reply was cut off" + inDoubt(request) + ".", e);
         } catch (IOException e) {
             throw new RequestException(
-                    "The connection to "
-                            + server
-                            + " failed"
-                            + inDoubt(request)
-                            + ": "
-                            + e.getMessage(),
+                    "The connection to %s failed%s: %s"
+                            .formatted(server(), inDoubt(request), e.getMessage()),
                     e);
         }
+    }
+
+    private String server() {
+        return host + " port " + port;
     }
 
     private static String inDoubt(Protocol.Request request) {
@@ -135,20 +132,37 @@ public final class MsgClient {
     }
 
     /** Tries each address of the host: {@code localhost} has two, and a C server listens on one. */
-    private Socket connect() throws IOException {
+    private Socket connect() throws IOException, RequestException {
         IOException failure = null;
-        for (InetAddress address : InetAddress.getAllByName(host)) {
-            Socket socket = new Socket();
-            try {
-                socket.connect(
-                        new InetSocketAddress(address, port), (int) CONNECT_TIMEOUT.toMillis());
-                return socket;
-            } catch (IOException e) {
-                socket.close();
-                failure = e;
+        try {
+            for (InetAddress address : InetAddress.getAllByName(host)) {
+                Socket socket = new Socket();
+                try {
+                    socket.connect(
+                            new InetSocketAddress(address, port), (int) CONNECT_TIMEOUT.toMillis());
+                    return socket;
+                } catch (IOException e) {
+                    socket.close();
+                    failure = e;
+                }
             }
+        } catch (UnknownHostException e) {
+            failure = e;
         }
-        throw failure;
+        String sentence =
+                switch (failure) {
+                    case UnknownHostException e ->
+                            "There is no host called " + Protocol.visible(host) + ".";
+                    case ConnectException e ->
+                            "No server answers at %s. To start one there: jbang MsgServer.java %d"
+                                    .formatted(server(), port);
+                    case SocketTimeoutException e ->
+                            "The server at " + server() + " did not answer in time.";
+                    default ->
+                            "The connection to %s failed: %s"
+                                    .formatted(server(), failure.getMessage());
+                };
+        throw new RequestException(sentence, failure);
     }
 
     // ---------------------------------------------------------------- the menu
@@ -421,6 +435,7 @@ public final class MsgClient {
         }
     }
 
+    /** Runs the command and ends the process with its exit code. */
     public static void main(String... args) {
         BufferedReader in =
                 new BufferedReader(new InputStreamReader(System.in, charset("stdin.encoding")));

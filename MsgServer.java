@@ -35,6 +35,7 @@ import java.net.SocketException;
 import java.net.SocketTimeoutException;
 import java.net.UnknownHostException;
 import java.nio.ByteBuffer;
+import java.nio.channels.ClosedChannelException;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
@@ -80,6 +81,9 @@ public final class MsgServer implements AutoCloseable {
 
     /** Descriptors that are not for connections: the JVM's, the store's, those of busy replies. */
     private static final int RESERVED_DESCRIPTORS = 100;
+
+    /** What one fetch needs at most: a page as messages, in bytes, and a copy of these. */
+    private static final int FETCH_BYTES = 256 << 10;
 
     /** How long clients that the kernel has accepted already are still taken when closing. */
     private static final Duration LAST_ACCEPTS = Duration.ofMillis(200);
@@ -155,6 +159,12 @@ public final class MsgServer implements AutoCloseable {
     private final Listener listener;
     private final Semaphore places;
     private final Semaphore busyPlaces = new Semaphore(BUSY_AT_ONCE);
+
+    /** Each has a page in memory, for as long as its client does not take it. */
+    private final Semaphore fetches =
+            new Semaphore(
+                    Math.clamp(Runtime.getRuntime().maxMemory() / 2 / FETCH_BYTES, 10, 50_000));
+
     private final Set<SocketChannel> open = ConcurrentHashMap.newKeySet();
     private final ScheduledThreadPoolExecutor watchdog =
             new ScheduledThreadPoolExecutor(
@@ -165,7 +175,8 @@ public final class MsgServer implements AutoCloseable {
     private int port;
     private volatile boolean closing;
     private volatile SocketAddress waker;
-    private volatile boolean storeFailing;
+    private volatile boolean storingFails;
+    private volatile boolean readingFails;
 
     /** A server that is not started yet; it does not own {@code store}. */
     public MsgServer(
@@ -237,7 +248,7 @@ public final class MsgServer implements AutoCloseable {
             InetAddress here = bound.isAnyLocalAddress() ? InetAddress.getLoopbackAddress() : bound;
             try (SocketChannel wake = SocketChannel.open()) {
                 waker = wake.bind(new InetSocketAddress(here, 0)).getLocalAddress();
-                wake.configureBlocking(false); // with a full backlog it is awake anyhow
+                wake.configureBlocking(false); // with a full backlog it is awake, or out of places
                 wake.connect(new InetSocketAddress(here, port));
                 acceptor.join(LAST_ACCEPTS);
             } catch (IOException e) {
@@ -379,8 +390,9 @@ public final class MsgServer implements AutoCloseable {
                     drain();
                 }
             } catch (IOException e) {
-                outcome =
-                        (outcome == null ? "" : outcome + ", then ") + "cut off: " + e.getMessage();
+                String reason =
+                        e instanceof ClosedChannelException ? "it took too long" : e.getMessage();
+                outcome = (outcome == null ? "" : outcome + ", then ") + "cut off: " + reason;
             } catch (RuntimeException | Error e) {
                 outcome = "failed: " + e;
                 listener.trouble("A conversation failed: " + e);
@@ -399,7 +411,16 @@ public final class MsgServer implements AutoCloseable {
                 request = Protocol.read(this, limits.timeout());
                 switch (request) {
                     case Protocol.Store message -> store(message);
-                    case Protocol.Fetch fetch -> fetch(fetch.recipient());
+                    case Protocol.Fetch fetch -> {
+                        if (!fetches.tryAcquire()) {
+                            throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
+                        }
+                        try {
+                            fetch(fetch.recipient());
+                        } finally {
+                            fetches.release();
+                        }
+                    }
                 }
             } catch (Protocol.RefusedException e) {
                 outcome = e.refusal().text();
@@ -411,11 +432,14 @@ public final class MsgServer implements AutoCloseable {
             try {
                 store.store(message.recipient(), message.sender(), message.message());
             } catch (MessageStore.StoreException e) {
-                storeFails(e);
+                if (!storingFails) {
+                    storingFails = true;
+                    listener.trouble("The message store fails: " + e.getMessage());
+                }
                 throw new Protocol.RefusedException(Protocol.Refusal.NOT_STORED);
             }
-            if (storeFailing) {
-                storeFailing = false;
+            if (storingFails) {
+                storingFails = false;
                 listener.trouble("Messages can be stored again.");
             }
             outcome = "stored";
@@ -432,11 +456,18 @@ public final class MsgServer implements AutoCloseable {
                 try {
                     page = mailbox.nextPage();
                 } catch (MessageStore.StoreException e) {
-                    storeFails(e);
+                    if (!readingFails) {
+                        readingFails = true;
+                        listener.trouble("Mailboxes cannot be read: " + e.getMessage());
+                    }
                     if (count == 0) {
                         throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
                     }
                     throw new IOException("the rest of the mailbox cannot be read", e);
+                }
+                if (readingFails) {
+                    readingFails = false;
+                    listener.trouble("Mailboxes can be read again.");
                 }
                 for (MessageStore.Message message : page) {
                     Protocol.appendMessage(
@@ -454,13 +485,6 @@ public final class MsgServer implements AutoCloseable {
                 reply.reset();
             } while (page.size() == MessageStore.PAGE_SIZE);
             outcome = count == 0 ? "no such name" : count + (count == 1 ? " message" : " messages");
-        }
-
-        private void storeFails(MessageStore.StoreException e) {
-            if (!storeFailing) {
-                storeFailing = true;
-                listener.trouble("The message store fails: " + e.getMessage());
-            }
         }
 
         /** For the first few bytes of a connection, which always fit into the kernel's buffer. */
@@ -864,6 +888,7 @@ public final class MsgServer implements AutoCloseable {
         }
     }
 
+    /** Runs the command and ends the process with its exit code. */
     public static void main(String... args) {
         // Half the cores carry the conversations, the rest is for accepting and committing. With
         // more, threads wake each other more often than they find work.

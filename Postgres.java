@@ -23,6 +23,7 @@ import java.util.function.UnaryOperator;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 
+/** Keeps messages in a database that speaks PostgreSQL's protocol, with other servers or alone. */
 final class Postgres implements Database {
     /** pgjdbc's own defaults wait for ever. What the URL says goes before what stands here. */
     private static final Map<String, String> DEFAULTS =

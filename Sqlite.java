@@ -13,7 +13,9 @@ import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.sql.Connection;
@@ -77,10 +79,14 @@ final class Sqlite implements Database {
     Sqlite(String place, UnaryOperator<Connection> wrap) throws IOException {
         this.wrap = wrap;
         Path path = Path.of(place).toAbsolutePath().normalize();
+        if (Files.isSymbolicLink(path) && !Files.exists(path)) {
+            throw new IOException("the link leads nowhere"); // its target would have another lock
+        }
         file = Files.exists(path) ? path.toRealPath() : path;
-        // sqlite-jdbc would take what follows a question mark for settings.
-        if (Files.isDirectory(file) || file.getParent() == null || place.contains("?")) {
-            throw new IOException("name a file, without '?'");
+        // sqlite-jdbc would take what follows a question mark for settings, and drops blanks.
+        boolean changed = place.contains("?") || !place.equals(place.trim());
+        if (Files.isDirectory(file) || file.getParent() == null || changed) {
+            throw new IOException("name a file, without '?' and blanks around it");
         }
     }
 
@@ -109,7 +115,7 @@ final class Sqlite implements Database {
         Files.createDirectories(file.getParent());
         lock();
         DRIVER.setLevel(Level.OFF);
-        deleteUnpacked(beside(".driver"));
+        NativeLibrary.delete(beside(".driver"));
         NativeLibrary.load(beside(".driver"));
         try (Connection connection = connect();
                 Statement statement = connection.createStatement()) {
@@ -137,7 +143,8 @@ final class Sqlite implements Database {
      * One server per file. The lock is on a file of its own: closing any other handle of the
      * database would drop SQLite's own locks (sqlite.org/howtocorrupt.html, section 2.2). As
      * closing any other handle of the lock file would drop this one, the file is opened once a
-     * process, and looked at by its size only.
+     * process, and looked at by its size only. All its bytes are 0; a file that holds anything else
+     * is not ours.
      */
     private void lock() throws IOException {
         Path path = beside(".lock");
@@ -147,36 +154,36 @@ final class Sqlite implements Database {
         try {
             while (lock == null) {
                 FileChannel channel =
-                        FileChannel.open(path, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
-                FileLock taken = channel.tryLock();
-                if (taken == null) {
-                    channel.close();
-                    throw new IOException(TAKEN);
-                }
-                // Whoever had the lock may have deleted the file since we opened it.
-                long size = ThreadLocalRandom.current().nextLong(1, MAX_LOCK_SIZE);
-                channel.truncate(0).write(ByteBuffer.allocate(1), size - 1);
-                if (Files.exists(path) && Files.size(path) == size) {
-                    lock = taken;
-                } else {
-                    channel.close();
+                        FileChannel.open(
+                                path,
+                                StandardOpenOption.CREATE,
+                                StandardOpenOption.READ,
+                                StandardOpenOption.WRITE);
+                try {
+                    FileLock taken = channel.tryLock();
+                    if (taken == null) {
+                        throw new IOException(TAKEN);
+                    }
+                    ByteBuffer first = ByteBuffer.allocate(1);
+                    if (channel.read(first, 0) > 0 && first.get(0) != 0) {
+                        throw new IOException(path + " is a file of something else");
+                    }
+                    // Whoever had the lock may have deleted the file since we opened it.
+                    long size = ThreadLocalRandom.current().nextLong(1, MAX_LOCK_SIZE);
+                    channel.truncate(0).write(ByteBuffer.allocate(1), size - 1);
+                    if (Files.exists(path) && Files.size(path) == size) {
+                        lock = taken;
+                    }
+                } finally {
+                    if (lock == null) {
+                        channel.close();
+                    }
                 }
             }
         } finally {
             if (lock == null) {
                 HELD.remove(path);
             }
-        }
-    }
-
-    private static void deleteUnpacked(Path folder) throws IOException {
-        if (Files.isDirectory(folder)) {
-            try (Stream<Path> files = Files.list(folder)) {
-                for (Path old : files.toList()) {
-                    Files.deleteIfExists(old);
-                }
-            }
-            Files.deleteIfExists(folder);
         }
     }
 
@@ -198,9 +205,9 @@ final class Sqlite implements Database {
         return wrap.apply(JDBC.createConnection("jdbc:sqlite:" + file, new Properties()));
     }
 
-    /** Durability rests on these settings, so each is read back. */
     private static void configure(Statement statement) throws SQLException {
         statement.execute("PRAGMA page_size = " + PAGE_BYTES);
+        // Durability and patience rest on these settings, so each is read back.
         require("wal", Database.one(statement, "PRAGMA journal_mode = WAL"));
         statement.execute("PRAGMA synchronous = FULL");
         require("2", Database.one(statement, "PRAGMA synchronous"));
@@ -243,9 +250,9 @@ final class Sqlite implements Database {
         if (lock != null) {
             try {
                 try {
-                    deleteUnpacked(beside(".driver"));
-                    Files.deleteIfExists(beside(".lock"));
+                    NativeLibrary.delete(beside(".driver"));
                 } finally {
+                    Files.deleteIfExists(beside(".lock"));
                     lock.channel().close();
                 }
             } catch (IOException e) {
@@ -290,11 +297,29 @@ final class Sqlite implements Database {
             }
         }
 
+        /** Deletes what an earlier run has left, and nothing else; a link is not followed. */
+        static void delete(Path folder) throws IOException {
+            if (Files.isDirectory(folder, LinkOption.NOFOLLOW_LINKS)) {
+                try (Stream<Path> files = Files.list(folder)) {
+                    for (Path old : files.toList()) {
+                        String name = old.getFileName().toString();
+                        if (name.equals(NAME) || name.startsWith("sqlite-")) {
+                            Files.delete(old);
+                        }
+                    }
+                }
+                Files.delete(folder);
+            } else if (Files.exists(folder, LinkOption.NOFOLLOW_LINKS)) {
+                throw new FileAlreadyExistsException(folder.toString());
+            }
+        }
+
         /** Loads it, once in a process. */
         static synchronized void load(Path folder) throws IOException {
             if (content != null) {
                 Files.createDirectory(folder);
                 Files.write(folder.resolve(NAME), content);
+                System.setProperty("org.sqlite.tmpdir", folder.toString()); // should it fail
                 System.setProperty("org.sqlite.lib.path", folder.toString());
                 System.setProperty("org.sqlite.lib.name", NAME);
             }

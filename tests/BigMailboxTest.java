@@ -45,6 +45,7 @@ class BigMailboxTest {
     private static final int NON_READERS = 60;
     private static final String FILLER = "x".repeat(80);
     private static final String HEAP = "-Xmx48m";
+    private static final String SMALL_HEAP = "-Xmx32m";
     private static final int TOO_MUCH_KIB = 150 * 1024;
     private static final Duration WAIT = Duration.ofSeconds(20);
 
@@ -93,6 +94,38 @@ class BigMailboxTest {
             await(
                     "the descriptors of those who left are free",
                     () -> server.descriptors() <= descriptors + 3);
+            assertEquals("", server.errors());
+        }
+    }
+
+    @Test
+    @Timeout(value = 2, unit = TimeUnit.MINUTES)
+    void moreWhoDoNotReadThanMemoryAllowsAreTurnedAway() throws Exception {
+        Path store = folder.resolve("messages.db");
+        fill(store);
+        var command = ServerProcess.command(store, "--timeout", "120");
+        command.add(command.indexOf("-cp"), SMALL_HEAP);
+        try (var server = new ServerProcess(command)) {
+            int port = server.port();
+            var nonReaders = new ArrayList<Socket>();
+            int busy = 0;
+            try {
+                for (int i = 0; i < 5 * NON_READERS; i++) {
+                    Socket socket = nonReader(port);
+                    nonReaders.add(socket);
+                    byte[] begin = socket.getInputStream().readNBytes(8);
+                    busy += new String(begin, StandardCharsets.UTF_8).equals("Message ") ? 1 : 0;
+                    assertTrue(ServerProcess.ask(port, "store;other;al;hi").stored());
+                }
+            } finally {
+                for (Socket socket : nonReaders) {
+                    socket.close();
+                }
+            }
+            assertTrue(busy > 0, "nobody was turned away");
+            await(
+                    "who reads is served again",
+                    () -> ServerProcess.ask(port, "fetch;small").whole());
             assertEquals("", server.errors());
         }
     }

@@ -21,6 +21,8 @@ import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.Parameter;
 import org.junit.jupiter.params.ParameterizedClass;
@@ -588,13 +590,52 @@ class MessageStoreTest {
 
         @Test
         void whatAKilledServerLeavesIsTakenOver() throws Exception {
-            Files.writeString(folder.resolve("messages.db.lock"), "12345 67890");
+            Files.write(folder.resolve("messages.db.lock"), new byte[12345]);
             Path driver = Files.createDirectory(folder.resolve("messages.db.driver"));
             Files.writeString(driver.resolve("sqlite-3.54-native.so"), "of an earlier run");
+            Files.writeString(driver.resolve(System.mapLibraryName("sqlitejdbc")), "cut off");
             try (MessageStore store = new MessageStore(folder.resolve("messages.db").toString())) {
                 store.store("bob", "al", "hi");
             }
             assertEquals(List.of("messages.db"), filesLeft());
+        }
+
+        @Test
+        void filesOfSomethingElseAreLeftAlone() throws Exception {
+            Path lock = Files.writeString(folder.resolve("poetry.lock"), "[[package]]");
+            Path driver = Files.createDirectory(folder.resolve("printer.driver"));
+            Path manual = Files.writeString(driver.resolve("manual.txt"), "press the button");
+            assertRefused(folder.resolve("poetry"), "poetry.lock is a file of something else");
+            assertRefused(folder.resolve("printer"), "printer.driver: directory not empty");
+            assertEquals("[[package]]", Files.readString(lock));
+            assertEquals("press the button", Files.readString(manual));
+            assertEquals(List.of("poetry.lock", "printer.driver"), filesLeft());
+        }
+
+        @Test
+        @DisabledOnOs(value = OS.WINDOWS, disabledReason = "links need a privilege")
+        void linksAreNotFollowedIntoFoldersOfOthers() throws Exception {
+            Path precious = Files.createDirectory(folder.resolve("precious"));
+            Path library = Files.writeString(precious.resolve("sqlite-notes.txt"), "to be kept");
+            Files.createSymbolicLink(folder.resolve("messages.db.driver"), precious);
+            assertRefused(folder.resolve("messages.db"), "messages.db.driver: file already exists");
+            assertEquals("to be kept", Files.readString(library));
+        }
+
+        @Test
+        @DisabledOnOs(value = OS.WINDOWS, disabledReason = "links need a privilege")
+        void aLinkThatLeadsNowhereIsRefused() throws Exception {
+            Path link = folder.resolve("link.db");
+            Files.createSymbolicLink(link, folder.resolve("later.db"));
+            assertRefused(link, "the link leads nowhere");
+        }
+
+        private static void assertRefused(Path place, String reason) {
+            var e =
+                    assertThrows(
+                            MessageStore.StoreException.class,
+                            () -> new MessageStore(place.toString()));
+            assertTrue(e.getMessage().endsWith(reason), e.getMessage());
         }
 
         @Test

@@ -723,6 +723,24 @@ class MsgServerTest {
         }
 
         @Test
+        void mailboxesThatCannotBeReadAreTroubleOfTheirOwn() throws Exception {
+            assertEquals(STORED, ask("store;bob;al;one"));
+            failing = "SELECT";
+            for (int i = 0; i < 3; i++) {
+                assertEquals(
+                        "Message declined. Server is busy, try again later\n", ask("fetch;bob"));
+                assertEquals(STORED, ask("store;bob;al;more"));
+            }
+            failing = "nothing";
+            assertTrue(ask("fetch;bob").endsWith("NO MORE MESSAGES\n"));
+            assertEquals(
+                    List.of(
+                            "Mailboxes cannot be read: disk I/O error",
+                            "Mailboxes can be read again."),
+                    List.copyOf(engine.heard.troubles));
+        }
+
+        @Test
         void whatIsNotDurableIsNotAcknowledged() throws Exception {
             // The classic server acknowledged first: an unwritable mailbox still got "accepted".
             assertEquals(STORED, ask("store;bob;al;one"));
