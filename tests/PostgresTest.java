@@ -490,6 +490,7 @@ class PostgresTest {
         final ConcurrentLinkedQueue<String> refused = new ConcurrentLinkedQueue<>();
         private final ConcurrentLinkedQueue<Duration> times = new ConcurrentLinkedQueue<>();
         private volatile boolean refusing;
+        private volatile String lastRefusal = "";
         private volatile long timedFrom = System.nanoTime();
 
         void store(MessageStore store, String recipient, String text) {
@@ -501,6 +502,8 @@ class PostgresTest {
             } catch (MessageStore.StoreException e) {
                 assertNotNull(e.getMessage());
                 refused.add(text);
+                long millis = (System.nanoTime() - start) / 1_000_000;
+                lastRefusal = " (" + text + " after " + millis + " ms: " + e.getMessage() + ")";
                 refusing = true;
             }
             time(start);
@@ -553,7 +556,7 @@ class PostgresTest {
 
         @Override
         public String toString() {
-            return stored.size() + " stored, " + refused.size() + " refused";
+            return stored.size() + " stored, " + refused.size() + " refused" + lastRefusal;
         }
     }
 
