@@ -48,7 +48,7 @@ sealed interface Database permits Sqlite, Postgres {
      *
      * @return milliseconds since 1970 that new ids are to lie beyond
      * @throws SQLException when it is not one to be trusted
-     * @throws IOException as well
+     * @throws IOException when its file, or a file beside it, cannot be had
      */
     long prepare() throws SQLException, IOException;
 

@@ -26,6 +26,7 @@ import java.sql.Connection;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.time.Duration;
+import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashSet;
@@ -52,6 +53,9 @@ class PostgresTest {
 
     /** How long our client waits for its reply. */
     private static final Duration CLIENT_PATIENCE = Duration.ofSeconds(10);
+
+    /** How long a store tries again when it does not know what became of a message. */
+    private static final Duration RETRY_FOR = Duration.ofSeconds(5);
 
     private Databases.Server server;
     private String url;
@@ -203,7 +207,10 @@ class PostgresTest {
 
     // ---------------------------------------------------------------- answers that are lost
 
-    /** With an id made for each try this stored more than 400 rows. */
+    /**
+     * With an id made for each try this would store about 375 rows. A message is refused when ten
+     * answers to it, all that the time for tries has room for, were lost one after the other.
+     */
     @Test
     void answersLostBetweenStatementAndReplyExpectEveryMessageOnce() throws Exception {
         long seed = System.nanoTime();
@@ -218,7 +225,7 @@ class PostgresTest {
             for (int i = 0; i < stores; i++) {
                 open.add(new MessageStore(place));
             }
-            proxy.cut(0.3);
+            proxy.cut(0.2);
             for (int i = 0; i < stores; i++) {
                 MessageStore store = open.get(i);
                 String prefix = "m" + i + "-";
@@ -235,10 +242,10 @@ class PostgresTest {
             proxy.cut(0);
             open.forEach(MessageStore::close);
             String context = "seed " + seed + ", " + proxy.cuts() + " answers lost, " + outcomes;
-            assertTrue(proxy.cuts() >= 60, context);
+            assertTrue(proxy.cuts() >= 30, context);
             outcomes.check(texts(url, "bob"), context);
-            // All tries of one message fail once in a million messages.
-            assertEquals(stores * each, outcomes.stored.size(), context);
+            assertTrue(outcomes.refused.size() <= 2, context);
+            assertTrue(outcomes.soonestRefusal().compareTo(RETRY_FOR) >= 0, context);
         }
     }
 
@@ -491,6 +498,7 @@ class PostgresTest {
         private final ConcurrentLinkedQueue<Duration> times = new ConcurrentLinkedQueue<>();
         private volatile boolean refusing;
         private volatile String lastRefusal = "";
+        private final ConcurrentLinkedQueue<Duration> refusals = new ConcurrentLinkedQueue<>();
         private volatile long timedFrom = System.nanoTime();
 
         void store(MessageStore store, String recipient, String text) {
@@ -502,8 +510,9 @@ class PostgresTest {
             } catch (MessageStore.StoreException e) {
                 assertNotNull(e.getMessage());
                 refused.add(text);
-                long millis = (System.nanoTime() - start) / 1_000_000;
-                lastRefusal = " (" + text + " after " + millis + " ms: " + e.getMessage() + ")";
+                Duration tried = Duration.ofNanos(System.nanoTime() - start);
+                refusals.add(tried);
+                lastRefusal = " (" + text + " after " + tried + ": " + e.getMessage() + ")";
                 refusing = true;
             }
             time(start);
@@ -543,6 +552,13 @@ class PostgresTest {
 
         Duration slowest() {
             return Collections.max(times);
+        }
+
+        /** Of the refusals the one that came soonest; very late if there is none. */
+        Duration soonestRefusal() {
+            return refusals.stream()
+                    .min(Duration::compareTo)
+                    .orElse(ChronoUnit.FOREVER.getDuration());
         }
 
         /** Every acknowledged message is there once, every refused one at most once. */
