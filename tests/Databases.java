@@ -257,12 +257,12 @@ final class Databases {
             return values;
         }
 
-        /** Ends every connection of {@link #USER} from the server's side; returns how many. */
-        int killBackends() throws SQLException {
+        /** Ends {@link #USER}'s connections to this URL's database; returns how many. */
+        int killBackends(String url) throws SQLException {
             return column(
-                            "/postgres",
-                            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename ="
-                                    + " '"
+                            url,
+                            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname ="
+                                    + " current_database() AND usename = '"
                                     + USER
                                     + "'")
                     .size();

@@ -473,10 +473,20 @@ class MessageStoreTest {
 
         @Test
         void anInterruptedCallerLearnsThatTheOutcomeIsUnknown() throws Exception {
+            CountDownLatch mayCommit = new CountDownLatch(1);
+            AtomicInteger opened = new AtomicInteger();
+            reopen(
+                    Statements.seenBy(sql -> {
+                        if (opened.get() == 1 && kind.commits(sql)) {
+                            await(mayCommit);
+                        }
+                    }));
+            opened.set(1);
             Thread.currentThread().interrupt();
             assertThrows(
                     MessageStore.StoreException.class, () -> store.store("bob", "al", "perhaps"));
             assertTrue(Thread.interrupted(), "the interrupt is not swallowed");
+            mayCommit.countDown();
             store.store("bob", "al", "surely");
             assertEquals("surely", texts(store, "bob").getLast());
         }

@@ -66,6 +66,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.function.UnaryOperator;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
@@ -948,9 +949,10 @@ class MsgServerTest {
         }
 
         int port() throws Exception {
+            Pattern hint = Pattern.compile("jbang MsgClient\\.java \\S+ \\d+\\R"); // a whole line
             eventually(
                     "the server is ready: " + err,
-                    () -> exit.isDone() || out.toString().contains("jbang MsgClient.java"));
+                    () -> exit.isDone() || hint.matcher(out.toString()).find());
             List<String> lines = out.toString().lines().toList();
             assertFalse(exit.isDone(), () -> "it ended: " + err);
             assertTrue(lines.getFirst().matches("Listening on port [0-9]+"), lines.toString());
@@ -984,6 +986,7 @@ class MsgServerTest {
             try (Command command = new Command("0")) {
                 int port = command.port();
                 assertEquals(EMPTY, Wire.ask(port, "fetch;nobody"));
+                command.log(1); // all that is said at the start comes before it
                 List<String> lines = command.out.toString().lines().toList();
                 assertEquals("Listening on port " + port, lines.get(0));
                 Path store = folder.toRealPath().resolve(".msg-server").resolve("messages.db");

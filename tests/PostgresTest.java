@@ -285,7 +285,7 @@ class PostgresTest {
             for (int i = 0; i < 5; i++) {
                 store.store("bob", "al", "m" + i);
                 assertEquals(i + 1, texts(store, "bob").size());
-                assertTrue(server.killBackends() > 0);
+                assertTrue(server.killBackends(url) > 0);
             }
             assertEquals(List.of("m0", "m1", "m2", "m3", "m4"), texts(store, "bob"));
         }
@@ -361,7 +361,7 @@ class PostgresTest {
             server.run(
                     "/postgres",
                     "ALTER DATABASE " + database + " SET default_transaction_read_only = on");
-            server.killBackends();
+            server.killBackends(url);
             Future<Void> waiting = storing(threads, store, "during");
             server.run(
                     "/postgres",
