@@ -52,6 +52,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
@@ -147,6 +148,18 @@ class MessageStoreTest {
         private void reopen(UnaryOperator<Connection> wrap) throws Exception {
             store.close();
             store = new MessageStore(place, wrap);
+        }
+
+        /** Reopens it; {@code beforeCommit} is then run before each commit that stores. */
+        private void reopen(Runnable beforeCommit) throws Exception {
+            AtomicBoolean open = new AtomicBoolean();
+            reopen(
+                    Statements.seenBy(sql -> {
+                        if (open.get() && kind.commits(sql)) {
+                            beforeCommit.run();
+                        }
+                    }));
+            open.set(true); // to open it takes commits, too
         }
 
         @Test
@@ -348,15 +361,10 @@ class MessageStoreTest {
         void aStoreReturnsOnlyAfterItsCommit() throws Exception {
             CountDownLatch committing = new CountDownLatch(1);
             CountDownLatch mayCommit = new CountDownLatch(1);
-            AtomicInteger opened = new AtomicInteger();
-            reopen(
-                    Statements.seenBy(sql -> {
-                        if (opened.get() == 1 && kind.commits(sql)) {
-                            committing.countDown();
-                            await(mayCommit);
-                        }
-                    }));
-            opened.set(1);
+            reopen(() -> {
+                committing.countDown();
+                await(mayCommit);
+            });
             CompletableFuture<Void> storing = inBackground(() -> store.store("bob", "al", "hi"));
             await(committing);
             assertEquals(List.of(), texts(store, "bob"), "nobody sees it yet");
@@ -370,17 +378,12 @@ class MessageStoreTest {
         void storesThatWaitShareOneCommit() throws Exception {
             CountDownLatch committing = new CountDownLatch(1);
             CountDownLatch mayCommit = new CountDownLatch(1);
-            AtomicInteger opened = new AtomicInteger();
             AtomicInteger commits = new AtomicInteger();
-            reopen(
-                    Statements.seenBy(sql -> {
-                        if (opened.get() == 1 && kind.commits(sql)) {
-                            commits.incrementAndGet();
-                            committing.countDown();
-                            await(mayCommit);
-                        }
-                    }));
-            opened.set(1);
+            reopen(() -> {
+                commits.incrementAndGet();
+                committing.countDown();
+                await(mayCommit);
+            });
             List<CompletableFuture<Void>> storings = new ArrayList<>();
             storings.add(inBackground(() -> store.store("bob", "al", "0")));
             await(committing);
@@ -474,14 +477,7 @@ class MessageStoreTest {
         @Test
         void anInterruptedCallerLearnsThatTheOutcomeIsUnknown() throws Exception {
             CountDownLatch mayCommit = new CountDownLatch(1);
-            AtomicInteger opened = new AtomicInteger();
-            reopen(
-                    Statements.seenBy(sql -> {
-                        if (opened.get() == 1 && kind.commits(sql)) {
-                            await(mayCommit);
-                        }
-                    }));
-            opened.set(1);
+            reopen(() -> await(mayCommit));
             Thread.currentThread().interrupt();
             assertThrows(
                     MessageStore.StoreException.class, () -> store.store("bob", "al", "perhaps"));
