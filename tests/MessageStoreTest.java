@@ -49,6 +49,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -757,30 +758,39 @@ class MessageStoreTest {
         @Test
         void everyConnectionIsDurable() throws Exception {
             var connections = new ConcurrentLinkedQueue<Connection>();
-            try (MessageStore store =
-                    new MessageStore(
-                            folder.resolve("messages.db").toString(),
-                            connection -> {
-                                connections.add(connection);
-                                return connection;
-                            })) {
+            Set<String> owners = ConcurrentHashMap.newKeySet();
+            // A connection is its thread's own: only that thread may ask it for its settings.
+            UnaryOperator<Connection> wrap =
+                    connection -> {
+                        connections.add(connection);
+                        return Statements.seenBy(
+                                        sql -> {
+                                            if (sql.startsWith("INSERT")
+                                                    || sql.startsWith("SELECT id")) {
+                                                requireDurable(connection);
+                                                owners.add(Thread.currentThread().getName());
+                                            }
+                                        })
+                                .apply(connection);
+                    };
+            try (var store = new MessageStore(folder.resolve("messages.db").toString(), wrap)) {
                 store.store("bob", "al", "hi");
                 assertEquals(List.of("hi"), texts(store, "bob"));
-                int checked = 0;
-                for (Connection connection : connections) {
-                    if (!connection.isClosed()) {
-                        assertEquals("wal", pragma(connection, "journal_mode"));
-                        assertEquals("2", pragma(connection, "synchronous"), "FULL");
-                        assertEquals("1", pragma(connection, "fullfsync"));
-                        assertTrue(Integer.parseInt(pragma(connection, "busy_timeout")) > 0);
-                        checked++;
-                    }
-                }
-                assertTrue(checked >= 2, "a writer and a reader, checked " + checked);
+                assertTrue(owners.contains("store-writer"), owners.toString());
+                assertTrue(
+                        owners.stream().anyMatch(owner -> owner.startsWith("store-reader")),
+                        owners.toString());
             }
             for (Connection connection : connections) {
                 assertTrue(connection.isClosed(), "left open");
             }
+        }
+
+        private static void requireDurable(Connection connection) throws SQLException {
+            assertEquals("wal", pragma(connection, "journal_mode"));
+            assertEquals("2", pragma(connection, "synchronous"), "FULL");
+            assertEquals("1", pragma(connection, "fullfsync"));
+            assertTrue(Integer.parseInt(pragma(connection, "busy_timeout")) > 0);
         }
 
         private static String pragma(Connection connection, String name) throws SQLException {
