@@ -70,9 +70,7 @@ class LauncherTest {
         home = Files.createDirectory(folder.resolve("a home"));
         bin = Files.createDirectory(folder.resolve("a bin"));
         launcher = folder.resolve("a checkout/jbang");
-        Files.createDirectory(launcher.getParent());
-        Files.copy(TestMain.checkout().resolve("jbang"), launcher);
-        assertTrue(launcher.toFile().setExecutable(true));
+        executable(launcher, Files.readString(TestMain.checkout().resolve("jbang")));
         for (var tool : List.of("cat", "mkdir", "mktemp", "mv", "rm", "sed", "sleep")) {
             command(tool, "exec '" + onPath(tool) + "' \"$@\"");
         }
@@ -104,8 +102,7 @@ class LauncherTest {
     @Test
     void linksToTheLauncherAndCopiesOfItAreNotTakenForJBang() throws Exception {
         var copies = Files.createDirectory(folder.resolve("copies"));
-        Files.copy(launcher, copies.resolve("jbang"));
-        assertTrue(copies.resolve("jbang").toFile().setExecutable(true));
+        executable(copies.resolve("jbang"), Files.readString(launcher));
         var links = Files.createDirectory(folder.resolve("links"));
         Files.createSymbolicLink(links.resolve("jbang"), launcher);
         command("jbang", "echo real");
@@ -360,9 +357,29 @@ class LauncherTest {
     }
 
     private static void script(Path file, String text) throws IOException {
+        executable(file, "#!/bin/sh\n" + text + "\n");
+    }
+
+    /**
+     * Written by a process of its own. A file that this JVM has open is open, too, in each process
+     * that a test beside this one starts, until its program begins; and what is open for writing
+     * cannot be executed ("Text file busy").
+     */
+    private static void executable(Path file, String content) throws IOException {
         Files.createDirectories(file.getParent());
-        Files.writeString(file, "#!/bin/sh\n" + text + "\n");
-        assertTrue(file.toFile().setExecutable(true));
+        var writer =
+                new ProcessBuilder(
+                                "/bin/sh",
+                                "-c",
+                                "cat >\"$1\" && chmod +x \"$1\"",
+                                "sh",
+                                file.toString())
+                        .redirectError(ProcessBuilder.Redirect.INHERIT)
+                        .start();
+        try (var stdin = writer.getOutputStream()) {
+            stdin.write(content.getBytes(UTF_8));
+        }
+        assertEquals(0, writer.onExit().join().exitValue(), file::toString);
     }
 
     private static Path onPath(String name) {

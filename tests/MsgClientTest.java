@@ -171,11 +171,11 @@ class MsgClientTest {
         return "Message accepted and stored:\n";
     }
 
-    /** A port of loopback where nobody listens. */
-    private static int deadPort() throws IOException {
-        try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-            return socket.getLocalPort();
-        }
+    /** Holds a port of loopback on which nobody listens, and nobody else can. */
+    private static Socket deadPort() throws IOException {
+        Socket holder = new Socket();
+        holder.bind(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0));
+        return holder;
     }
 
     // ---------------------------------------------------------------- a person or a pipe
@@ -671,18 +671,22 @@ class MsgClientTest {
 
         @Test
         void nobodyListens() throws Exception {
-            int port = deadPort();
-            String expected =
-                    "No server answers at 127.0.0.1 port %d. To start one there: jbang MsgServer.java %d"
-                            .formatted(port, port);
-            Run run = piped(port, BOTH, "--user", "al");
-            assertEquals(List.of(expected, expected), sentences(run));
-            assertTrue(run.out().contains("Recipient: \nMessage: \n"), "it asks all the same");
+            try (Socket dead = deadPort()) {
+                int port = dead.getLocalPort();
+                String expected =
+                        "No server answers at 127.0.0.1 port %d. To start one there: jbang MsgServer.java %d"
+                                .formatted(port, port);
+                Run run = piped(port, BOTH, "--user", "al");
+                assertEquals(List.of(expected, expected), sentences(run));
+                assertTrue(run.out().contains("Recipient: \nMessage: \n"), "it asks all the same");
+            }
         }
 
         @Test
         void aPersonsRunFailsToo() throws Exception {
-            assertEquals(1, typed(deadPort(), "2\n3\n", "--user", "al").exit());
+            try (Socket dead = deadPort()) {
+                assertEquals(1, typed(dead.getLocalPort(), "2\n3\n", "--user", "al").exit());
+            }
         }
 
         @Test
@@ -1024,16 +1028,18 @@ class MsgClientTest {
 
         @Test
         void aFailureIsOneSentenceAndExitCode1() throws Exception {
-            String port = Integer.toString(deadPort());
-            Run run = client(Map.of(), "2\n3\n", "127.0.0.1", port, "--user", "bob");
-            assertEquals(
-                    "No server answers at 127.0.0.1 port "
-                            + port
-                            + ". To start one there: jbang MsgServer.java "
-                            + port
-                            + "\n",
-                    run.err());
-            assertEquals(1, run.exit());
+            try (Socket dead = deadPort()) {
+                String port = Integer.toString(dead.getLocalPort());
+                Run run = client(Map.of(), "2\n3\n", "127.0.0.1", port, "--user", "bob");
+                assertEquals(
+                        "No server answers at 127.0.0.1 port "
+                                + port
+                                + ". To start one there: jbang MsgServer.java "
+                                + port
+                                + "\n",
+                        run.err());
+                assertEquals(1, run.exit());
+            }
         }
 
         @Test

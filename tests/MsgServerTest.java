@@ -47,6 +47,7 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.NetworkInterface;
 import java.net.ServerSocket;
+import java.net.SocketException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -474,24 +475,28 @@ class MsgServerTest {
 
         @Test
         void manyClientsAtOnceLoseNoSecondToConnecting() throws Exception {
-            // With a backlog of 5 whole seconds were lost to repeated SYNs.
+            // With a backlog of 5 whole seconds were lost to repeated SYNs. That was so each time;
+            // a pause of the machine comes once.
             int clients = 200;
-            List<Future<Long>> all = new ArrayList<>();
-            for (int i = 0; i < clients; i++) {
-                all.add(
-                        inBackground(() -> {
-                            long start = System.nanoTime();
-                            assertEquals(EMPTY, Wire.ask(engine.port(), "fetch;nobody"));
-                            return millisSince(start);
-                        }));
-            }
-            List<Long> millis = new ArrayList<>();
-            for (Future<Long> one : all) {
-                millis.add(one.get(30, TimeUnit.SECONDS));
-            }
-            assertTrue(
-                    millis.stream().filter(ms -> ms < 1_000).count() > clients * 9 / 10,
-                    "a SYN is repeated after 1 s: " + millis);
+            eventually(
+                    "nine tenths of them take less than the 1 s after which a SYN is repeated",
+                    () -> {
+                        List<Future<Long>> all = new ArrayList<>();
+                        for (int i = 0; i < clients; i++) {
+                            all.add(
+                                    inBackground(() -> {
+                                        long start = System.nanoTime();
+                                        assertEquals(
+                                                EMPTY, Wire.ask(engine.port(), "fetch;nobody"));
+                                        return millisSince(start);
+                                    }));
+                        }
+                        int quick = 0;
+                        for (Future<Long> one : all) {
+                            quick += one.get(30, TimeUnit.SECONDS) < 1_000 ? 1 : 0;
+                        }
+                        return quick > clients * 9 / 10;
+                    });
         }
     }
 
@@ -503,8 +508,8 @@ class MsgServerTest {
         @Test
         void aSilentClientIsToldSo() throws Exception {
             try (Engine engine = new Engine(limits(400, 100, 2_000))) {
+                long start = System.nanoTime();
                 try (Wire wire = new Wire(engine.port())) {
-                    long start = System.nanoTime();
                     assertEquals(TIMED_OUT, wire.receive());
                     assertSoonAfter(400, millisSince(start));
                 }
@@ -527,31 +532,38 @@ class MsgServerTest {
         @Test
         void drippingDoesNotExtendTheDeadline() throws Exception {
             // A limit for each read was never reached by a client that sent a byte now and then.
-            try (Engine engine = new Engine(limits(600, 100, 2_000));
-                    Wire wire = new Wire(engine.port())) {
+            try (Engine engine = new Engine(limits(600, 100, 2_000))) {
                 long start = System.nanoTime();
-                Future<String> reply = inBackground(() -> wire.receive());
-                while (!reply.isDone() && millisSince(start) < 20_000) {
-                    try {
-                        wire.send("x");
-                    } catch (IOException e) {
-                        break; // it has been let go
+                try (Wire wire = new Wire(engine.port())) {
+                    Future<String> reply = inBackground(() -> wire.receive());
+                    while (!reply.isDone() && millisSince(start) < 20_000) {
+                        try {
+                            wire.send("x");
+                        } catch (IOException e) {
+                            break; // it has been let go
+                        }
+                        Thread.sleep(50);
                     }
-                    Thread.sleep(50);
+                    assertEquals(TIMED_OUT, reply.get(20, TimeUnit.SECONDS));
+                    assertSoonAfter(600, millisSince(start));
                 }
-                assertEquals(TIMED_OUT, reply.get(20, TimeUnit.SECONDS));
-                assertSoonAfter(600, millisSince(start));
             }
         }
 
         @Test
         void twoPiecesWithoutAnEndTimeOut() throws Exception {
-            try (Engine engine = new Engine(limits(400, 100, 2_000));
-                    Wire wire = new Wire(engine.port())) {
-                wire.send("f");
-                Thread.sleep(20);
-                wire.send("etch;bob");
-                assertEquals(TIMED_OUT, wire.receive());
+            // If the machine lets the server wait, both pieces come with its first read.
+            try (Engine engine = new Engine(limits(400, 100, 2_000))) {
+                eventually(
+                        "they time out",
+                        () -> {
+                            try (Wire wire = new Wire(engine.port())) {
+                                wire.send("f");
+                                Thread.sleep(20);
+                                wire.send("etch;bob");
+                                return wire.receive().equals(TIMED_OUT);
+                            }
+                        });
             }
         }
 
@@ -600,7 +612,7 @@ class MsgServerTest {
 
         private static void assertSoonAfter(long limitMs, long wasMs) {
             assertTrue(
-                    wasMs >= limitMs - 20 && wasMs < limitMs + 2_000,
+                    wasMs >= limitMs - 20 && wasMs < limitMs + 5_000,
                     "at the deadline of " + limitMs + " ms, was " + wasMs + " ms");
         }
     }
@@ -922,8 +934,9 @@ class MsgServerTest {
             try {
                 new Wire(port).close();
                 return false;
-            } catch (ConnectException e) {
-                return true;
+            } catch (SocketException e) {
+                // Who came just before the listener was closed is reset, and has to ask again.
+                return e instanceof ConnectException;
             }
         }
     }

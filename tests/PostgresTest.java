@@ -28,7 +28,6 @@ import java.sql.Statement;
 import java.time.Duration;
 import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -131,15 +130,17 @@ class PostgresTest {
     @Test
     void settingsOfTheUrlWinOverOurs() throws Exception {
         try (MessageStore ours = new MessageStore(url)) {
-            assertEquals(List.of("MsgServer"), applications(ours));
+            ours.store("bob", "al", "hi");
+            assertEquals(List.of("MsgServer"), applications());
         }
+        await("its connections to end", () -> applications().isEmpty());
         try (MessageStore theirs = new MessageStore(url + "&ApplicationName=mine")) {
-            assertEquals(List.of("mine"), applications(theirs));
+            theirs.store("bob", "al", "hi");
+            assertEquals(List.of("mine"), applications());
         }
     }
 
-    private List<String> applications(MessageStore store) throws Exception {
-        store.store("bob", "al", "hi");
+    private List<String> applications() throws Exception {
         return server.column(
                 url,
                 "SELECT DISTINCT application_name FROM pg_stat_activity WHERE usename = '"
@@ -268,9 +269,7 @@ class PostgresTest {
                 one.get();
             }
             assertEquals(5, outcomes.refused.size(), outcomes.toString());
-            assertTrue(
-                    outcomes.slowest().compareTo(CLIENT_PATIENCE.minusSeconds(1)) < 0,
-                    outcomes.toString());
+            assertTrue(outcomes.slowest().compareTo(CLIENT_PATIENCE) < 0, outcomes.toString());
             proxy.release();
             outcomes.storeUntilAccepted(store, "bob", "after", Duration.ofSeconds(15));
             List<String> texts = texts(url, "bob");
@@ -325,9 +324,7 @@ class PostgresTest {
             Outcomes outcomes = new Outcomes();
             outcomes.store(store, "bob", "hi");
             assertEquals(List.of("hi"), List.copyOf(outcomes.refused));
-            assertTrue(
-                    outcomes.slowest().compareTo(CLIENT_PATIENCE.minusSeconds(1)) < 0,
-                    outcomes.toString());
+            assertTrue(outcomes.slowest().compareTo(CLIENT_PATIENCE) < 0, outcomes.toString());
             assertEquals(List.of(), texts(store, "bob"));
         }
     }
@@ -404,7 +401,8 @@ class PostgresTest {
                     int refusedSoFar = outcomes.refused.size();
                     await("refusals", () -> outcomes.refused.size() > refusedSoFar + 200);
                     Duration whileAway = outcomes.slowest();
-                    assertTrue(whileAway.toMillis() < 2000, "refused after " + whileAway);
+                    // Those that are tried first take the 5 s of trying.
+                    assertTrue(whileAway.toSeconds() < 4, "refused after " + whileAway);
                     own.startAgain();
                     int storedSoFar = outcomes.stored.size();
                     long start = System.nanoTime();
@@ -495,11 +493,13 @@ class PostgresTest {
     private static final class Outcomes {
         final ConcurrentLinkedQueue<String> stored = new ConcurrentLinkedQueue<>();
         final ConcurrentLinkedQueue<String> refused = new ConcurrentLinkedQueue<>();
-        private final ConcurrentLinkedQueue<Duration> times = new ConcurrentLinkedQueue<>();
+        private final ConcurrentLinkedQueue<Timed> times = new ConcurrentLinkedQueue<>();
         private volatile boolean refusing;
         private volatile String lastRefusal = "";
         private final ConcurrentLinkedQueue<Duration> refusals = new ConcurrentLinkedQueue<>();
         private volatile long timedFrom = System.nanoTime();
+
+        private record Timed(long start, Duration took) {}
 
         void store(MessageStore store, String recipient, String text) {
             long start = System.nanoTime();
@@ -541,17 +541,18 @@ class PostgresTest {
         /** Only requests made from now on count for {@link #slowest}. */
         void timeFromNowOn() {
             timedFrom = System.nanoTime();
-            times.clear();
         }
 
         private void time(long start) {
-            if (start - timedFrom >= 0) {
-                times.add(Duration.ofNanos(System.nanoTime() - start));
-            }
+            times.add(new Timed(start, Duration.ofNanos(System.nanoTime() - start)));
         }
 
         Duration slowest() {
-            return Collections.max(times);
+            return times.stream()
+                    .filter(timed -> timed.start() - timedFrom >= 0)
+                    .map(Timed::took)
+                    .max(Duration::compareTo)
+                    .orElseThrow();
         }
 
         /** Of the refusals the one that came soonest; very late if there is none. */

@@ -519,18 +519,18 @@ class ProtocolTest {
                             () -> Protocol.read(dripping, Duration.ofMillis(300)));
             long millis = (System.nanoTime() - start) / 1_000_000;
             assertEquals("Message declined. Timed out", refused.refusal().text());
-            assertTrue(millis >= 300 && millis < 2_000, "after 300 ms, was " + millis);
+            assertTrue(millis >= 300 && millis < 5_000, "after 300 ms, was " + millis);
         }
 
         @Test
         void aDeadlineShorterThanTheSilenceHolds() {
             Script script = new Script(utf8("fetch;bob"), Script.SILENCE);
             try {
-                Protocol.read(script, Duration.ofMillis(50));
+                Protocol.read(script, Duration.ofMillis(90));
             } catch (IOException | Protocol.RefusedException e) {
                 throw new AssertionError("what came in one piece is whole", e);
             }
-            assertTrue(script.limits.getLast().compareTo(Duration.ofMillis(50)) <= 0);
+            assertTrue(script.limits.getLast().compareTo(Duration.ofMillis(90)) <= 0);
         }
 
         @Test

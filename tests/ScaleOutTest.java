@@ -150,7 +150,8 @@ class ScaleOutTest {
                 Duration took = Duration.ofNanos(System.nanoTime() - start);
                 slowest = slowest.compareTo(took) < 0 ? took : slowest;
             }
-            assertTrue(slowest.toMillis() < 2000, "refused only after " + slowest);
+            // Those that are tried first take the 5 s of trying.
+            assertTrue(slowest.toSeconds() < 4, "refused only after " + slowest);
             database.startAgain();
             long start = System.nanoTime();
             for (ServerProcess server : servers) {

@@ -5,6 +5,7 @@
 //SOURCES TestMain.java
 //SOURCES ServerProcess.java
 //SOURCES Load.java
+//SOURCES Statements.java
 //SOURCES ../Protocol.java
 //SOURCES ../MessageStore.java
 //SOURCES ../MsgServer.java
@@ -46,10 +47,10 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.Callable;
-import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.UnaryOperator;
 
@@ -414,20 +415,21 @@ class StoreFaultsTest {
     @Test
     void databaseAtItsLimitRefusesStoresServesFetchesAndRecovers() throws Exception {
         // SQLITE_FULL as on a full disk, without one: SQLite has rolled back by itself.
-        var connections = new ConcurrentLinkedQueue<Connection>();
+        var full = new AtomicBoolean();
         var ledger = new Load.Ledger("mailbox-", 2);
-        UnaryOperator<Connection> remembered =
-                connection -> {
-                    connections.add(connection);
-                    return connection;
-                };
-        try (var served = Served.open(folder.resolve("messages.db"), remembered)) {
+        UnaryOperator<Connection> limited =
+                connection ->
+                        Statements.seenBy(
+                                        sql -> {
+                                            if (sql.startsWith("BEGIN")
+                                                    && full.compareAndSet(true, false)) {
+                                                execute(connection, "PRAGMA max_page_count = 1");
+                                            }
+                                        })
+                                .apply(connection);
+        try (var served = Served.open(folder.resolve("messages.db"), limited)) {
             assertEquals(STORED, store(ledger, served.port(), "before"));
-            for (Connection connection : connections) {
-                if (!connection.isClosed()) {
-                    execute(connection, "PRAGMA max_page_count = 1");
-                }
-            }
+            full.set(true);
             int refused = 0;
             for (int i = 0; refused == 0; i++) {
                 String reply = store(ledger, served.port(), "full");

@@ -494,7 +494,8 @@ class WireFuzzTest {
                         judge(wire.send(line).receive(), firstLine(line), inTime(start));
                     }
                     case 3 -> { // in pieces, with pauses, perhaps without an end
-                        boolean whole = inPieces(wire, input, random);
+                        // An early answer is followed by 2 s of draining, then by a reset.
+                        boolean whole = inPieces(wire, input, random) && inTime(start);
                         judge(whole ? wire.receive() : receive(wire), firstLine(input), false);
                     }
                     case 4 -> { // gone without a word, wherever it was
