@@ -3,12 +3,13 @@
 //JAVA 21+
 //DEPS info.picocli:picocli:4.7.7
 //SOURCES Protocol.java
-//SOURCES MessageStore.java
-//SOURCES Database.java
+//SOURCES server/Limits.java
+//SOURCES server/Listener.java
+//SOURCES server/RequestLog.java
+//SOURCES store/MessageStore.java
+//SOURCES store/Database.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:CompileThresholdScaling=5
-
-import com.sun.management.UnixOperatingSystemMXBean;
 
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -23,7 +24,6 @@ import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.lang.management.ManagementFactory;
 import java.net.BindException;
 import java.net.DatagramPacket;
 import java.net.DatagramSocket;
@@ -41,13 +41,9 @@ import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.time.LocalTime;
-import java.time.format.DateTimeFormatter;
 import java.util.List;
 import java.util.Objects;
 import java.util.Set;
-import java.util.concurrent.ArrayBlockingQueue;
-import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
@@ -55,7 +51,6 @@ import java.util.concurrent.Future;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * The message server: accepts connections and holds one conversation on each, on a virtual thread
@@ -79,9 +74,6 @@ public final class MsgServer implements AutoCloseable {
     /** How many clients are told so at once; they need descriptors from the reserve. */
     private static final int BUSY_AT_ONCE = 16;
 
-    /** Descriptors that are not for connections: the JVM's, the store's, those of busy replies. */
-    private static final int RESERVED_DESCRIPTORS = 100;
-
     /** What one fetch needs at most: a page as messages, in bytes, and a copy of these. */
     private static final int FETCH_BYTES = 256 << 10;
 
@@ -100,58 +92,6 @@ public final class MsgServer implements AutoCloseable {
     private static final int DRAIN_BYTES = 1 << 20;
 
     private static final Duration DRAIN_TIME = Duration.ofSeconds(2);
-
-    /**
-     * What a server grants its clients.
-     *
-     * @param timeout for a request as a whole, and for the client to take each stretch of the reply
-     * @param connections conversations at once; beyond it clients wait, then are told to come again
-     * @param grace how long conversations may go on after {@link #close()} was called
-     */
-    public record Limits(Duration timeout, int connections, Duration grace) {
-        /** 10 s, as many connections as the process may have descriptors for, and 2 s. */
-        public static Limits defaults() {
-            return new Limits(
-                    Duration.ofSeconds(10), affordableConnections(), Duration.ofSeconds(2));
-        }
-
-        private static int affordableConnections() {
-            long descriptors =
-                    ManagementFactory.getOperatingSystemMXBean()
-                                    instanceof UnixOperatingSystemMXBean unix
-                            ? unix.getMaxFileDescriptorCount()
-                            : 10_000;
-            return Math.clamp(descriptors - RESERVED_DESCRIPTORS, 10, 50_000);
-        }
-    }
-
-    /** Is told what happens; called on the thread it happens on, so it must not block. */
-    public interface Listener {
-        /** A conversation has ended. */
-        void ended(Ended conversation);
-
-        /** Something the operator should know, or that it is over; one sentence. */
-        void trouble(String sentence);
-    }
-
-    /**
-     * One conversation, from accept to close, as a log may show it: without the message's text.
-     *
-     * @param number counts the connections of this server from 1
-     * @param verb {@code store} or {@code fetch}; null, as the names, when there was no such
-     *     request
-     * @param outcome what came of it
-     * @param thread the virtual thread that served it
-     */
-    public record Ended(
-            long number,
-            InetSocketAddress peer,
-            String verb,
-            String recipient,
-            String sender,
-            String outcome,
-            Duration duration,
-            Thread thread) {}
 
     private final InetSocketAddress address;
     private final MessageStore store;
@@ -559,7 +499,7 @@ public final class MsgServer implements AutoCloseable {
             }
         }
 
-        private Ended ended() {
+        private Listener.Ended ended() {
             String verb = null;
             String recipient = null;
             String sender = null;
@@ -575,7 +515,7 @@ public final class MsgServer implements AutoCloseable {
                 }
                 case null -> {}
             }
-            return new Ended(
+            return new Listener.Ended(
                     number,
                     peer,
                     verb,
@@ -680,7 +620,7 @@ public final class MsgServer implements AutoCloseable {
                 err.println(e.getMessage());
                 return 1;
             }
-            Log log = new Log(out, err, quiet);
+            RequestLog log = new RequestLog(out, err, quiet);
             Limits standard = Limits.defaults();
             Limits limits =
                     new Limits(
@@ -779,112 +719,6 @@ public final class MsgServer implements AutoCloseable {
             } catch (SocketException e) {
                 return List.of(); // only a hint is missing
             }
-        }
-    }
-
-    /**
-     * Writes what happens, on a thread of its own: a terminal that was stopped with Ctrl+S must not
-     * stop the server. When it cannot follow, lines are left out and counted.
-     */
-    private static final class Log implements Listener {
-        private static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("HH:mm:ss.SSS");
-        private static final int MAX_WAITING = 10_000;
-        private static final Duration LAST_WORDS = Duration.ofMillis(500);
-        private static final Runnable STOP = () -> {};
-
-        private final BlockingQueue<Runnable> lines = new ArrayBlockingQueue<>(MAX_WAITING);
-        private final AtomicLong leftOut = new AtomicLong();
-        private final PrintWriter out;
-        private final PrintWriter err;
-        private final boolean quiet;
-        private final CountDownLatch opened = new CountDownLatch(1);
-        private final Thread printer;
-
-        Log(PrintWriter out, PrintWriter err, boolean quiet) {
-            this.out = out;
-            this.err = err;
-            this.quiet = quiet;
-            printer = Thread.ofPlatform().daemon().name("log").start(this::print);
-        }
-
-        /** Lets lines out, now that the ready line is. */
-        void open() {
-            opened.countDown();
-        }
-
-        @Override
-        public void ended(Ended conversation) {
-            if (!quiet) {
-                LocalTime now = LocalTime.now();
-                add(() -> out.println(TIME.format(now) + line(conversation)));
-            }
-        }
-
-        @Override
-        public void trouble(String sentence) {
-            add(() -> err.println(Protocol.visible(sentence)));
-        }
-
-        private void add(Runnable line) {
-            if (!lines.offer(line)) {
-                leftOut.incrementAndGet();
-            }
-        }
-
-        private void print() {
-            try {
-                opened.await();
-                for (Runnable line; (line = lines.take()) != STOP; ) {
-                    line.run();
-                    long missing = leftOut.getAndSet(0);
-                    if (missing > 0) {
-                        out.println("(" + missing + " lines left out here)");
-                    }
-                    if (lines.isEmpty()) {
-                        out.flush();
-                        err.flush();
-                    }
-                }
-            } catch (InterruptedException e) {
-                return; // nobody does
-            }
-            out.flush();
-            err.flush();
-        }
-
-        void close(String farewell) {
-            open();
-            lines.offer(() -> out.println(farewell));
-            lines.offer(STOP);
-            try {
-                printer.join(LAST_WORDS);
-            } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-            }
-        }
-
-        private static String line(Ended it) {
-            String asked =
-                    switch (it.verb()) {
-                        case null -> "-";
-                        case "store" ->
-                                "store to %s from %s"
-                                        .formatted(
-                                                Protocol.visible(it.recipient()),
-                                                Protocol.visible(it.sender()));
-                        default -> it.verb() + " " + Protocol.visible(it.recipient());
-                    };
-            String peer = it.peer().getAddress().getHostAddress();
-            return "  #%d  %s:%d  %s  ->  %s  %.1f ms  VirtualThread[#%d,%s]"
-                    .formatted(
-                            it.number(),
-                            peer.contains(":") ? "[" + peer + "]" : peer,
-                            it.peer().getPort(),
-                            asked,
-                            it.outcome(),
-                            it.duration().toNanos() / 1e6,
-                            it.thread().threadId(),
-                            it.thread().getName());
         }
     }
 

@@ -7,8 +7,8 @@
 //SOURCES Report.java
 //SOURCES Servers.java
 //SOURCES Target.java
-//SOURCES ../MessageStore.java
-//SOURCES ../Database.java
+//SOURCES ../store/MessageStore.java
+//SOURCES ../store/Database.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmn256m
 

@@ -3,8 +3,8 @@
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
-//SOURCES ServerProcess.java
-//SOURCES Load.java
+//SOURCES support/ServerProcess.java
+//SOURCES support/Load.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;

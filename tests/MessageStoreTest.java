@@ -3,10 +3,10 @@
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
-//SOURCES Databases.java
-//SOURCES Statements.java
-//SOURCES ../MessageStore.java
-//SOURCES ../Database.java
+//SOURCES support/Databases.java
+//SOURCES support/Statements.java
+//SOURCES ../store/MessageStore.java
+//SOURCES ../store/Database.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;

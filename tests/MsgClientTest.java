@@ -3,11 +3,11 @@
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
-//SOURCES ServerProcess.java
+//SOURCES support/ServerProcess.java
 //SOURCES ../MsgClient.java
 //SOURCES ../MsgServer.java
-//SOURCES ../MessageStore.java
-//SOURCES ../Database.java
+//SOURCES ../store/MessageStore.java
+//SOURCES ../store/Database.java
 //SOURCES ../Protocol.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
@@ -238,10 +238,10 @@ class MsgClientTest {
                     new MsgServer(
                             new InetSocketAddress(0),
                             store,
-                            MsgServer.Limits.defaults(),
-                            new MsgServer.Listener() {
+                            Limits.defaults(),
+                            new Listener() {
                                 @Override
-                                public void ended(MsgServer.Ended conversation) {}
+                                public void ended(Ended conversation) {}
 
                                 @Override
                                 public void trouble(String sentence) {}

@@ -3,12 +3,12 @@
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
-//SOURCES ServerProcess.java
-//SOURCES Statements.java
-//SOURCES Wire.java
+//SOURCES support/ServerProcess.java
+//SOURCES support/Statements.java
+//SOURCES support/Wire.java
 //SOURCES ../MsgServer.java
-//SOURCES ../MessageStore.java
-//SOURCES ../Database.java
+//SOURCES ../store/MessageStore.java
+//SOURCES ../store/Database.java
 //SOURCES ../Protocol.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
@@ -87,13 +87,13 @@ class MsgServerTest {
     // ---------------------------------------------------------------- a server in this JVM
 
     /** What a server tells its listener. */
-    private static final class Heard implements MsgServer.Listener {
-        private final ConcurrentLinkedQueue<MsgServer.Ended> conversations =
+    private static final class Heard implements Listener {
+        private final ConcurrentLinkedQueue<Listener.Ended> conversations =
                 new ConcurrentLinkedQueue<>();
         private final ConcurrentLinkedQueue<String> troubles = new ConcurrentLinkedQueue<>();
 
         @Override
-        public void ended(MsgServer.Ended conversation) {
+        public void ended(Listener.Ended conversation) {
             conversations.add(conversation);
         }
 
@@ -103,7 +103,7 @@ class MsgServerTest {
         }
 
         /** The only conversation so far, once it has ended. */
-        MsgServer.Ended conversation() throws Exception {
+        Listener.Ended conversation() throws Exception {
             eventually("a conversation ends", () -> !conversations.isEmpty());
             return conversations.element();
         }
@@ -115,11 +115,11 @@ class MsgServerTest {
         final MessageStore store;
         final MsgServer server;
 
-        Engine(MsgServer.Limits limits) throws Exception {
+        Engine(Limits limits) throws Exception {
             this(limits, UnaryOperator.identity());
         }
 
-        Engine(MsgServer.Limits limits, UnaryOperator<Connection> wrap) throws Exception {
+        Engine(Limits limits, UnaryOperator<Connection> wrap) throws Exception {
             store = new MessageStore(folder.resolve("messages.db").toString(), wrap);
             server = new MsgServer(new InetSocketAddress(0), store, limits, heard);
             server.start();
@@ -136,12 +136,11 @@ class MsgServerTest {
         }
     }
 
-    private static MsgServer.Limits limits(long timeoutMs, int connections, long graceMs) {
-        return new MsgServer.Limits(
-                Duration.ofMillis(timeoutMs), connections, Duration.ofMillis(graceMs));
+    private static Limits limits(long timeoutMs, int connections, long graceMs) {
+        return new Limits(Duration.ofMillis(timeoutMs), connections, Duration.ofMillis(graceMs));
     }
 
-    private static final MsgServer.Limits ROOMY = limits(10_000, 5_000, 2_000);
+    private static final Limits ROOMY = limits(10_000, 5_000, 2_000);
 
     /** Stores {@code count} messages of {@code text} for {@code recipient}. */
     private static void fill(MessageStore store, String recipient, int count, String text)
@@ -361,7 +360,7 @@ class MsgServerTest {
             ask("nonsense;bob");
             eventually("five end", () -> engine.heard.conversations.size() == 5);
             Set<Thread> threads = new HashSet<>();
-            for (MsgServer.Ended ended : engine.heard.conversations) {
+            for (Listener.Ended ended : engine.heard.conversations) {
                 assertTrue(ended.thread().isVirtual(), ended.toString());
                 assertTrue(ended.thread().getName().startsWith("conversation-"));
                 threads.add(ended.thread());
@@ -370,13 +369,13 @@ class MsgServerTest {
                 assertTrue(ended.duration().isPositive());
             }
             assertEquals(5, threads.size());
-            List<MsgServer.Ended> inOrder =
+            List<Listener.Ended> inOrder =
                     engine.heard.conversations.stream()
-                            .sorted(Comparator.comparing(MsgServer.Ended::number))
+                            .sorted(Comparator.comparing(Listener.Ended::number))
                             .toList();
             assertEquals(
                     List.of(1L, 2L, 3L, 4L, 5L),
-                    inOrder.stream().map(MsgServer.Ended::number).toList());
+                    inOrder.stream().map(Listener.Ended::number).toList());
             assertEquals("fetch", inOrder.get(0).verb());
             assertEquals("nobody", inOrder.get(0).recipient());
             assertNull(inOrder.get(0).sender());
@@ -586,7 +585,7 @@ class MsgServerTest {
                     }
                     assertTrue(millisSince(start) >= 1_000, "it had its time");
                 }
-                MsgServer.Ended ended =
+                Listener.Ended ended =
                         engine.heard.conversations.stream()
                                 .filter(c -> "bob".equals(c.recipient()))
                                 .findFirst()
@@ -658,7 +657,7 @@ class MsgServerTest {
 
         @Test
         void theDefaultLimitsSuitTheMachine() {
-            MsgServer.Limits limits = MsgServer.Limits.defaults();
+            Limits limits = Limits.defaults();
             assertEquals(Duration.ofSeconds(10), limits.timeout());
             assertEquals(Duration.ofSeconds(2), limits.grace());
             if (ManagementFactory.getOperatingSystemMXBean()
@@ -805,7 +804,7 @@ class MsgServerTest {
                 assertFalse(rest.contains("There is no such name"));
                 assertFalse(rest.contains("Message declined"), "no reply inside a reply");
             }
-            MsgServer.Ended ended = engine.heard.conversation();
+            Listener.Ended ended = engine.heard.conversation();
             assertTrue(ended.outcome().startsWith("cut off: "), ended.outcome());
         }
     }

@@ -3,12 +3,12 @@
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
-//SOURCES Databases.java
-//SOURCES ServerProcess.java
-//SOURCES Load.java
+//SOURCES support/Databases.java
+//SOURCES support/ServerProcess.java
+//SOURCES support/Load.java
 //SOURCES ../MsgServer.java
-//SOURCES ../MessageStore.java
-//SOURCES ../Database.java
+//SOURCES ../store/MessageStore.java
+//SOURCES ../store/Database.java
 //SOURCES ../Protocol.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 

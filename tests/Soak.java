@@ -1,8 +1,8 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
 //DESCRIPTION Minutes of mixed load with random kills and restarts: nothing lost, nothing grows
 //JAVA 21+
-//SOURCES ServerProcess.java
-//SOURCES Load.java
+//SOURCES support/ServerProcess.java
+//SOURCES support/Load.java
 //SOURCES ../MsgServer.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 

@@ -3,11 +3,11 @@
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
-//SOURCES ServerProcess.java
-//SOURCES Load.java
-//SOURCES Statements.java
+//SOURCES support/ServerProcess.java
+//SOURCES support/Load.java
+//SOURCES support/Statements.java
 //SOURCES ../Protocol.java
-//SOURCES ../MessageStore.java
+//SOURCES ../store/MessageStore.java
 //SOURCES ../MsgServer.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
@@ -281,9 +281,9 @@ class StoreFaultsTest {
         static Served open(Path file, UnaryOperator<Connection> wrap) throws Exception {
             var store = new MessageStore(file.toString(), wrap);
             var listener =
-                    new MsgServer.Listener() {
+                    new Listener() {
                         @Override
-                        public void ended(MsgServer.Ended conversation) {}
+                        public void ended(Listener.Ended conversation) {}
 
                         @Override
                         public void trouble(String sentence) {}
@@ -292,8 +292,7 @@ class StoreFaultsTest {
                     new MsgServer(
                             new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
                             store,
-                            new MsgServer.Limits(
-                                    Duration.ofSeconds(10), 100, Duration.ofSeconds(2)),
+                            new Limits(Duration.ofSeconds(10), 100, Duration.ofSeconds(2)),
                             listener);
             server.start();
             return new Served(store, server);

@@ -3,10 +3,10 @@
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
-//SOURCES Wire.java
+//SOURCES support/Wire.java
 //SOURCES ../MsgServer.java
-//SOURCES ../MessageStore.java
-//SOURCES ../Database.java
+//SOURCES ../store/MessageStore.java
+//SOURCES ../store/Database.java
 //SOURCES ../Protocol.java
 //DEPS com.code-intelligence:jazzer-junit:0.30.0
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
@@ -611,9 +611,9 @@ class WireFuzzTest {
         var ended = new AtomicInteger();
         var troubles = new ConcurrentLinkedQueue<String>();
         var listener =
-                new MsgServer.Listener() {
+                new Listener() {
                     @Override
-                    public void ended(MsgServer.Ended conversation) {
+                    public void ended(Listener.Ended conversation) {
                         ended.incrementAndGet();
                         if (conversation.outcome() == null) {
                             troubles.add("no outcome: " + conversation);
@@ -625,7 +625,7 @@ class WireFuzzTest {
                         troubles.add(sentence);
                     }
                 };
-        var limits = new MsgServer.Limits(LIMIT, 1_000, Duration.ofSeconds(5));
+        var limits = new Limits(LIMIT, 1_000, Duration.ofSeconds(5));
         try (MessageStore store = new MessageStore(folder.resolve("messages.db").toString());
                 MsgServer server =
                         new MsgServer(new InetSocketAddress(0), store, limits, listener)) {

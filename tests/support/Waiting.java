@@ -1,0 +1,38 @@
+//JAVA 21+
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.time.Duration;
+import java.util.concurrent.Callable;
+import java.util.concurrent.Future;
+import java.util.concurrent.FutureTask;
+
+/** How tests wait: for a condition, with a bound and a message, and beside something else. */
+final class Waiting {
+    private static final Duration BOUND = Duration.ofSeconds(20);
+
+    private Waiting() {}
+
+    /** Something that will hold soon. */
+    @FunctionalInterface
+    interface Condition {
+        boolean holds() throws Exception;
+    }
+
+    /** Returns once {@code condition} holds, and fails, naming {@code what}, if it does not in 20 s. */
+    static void eventually(String what, Condition condition) throws Exception {
+        long deadline = System.nanoTime() + BOUND.toNanos();
+        while (!condition.holds()) {
+            if (System.nanoTime() - deadline > 0) {
+                throw new AssertionError("not within " + BOUND.toSeconds() + " s: " + what);
+            }
+            Thread.sleep(5);
+        }
+    }
+
+    /** Runs {@code action} on a virtual thread. */
+    static <T> Future<T> inBackground(Callable<T> action) {
+        FutureTask<T> task = new FutureTask<>(action);
+        Thread.ofVirtual().start(task);
+        return task;
+    }
+}
