@@ -67,11 +67,9 @@ class MessageStoreTest {
             throws MessageStore.StoreException {
         List<MessageStore.Message> all = new ArrayList<>();
         MessageStore.Mailbox mailbox = store.fetch(recipient);
-        List<MessageStore.Message> page;
-        do {
-            page = mailbox.nextPage();
-            all.addAll(page);
-        } while (page.size() == MessageStore.PAGE_SIZE);
+        while (mailbox.hasNext()) {
+            all.addAll(mailbox.nextPage());
+        }
         return all;
     }
 
@@ -143,7 +141,9 @@ class MessageStoreTest {
 
         @AfterEach
         void close() {
-            store.close();
+            if (store != null) {
+                store.close();
+            }
         }
 
         private void reopen(UnaryOperator<Connection> wrap) throws Exception {
@@ -284,7 +284,6 @@ class MessageStoreTest {
 
         @Test
         void pagesHold256Messages() throws Exception {
-            assertEquals(256, MessageStore.PAGE_SIZE);
             int count = 0;
             for (int size : List.of(1, 255, 256, 257, 511, 512, 513)) {
                 storeNumbers(store, "bob", count, size);
@@ -518,12 +517,21 @@ class MessageStoreTest {
         }
 
         @Test
-        void theFolderIsMadeIfItIsMissing() throws Exception {
-            Path file = folder.resolve("a/b/messages.db");
-            try (MessageStore store = new MessageStore(file.toString())) {
-                assertEquals(file.toRealPath().toString(), store.place());
+        void aFolderThatDoesNotExistIsNotMadeForATypingMistake() throws Exception {
+            // The folder was made, and what looked like lost mail was an empty store elsewhere.
+            Path mistyped = folder.toRealPath().resolve("clas/messages.db");
+            assertRefused(mistyped, "there is no folder " + mistyped.getParent());
+            assertEquals(List.of(), filesLeft());
+        }
+
+        @Test
+        void theFolderInTheUsersHomeIsMadeIfItIsMissing() throws Exception {
+            for (int i = 0; i < 2; i++) {
+                try (MessageStore store = MessageStore.inHome(folder, MessageStore.UNLIMITED)) {
+                    Path file = folder.resolve(".msg-server/messages.db");
+                    assertEquals(file.toRealPath().toString(), store.place());
+                }
             }
-            assertTrue(Files.exists(file));
         }
 
         @Test
@@ -565,7 +573,8 @@ class MessageStoreTest {
             String encoding = System.getProperty("sun.jnu.encoding");
             Assumptions.assumeTrue(
                     "UTF-8".equalsIgnoreCase(encoding), "this locale's file names are " + encoding);
-            Path file = folder.resolve("Γραμματοκιβώτιο 📬/μηνύματα.db");
+            Path file = folder.resolve("Γραμματοκιβώτιο 📬").resolve("μηνύματα.db");
+            Files.createDirectory(file.getParent());
             try (MessageStore store = new MessageStore(file.toString())) {
                 store.store("bob", "al", "hi");
             }
@@ -597,9 +606,8 @@ class MessageStoreTest {
 
         @Test
         void whatAKilledServerLeavesIsTakenOver() throws Exception {
-            Files.write(folder.resolve("messages.db.lock"), new byte[12345]);
             Path driver = Files.createDirectory(folder.resolve("messages.db.driver"));
-            Files.writeString(driver.resolve("sqlite-3.54-native.so"), "of an earlier run");
+            Files.writeString(driver.resolve("sqlite-3.54-1-libsqlitejdbc.so"), "of an earlier run");
             Files.writeString(driver.resolve(System.mapLibraryName("sqlitejdbc")), "cut off");
             try (MessageStore store = new MessageStore(folder.resolve("messages.db").toString())) {
                 store.store("bob", "al", "hi");
@@ -609,14 +617,11 @@ class MessageStoreTest {
 
         @Test
         void filesOfSomethingElseAreLeftAlone() throws Exception {
-            Path lock = Files.writeString(folder.resolve("poetry.lock"), "[[package]]");
             Path driver = Files.createDirectory(folder.resolve("printer.driver"));
             Path manual = Files.writeString(driver.resolve("manual.txt"), "press the button");
-            assertRefused(folder.resolve("poetry"), "poetry.lock is a file of something else");
             assertRefused(folder.resolve("printer"), "printer.driver: directory not empty");
-            assertEquals("[[package]]", Files.readString(lock));
             assertEquals("press the button", Files.readString(manual));
-            assertEquals(List.of("poetry.lock", "printer.driver"), filesLeft());
+            assertTrue(filesLeft().contains("printer.driver"));
         }
 
         @Test

@@ -338,10 +338,9 @@ class StoreFaultsTest {
                 assertTrue(server.errors().contains("The message store fails: "), server::errors);
                 server.kill();
             }
-            disk.run("rm -r messages.db.driver; head -c 100M /dev/zero > balloon");
+            disk.run("head -c 100M /dev/zero > balloon");
             try (var server = new ServerProcess(disk.inside(ServerProcess.command(store)))) {
-                assertEquals(1, server.awaitExit(Duration.ofSeconds(30)), "started on a full disk");
-                assertEquals(1, server.errors().lines().count(), server::errors);
+                ledger.assertAllThere(server.port());
             }
             disk.run("rm balloon");
             try (var server = new ServerProcess(disk.inside(ServerProcess.command(store)))) {
