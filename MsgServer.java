@@ -6,7 +6,9 @@
 //SOURCES server/Connection.java
 //SOURCES server/Limits.java
 //SOURCES server/Listener.java
+//SOURCES server/Log.java
 //SOURCES server/RequestLog.java
+//SOURCES server/Trace.java
 //SOURCES server/Trouble.java
 //SOURCES store/MessageStore.java
 //SOURCES store/Database.java
@@ -77,13 +79,24 @@ public final class MsgServer implements AutoCloseable {
     private final Limits limits;
     private final Listener listener;
 
-    /** A server that is not started yet; it does not own {@code store}. */
+    /**
+     * A server that is not started yet.
+     *
+     * @param address where it listens; port 0 takes any free one
+     * @param store stays the caller's, who closes it after this server
+     * @param threads makes the thread of each conversation; {@code Thread.ofVirtual()} is meant
+     */
     public MsgServer(
-            InetSocketAddress address, MessageStore store, Limits limits, Listener listener) {
+            InetSocketAddress address,
+            MessageStore store,
+            Limits limits,
+            Listener listener,
+            Thread.Builder threads) {
         this.address = address;
         this.store = store;
         this.limits = limits;
         this.listener = listener;
+        this.threads = threads.name("conversation-", 1);
         accepting =
                 new Trouble(
                         listener::trouble,
@@ -109,13 +122,13 @@ public final class MsgServer implements AutoCloseable {
     /** How long to wait when no connection can be accepted. */
     private static final Duration ACCEPT_PAUSE = Duration.ofMillis(100);
 
+    private final Thread.Builder threads;
     private final Trouble accepting;
     private final Semaphore descriptors;
     private ServerSocketChannel listening;
 
-    /** The parent of the classic server; its fork() is here the start of a virtual thread. */
+    /** The parent of the classic server; its fork() is here the start of a thread. */
     private void accept() {
-        Thread.Builder threads = Thread.ofVirtual().name("conversation-", 1);
         for (long number = 1; listening.isOpen(); number++) {
             SocketChannel client = null;
             descriptors.acquireUninterruptibly();
@@ -174,9 +187,10 @@ public final class MsgServer implements AutoCloseable {
         private final long number;
         private final Connection connection;
         private Protocol.Request request;
-        private String outcome = "";
+        private int committedTogether;
         private long sent; // messages
-        private Duration duration;
+        private String outcome = "";
+        private Duration untilReply;
 
         Conversation(long number, SocketChannel client) throws IOException {
             this.number = number;
@@ -187,8 +201,10 @@ public final class MsgServer implements AutoCloseable {
         public void run() {
             try (connection) {
                 open.add(connection);
+                tell(Listener.Step.ACCEPTED);
                 converse();
-                duration = sinceAccept();
+                untilReply = sinceAccept();
+                tell(Listener.Step.REPLIED);
             } catch (IOException e) {
                 outcome += (outcome.isEmpty() ? "" : ", then ") + "cut off: " + e.getMessage();
             } catch (RuntimeException | Error e) {
@@ -198,25 +214,16 @@ public final class MsgServer implements AutoCloseable {
                 open.remove(connection);
                 descriptors.release();
             }
-            listener.ended(
-                    new Listener.Ended(
-                            number,
-                            connection.peer(),
-                            request,
-                            outcome,
-                            duration == null ? sinceAccept() : duration,
-                            Thread.currentThread()));
-        }
-
-        private Duration sinceAccept() {
-            return Duration.ofNanos(System.nanoTime() - accepted);
+            tell(Listener.Step.CLOSED);
         }
 
         private void converse() throws IOException {
             try {
                 takePlace();
                 try {
+                    tell(Listener.Step.WAITING_FOR_REQUEST);
                     request = connection.readRequest();
+                    tell(Listener.Step.REQUEST_READ);
                     switch (request) {
                         case Protocol.Store message -> store(message);
                         case Protocol.Fetch(var recipient) -> fetch(recipient);
@@ -243,9 +250,12 @@ public final class MsgServer implements AutoCloseable {
         }
 
         private void store(Protocol.Store message) throws IOException, Protocol.RefusedException {
+            tell(Listener.Step.WAITING_FOR_COMMIT);
             try {
-                store.store(message.recipient(), message.sender(), message.message());
+                committedTogether =
+                        store.store(message.recipient(), message.sender(), message.message());
                 storing.over();
+                tell(Listener.Step.COMMITTED);
             } catch (MessageStore.StoreException e) {
                 storing.noticed(e.getMessage());
                 throw new Protocol.RefusedException(Protocol.Refusal.NOT_STORED);
@@ -296,6 +306,25 @@ public final class MsgServer implements AutoCloseable {
                 sent += page.size();
                 reply.reset();
             } while (page.size() == MessageStore.PAGE_SIZE);
+        }
+
+        private Duration sinceAccept() {
+            return Duration.ofNanos(System.nanoTime() - accepted);
+        }
+
+        private void tell(Listener.Step step) {
+            Duration now = sinceAccept();
+            listener.step(
+                    step,
+                    new Listener.Conversation(
+                            number,
+                            connection.peer(),
+                            request,
+                            committedTogether,
+                            outcome,
+                            now,
+                            untilReply == null ? now : untilReply,
+                            Thread.currentThread()));
         }
     }
 
@@ -421,8 +450,24 @@ public final class MsgServer implements AutoCloseable {
                                 + " reply; 10, if not given. MSG_TIMEOUT")
         private int timeout;
 
-        @Option(names = "--quiet", description = "no line for each request")
+        @Option(
+                names = "--threads",
+                paramLabel = "KIND",
+                defaultValue = "${env:MSG_THREADS:-virtual}",
+                description = "virtual or platform: what each connection gets. MSG_THREADS")
+        private String threads;
+
+        @Option(
+                names = "--quiet",
+                defaultValue = "${env:MSG_QUIET:-false}",
+                description = "no line for each request. MSG_QUIET")
         private boolean quiet;
+
+        @Option(
+                names = "--trace",
+                defaultValue = "${env:MSG_TRACE:-false}",
+                description = "a line for each step of each conversation instead. MSG_TRACE")
+        private boolean trace;
 
         @Spec private CommandSpec spec;
 
@@ -456,12 +501,22 @@ public final class MsgServer implements AutoCloseable {
                 err.println(e.getMessage());
                 return 1;
             }
-            RequestLog log = new RequestLog(out, err, quiet);
+            boolean dated = System.console() == null;
+            Log log =
+                    trace
+                            ? new Trace(out, err, dated)
+                            : quiet ? new Log(out, err, dated) : new RequestLog(out, err, dated);
             Limits standard = Limits.defaults();
             Limits limits =
                     new Limits(
                             Duration.ofSeconds(timeout), standard.connections(), standard.grace());
-            MsgServer server = new MsgServer(address, store, limits, log);
+            MsgServer server =
+                    new MsgServer(
+                            address,
+                            store,
+                            limits,
+                            log,
+                            threads.equals("virtual") ? Thread.ofVirtual() : Thread.ofPlatform());
             Thread ending =
                     Thread.ofPlatform()
                             .name("ending")
