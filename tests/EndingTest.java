@@ -117,7 +117,7 @@ class EndingTest {
      */
     private void assertEveryAcceptedOneEndedWell(ServerProcess server, Load load, int silent) {
         long endedWell = load.wholeReplies() + silent;
-        for (ServerProcess.Answer answer : load.brokenAnswers()) {
+        for (Wire.Answer answer : load.brokenAnswers()) {
             assertEquals("", answer.text(), () -> "torn: " + answer);
             endedWell += answer.cleanClose() ? 1 : 0;
             resets += answer.end() instanceof ConnectException || answer.cleanClose() ? 0 : 1;
@@ -150,7 +150,7 @@ class EndingTest {
             String text =
                     new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
             assertTrue(
-                    text.isEmpty() || new ServerProcess.Answer(text, null).whole(),
+                    text.isEmpty() || new Wire.Answer(text, null).whole(),
                     () -> "neither whole reply nor clean close: " + text);
         }
     }

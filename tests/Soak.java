@@ -71,7 +71,7 @@ final class Soak {
                     server.kill();
                 }
                 load.join();
-                for (ServerProcess.Answer answer : load.brokenAnswers()) {
+                for (Wire.Answer answer : load.brokenAnswers()) {
                     check(answer.text().isEmpty() || lives % 4 != 3, "torn: " + answer);
                 }
                 check(rude.sent > 0, "no rude clients");
