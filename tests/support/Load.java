@@ -32,6 +32,7 @@ import java.util.function.BooleanSupplier;
 final class Load implements AutoCloseable {
     private static final int FETCH_EVERY = 8;
 
+    private final Transport transport;
     private final int port;
     private final Ledger ledger;
     private final Duration pause;
@@ -47,6 +48,12 @@ final class Load implements AutoCloseable {
 
     /** As above; each client rests for {@code pause} after a reply. */
     Load(int port, Ledger ledger, String name, int count, Duration pause) {
+        this(Transport.PLAIN, port, ledger, name, count, pause);
+    }
+
+    /** As above, over {@code transport}. */
+    Load(Transport transport, int port, Ledger ledger, String name, int count, Duration pause) {
+        this.transport = transport;
         this.port = port;
         this.ledger = ledger;
         this.pause = pause;
@@ -60,10 +67,14 @@ final class Load implements AutoCloseable {
         for (int i = 1; !stop; i++) {
             Wire.Answer answer;
             if (i % FETCH_EVERY == 0) {
-                answer = Wire.answer(port, "fetch;" + ledger.mailbox(i));
+                answer = Wire.answer(transport, port, "fetch;" + ledger.mailbox(i));
             } else {
                 Protocol.Store message = ledger.next(sender);
-                answer = Wire.answer(port, new String(message.bytes(), StandardCharsets.UTF_8));
+                answer =
+                        Wire.answer(
+                                transport,
+                                port,
+                                new String(message.bytes(), StandardCharsets.UTF_8));
                 if (answer.stored()) {
                     ledger.acknowledge(message);
                 }
