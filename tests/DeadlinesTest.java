@@ -105,13 +105,13 @@ class DeadlinesTest {
                 }
                 assertTrue(Waiting.millisSince(start) >= 1_000, "it had its time");
             }
-            Listener.Ended ended =
+            Listener.Conversation ended =
                     engine.heard.conversations().stream()
                             .filter(c -> "bob".equals(c.recipient()))
                             .findFirst()
                             .orElseThrow();
             assertTrue(ended.outcome().startsWith("cut off: "), ended.outcome());
-            assertSoonAfter(1_000, ended.duration().toMillis());
+            assertSoonAfter(1_000, ended.untilReply().toMillis());
         }
     }
 

@@ -238,30 +238,27 @@ class WireTest {
         ask("nonsense;bob");
         Waiting.eventually("five end", () -> engine.heard.conversations().size() == 5);
         Set<Thread> threads = new HashSet<>();
-        for (Listener.Ended ended : engine.heard.conversations()) {
+        for (Listener.Conversation ended : engine.heard.conversations()) {
             assertTrue(ended.thread().isVirtual(), ended.toString());
             assertTrue(ended.thread().getName().startsWith("conversation-"));
             threads.add(ended.thread());
             assertFalse(ended.toString().contains("a secret"));
             assertTrue(ended.peer().getAddress().isLoopbackAddress());
-            assertTrue(ended.duration().isPositive());
+            assertTrue(ended.untilReply().isPositive());
         }
         assertEquals(5, threads.size());
-        List<Listener.Ended> inOrder =
+        List<Listener.Conversation> inOrder =
                 engine.heard.conversations().stream()
-                        .sorted(Comparator.comparing(Listener.Ended::number))
+                        .sorted(Comparator.comparing(Listener.Conversation::number))
                         .toList();
         assertEquals(
-                List.of(1L, 2L, 3L, 4L, 5L), inOrder.stream().map(Listener.Ended::number).toList());
-        assertEquals("fetch", inOrder.get(0).verb());
-        assertEquals("nobody", inOrder.get(0).recipient());
-        assertNull(inOrder.get(0).sender());
+                List.of(1L, 2L, 3L, 4L, 5L),
+                inOrder.stream().map(Listener.Conversation::number).toList());
+        assertEquals(new Protocol.Fetch("nobody"), inOrder.get(0).request());
         assertEquals("no such name", inOrder.get(0).outcome());
-        assertEquals("store", inOrder.get(3).verb());
-        assertEquals("bob", inOrder.get(3).recipient());
-        assertEquals("al", inOrder.get(3).sender());
+        assertEquals(new Protocol.Store("bob", "al", "hi"), inOrder.get(3).request());
         assertEquals("stored", inOrder.get(3).outcome());
-        assertNull(inOrder.get(4).verb());
+        assertNull(inOrder.get(4).request());
         assertEquals("Message declined. Bad verb", inOrder.get(4).outcome());
     }
 }
