@@ -6,6 +6,7 @@
 //SOURCES server/Limits.java
 //SOURCES server/Listener.java
 //SOURCES server/RequestLog.java
+//SOURCES server/Program.java
 //SOURCES store/MessageStore.java
 //SOURCES store/Database.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
@@ -15,13 +16,10 @@ import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
 import java.io.ByteArrayOutputStream;
-import java.io.FileDescriptor;
-import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.net.BindException;
@@ -38,7 +36,6 @@ import java.nio.ByteBuffer;
 import java.nio.channels.ClosedChannelException;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -540,8 +537,7 @@ public final class MsgServer implements AutoCloseable {
                 "Examples:",
                 "  jbang MsgServer.java 5000                      serve on port 5000",
                 "  jbang MsgServer.java 5000 --bind 127.0.0.1     for this machine only",
-                "  jbang MsgServer.java 0 --store class.db        any free port, a store of its"
-                        + " own",
+                "  jbang MsgServer.java 0 --store class.db        a free port, a store of its own",
                 ""
             },
             description = "%nKeeps messages until their recipient fetches them. Ctrl+C ends it.%n",
@@ -556,21 +552,18 @@ public final class MsgServer implements AutoCloseable {
         @Parameters(
                 index = "0",
                 paramLabel = "PORT",
-                defaultValue = "${env:MSG_PORT}",
                 description = "0 takes any free one. Environment: MSG_PORT")
         private int port;
 
         @Option(
                 names = "--bind",
                 paramLabel = "ADDRESS",
-                defaultValue = "${env:MSG_BIND}",
                 description = "listen on this address only; all, if not given. MSG_BIND")
         private String bind;
 
         @Option(
                 names = "--store",
                 paramLabel = "FILE|jdbc:URL",
-                defaultValue = "${env:MSG_STORE}",
                 description =
                         "where messages are kept: a file, or jdbc:postgresql://...;"
                                 + " .msg-server/messages.db in your home, if not given. MSG_STORE")
@@ -579,7 +572,7 @@ public final class MsgServer implements AutoCloseable {
         @Option(
                 names = "--timeout",
                 paramLabel = "SECONDS",
-                defaultValue = "${env:MSG_TIMEOUT:-10}",
+                defaultValue = "10",
                 description =
                         "for a request as a whole, and for the client to take each stretch of the"
                                 + " reply; 10, if not given. MSG_TIMEOUT")
@@ -671,12 +664,13 @@ public final class MsgServer implements AutoCloseable {
 
         private void check() {
             if (port < 0 || port > 65_535) {
-                throw new ParameterException(
-                        spec.commandLine(), "PORT must be 0 to 65535, not " + port);
+                throw Program.wrong(spec, "PORT", port, "PORT must be 0 to 65535, not " + port);
             }
             if (timeout < 1 || timeout > LONGEST_TIMEOUT_S) {
-                throw new ParameterException(
-                        spec.commandLine(),
+                throw Program.wrong(
+                        spec,
+                        "--timeout",
+                        timeout,
                         "--timeout must be 1 to " + LONGEST_TIMEOUT_S + " seconds, not " + timeout);
             }
             try {
@@ -685,8 +679,7 @@ public final class MsgServer implements AutoCloseable {
                                 ? new InetSocketAddress(port)
                                 : new InetSocketAddress(InetAddress.getByName(bind), port);
             } catch (UnknownHostException e) {
-                throw new ParameterException(
-                        spec.commandLine(), "--bind: there is no address " + bind);
+                throw Program.wrong(spec, "--bind", bind, "--bind: there is no address " + bind);
             }
         }
 
@@ -740,18 +733,6 @@ public final class MsgServer implements AutoCloseable {
 
     /** The command with the error texts and exit codes of {@link ServerCommand}. */
     static CommandLine commandLine(ServerCommand command) {
-        CommandLine line = new CommandLine(command);
-        line.setOut(utf8(FileDescriptor.out)).setErr(utf8(FileDescriptor.err));
-        line.setParameterExceptionHandler((e, arguments) -> {
-            line.getErr().println(Protocol.visible(e.getMessage()));
-            line.getErr().println("What it takes: jbang MsgServer.java --help");
-            return CommandLine.ExitCode.USAGE;
-        });
-        return line;
-    }
-
-    /** Names in any script, also where the locale is POSIX. */
-    private static PrintWriter utf8(FileDescriptor file) {
-        return new PrintWriter(new FileOutputStream(file), true, StandardCharsets.UTF_8);
+        return Program.commandLine(command, "MsgServer.java");
     }
 }

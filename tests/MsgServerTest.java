@@ -1169,7 +1169,9 @@ class MsgServerTest {
             List<String> lines = command.err.toString().lines().toList();
             assertEquals(2, lines.size(), lines.toString());
             assertTrue(lines.get(0).contains(said), lines.get(0));
-            assertEquals("What it takes: jbang MsgServer.java --help", lines.get(1));
+            assertEquals(
+                    "What it takes: " + Program.started("MsgServer.java") + " --help",
+                    lines.get(1));
             assertEquals("", command.out.toString());
             assertFalse(Files.exists(folder.resolve(".msg-server")), "no store for a mistake");
         }
