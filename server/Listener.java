@@ -1,4 +1,5 @@
 //JAVA 21+
+//SOURCES ../Protocol.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.net.InetSocketAddress;
@@ -16,17 +17,15 @@ public interface Listener {
      * One conversation, from accept to close, as a log may show it: without the message's text.
      *
      * @param number counts the connections of this server from 1
-     * @param verb {@code store} or {@code fetch}; null, as the names, when there was no such
-     *     request
+     * @param request what was asked, or null when it was no request
      * @param outcome what came of it
-     * @param thread the virtual thread that served it
+     * @param duration from accept to the last byte of the reply
+     * @param thread served it
      */
     record Ended(
             long number,
             InetSocketAddress peer,
-            String verb,
-            String recipient,
-            String sender,
+            Protocol.Request request,
             String outcome,
             Duration duration,
             Thread thread) {}

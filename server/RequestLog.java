@@ -94,14 +94,13 @@ final class RequestLog implements Listener {
 
     private static String line(Ended it) {
         String asked =
-                switch (it.verb()) {
+                switch (it.request()) {
                     case null -> "-";
-                    case "store" ->
+                    case Protocol.Store(var recipient, var sender, var text) ->
                             "store to %s from %s"
                                     .formatted(
-                                            Protocol.visible(it.recipient()),
-                                            Protocol.visible(it.sender()));
-                    default -> it.verb() + " " + Protocol.visible(it.recipient());
+                                            Protocol.visible(recipient), Protocol.visible(sender));
+                    case Protocol.Fetch(var recipient) -> "fetch " + Protocol.visible(recipient);
                 };
         String peer = it.peer().getAddress().getHostAddress();
         return "  #%d  %s:%d  %s  ->  %s  %.1f ms  VirtualThread[#%d,%s]"
