@@ -3,10 +3,13 @@
 //JAVA 21+
 //DEPS info.picocli:picocli:4.7.7
 //SOURCES Protocol.java
+//SOURCES server/Addresses.java
 //SOURCES server/Connection.java
 //SOURCES server/Limits.java
 //SOURCES server/Listener.java
 //SOURCES server/Log.java
+//SOURCES server/Options.java
+//SOURCES server/Program.java
 //SOURCES server/RequestLog.java
 //SOURCES server/Trace.java
 //SOURCES server/Trouble.java
@@ -17,26 +20,17 @@
 
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
 import java.io.ByteArrayOutputStream;
-import java.io.FileDescriptor;
-import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.net.BindException;
-import java.net.InetAddress;
 import java.net.InetSocketAddress;
-import java.net.NetworkInterface;
-import java.net.SocketException;
-import java.net.UnknownHostException;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -405,8 +399,7 @@ public final class MsgServer implements AutoCloseable {
                 "Examples:",
                 "  jbang MsgServer.java 5000                      serve on port 5000",
                 "  jbang MsgServer.java 5000 --bind 127.0.0.1     for this machine only",
-                "  jbang MsgServer.java 0 --store class.db        any free port, a store of its"
-                        + " own",
+                "  jbang MsgServer.java 0 --store class.db        any free port, own store",
                 ""
             },
             description = "%nKeeps messages until their recipient fetches them. Ctrl+C ends it.%n",
@@ -416,59 +409,7 @@ public final class MsgServer implements AutoCloseable {
                 "Exit codes: 0 fine, 1 could not do it, 2 wrong usage; 130 and 143 after signals."
             })
     public static final class ServerCommand implements Callable<Integer> {
-        private static final int LONGEST_TIMEOUT_S = 3600;
-
-        @Parameters(
-                index = "0",
-                paramLabel = "PORT",
-                defaultValue = "${env:MSG_PORT}",
-                description = "0 takes any free one. Environment: MSG_PORT")
-        private int port;
-
-        @Option(
-                names = "--bind",
-                paramLabel = "ADDRESS",
-                defaultValue = "${env:MSG_BIND}",
-                description = "listen on this address only; all, if not given. MSG_BIND")
-        private String bind;
-
-        @Option(
-                names = "--store",
-                paramLabel = "FILE|jdbc:URL",
-                defaultValue = "${env:MSG_STORE}",
-                description =
-                        "where messages are kept: a file, or jdbc:postgresql://...;"
-                                + " .msg-server/messages.db in your home, if not given. MSG_STORE")
-        private String place;
-
-        @Option(
-                names = "--timeout",
-                paramLabel = "SECONDS",
-                defaultValue = "${env:MSG_TIMEOUT:-10}",
-                description =
-                        "for a request as a whole, and for the client to take each stretch of the"
-                                + " reply; 10, if not given. MSG_TIMEOUT")
-        private int timeout;
-
-        @Option(
-                names = "--threads",
-                paramLabel = "KIND",
-                defaultValue = "${env:MSG_THREADS:-virtual}",
-                description = "virtual or platform: what each connection gets. MSG_THREADS")
-        private String threads;
-
-        @Option(
-                names = "--quiet",
-                defaultValue = "${env:MSG_QUIET:-false}",
-                description = "no line for each request. MSG_QUIET")
-        private boolean quiet;
-
-        @Option(
-                names = "--trace",
-                defaultValue = "${env:MSG_TRACE:-false}",
-                description = "a line for each step of each conversation instead. MSG_TRACE")
-        private boolean trace;
-
+        @Mixin private Options options;
         @Spec private CommandSpec spec;
 
         private final Path home;
@@ -490,51 +431,37 @@ public final class MsgServer implements AutoCloseable {
         /** Serves until the thread is interrupted or the process is told to end. */
         @Override
         public Integer call() {
-            check();
-            PrintWriter out = spec.commandLine().getOut();
+            options.check();
+            address = options.address();
+            chooseCarriers();
             PrintWriter err = spec.commandLine().getErr();
             MessageStore store;
             try {
                 String standard = home.resolve(".msg-server").resolve("messages.db").toString();
-                store = new MessageStore(place == null ? standard : place);
+                store = new MessageStore(options.store == null ? standard : options.store);
             } catch (MessageStore.StoreException e) {
                 err.println(e.getMessage());
                 return 1;
             }
-            boolean dated = System.console() == null;
-            Log log =
-                    trace
-                            ? new Trace(out, err, dated)
-                            : quiet ? new Log(out, err, dated) : new RequestLog(out, err, dated);
-            Limits standard = Limits.defaults();
-            Limits limits =
-                    new Limits(
-                            Duration.ofSeconds(timeout), standard.connections(), standard.grace());
+            Log log = log();
             MsgServer server =
                     new MsgServer(
                             address,
                             store,
-                            limits,
+                            Limits.withTimeout(Duration.ofSeconds(options.timeout)),
                             log,
-                            threads.equals("virtual") ? Thread.ofVirtual() : Thread.ofPlatform());
-            Thread ending =
-                    Thread.ofPlatform()
-                            .name("ending")
-                            .unstarted(() -> {
-                                server.close();
-                                store.close();
-                                log.close("Goodbye. Every acknowledged message is kept.");
-                            });
+                            options.threads.builder());
+            Thread ending = Thread.ofPlatform().unstarted(() -> end(server, store, log));
             try {
                 Runtime.getRuntime().addShutdownHook(ending);
                 server.start();
-                announce(out, server.port(), store.place());
+                announce(server.port(), store.place());
                 log.open();
                 new CountDownLatch(1).await();
             } catch (IOException e) {
                 Runtime.getRuntime().removeShutdownHook(ending);
                 store.close();
-                err.println(cannotListen(e));
+                err.println(Addresses.cannotListen(address, e));
                 return 1;
             } catch (InterruptedException e) {
                 Runtime.getRuntime().removeShutdownHook(ending);
@@ -545,100 +472,56 @@ public final class MsgServer implements AutoCloseable {
             return 0;
         }
 
-        private String cannotListen(IOException e) {
-            try {
-                InetAddress bound = address.getAddress();
-                if (!bound.isAnyLocalAddress()
-                        && NetworkInterface.getByInetAddress(bound) == null) {
-                    return "This machine has no address " + bind + " to listen on.";
-                }
-            } catch (SocketException unknown) {
-                // Then the first reason will have to do.
-            }
-            return ("Cannot listen on port %d: %s. If another program has it (on macOS, AirPlay"
-                            + " Receiver holds 5000), take another one: jbang MsgServer.java %d")
-                    .formatted(port, e.getMessage(), port == 5000 ? 5001 : 5000);
+        private static void end(MsgServer server, MessageStore store, Log log) {
+            server.close();
+            store.close();
+            log.close("Goodbye. Every acknowledged message is kept.");
         }
 
-        private void check() {
-            if (port < 0 || port > 65_535) {
-                throw new ParameterException(
-                        spec.commandLine(), "PORT must be 0 to 65535, not " + port);
+        /**
+         * Half the processors carry the conversations, the rest is for accepting and committing.
+         * With more, threads wake each other more often than they find work. A trace is to show a
+         * conversation that changes its carrier, which takes two.
+         */
+        private void chooseCarriers() {
+            String carriers = "jdk.virtualThreadScheduler.parallelism";
+            int half = Math.max(1, Runtime.getRuntime().availableProcessors() / 2);
+            if (System.getProperty(carriers) == null) {
+                System.setProperty(
+                        carriers, String.valueOf(options.trace ? Math.max(2, half) : half));
             }
-            if (timeout < 1 || timeout > LONGEST_TIMEOUT_S) {
-                throw new ParameterException(
-                        spec.commandLine(),
-                        "--timeout must be 1 to " + LONGEST_TIMEOUT_S + " seconds, not " + timeout);
-            }
-            try {
-                address =
-                        bind == null
-                                ? new InetSocketAddress(port)
-                                : new InetSocketAddress(InetAddress.getByName(bind), port);
-            } catch (UnknownHostException e) {
-                throw new ParameterException(
-                        spec.commandLine(), "--bind: there is no address " + bind);
-            }
+        }
+
+        private Log log() {
+            PrintWriter out = spec.commandLine().getOut();
+            PrintWriter err = spec.commandLine().getErr();
+            boolean dated = System.console() == null;
+            return options.trace
+                    ? new Trace(out, err, dated)
+                    : options.quiet ? new Log(out, err, dated) : new RequestLog(out, err, dated);
         }
 
         /** The first words of the first line are fixed: programs wait for them. */
-        private void announce(PrintWriter out, int port, String place) {
+        private void announce(int port, String place) {
+            PrintWriter out = spec.commandLine().getOut();
             out.println("Listening on port " + port);
             out.println("Messages are kept in " + place);
-            List<String> addresses = addressesForOthers(address.getAddress());
-            for (String other : addresses) {
-                out.printf("On another machine: jbang MsgClient.java %s %d%n", other, port);
+            if (options.threads == Options.Threads.platform) {
+                out.println("Each connection gets a platform thread");
             }
-            if (addresses.isEmpty()) {
-                InetAddress bound = address.getAddress();
-                out.printf(
-                        "On this machine only: jbang MsgClient.java %s %d%n",
-                        bound.isAnyLocalAddress() ? "127.0.0.1" : bound.getHostAddress(), port);
-            }
+            Addresses.invitations(address.getAddress(), port).forEach(out::println);
             out.flush();
-        }
-
-        private static List<String> addressesForOthers(InetAddress bound) {
-            try {
-                return NetworkInterface.networkInterfaces()
-                        .flatMap(NetworkInterface::inetAddresses)
-                        .filter(a -> !a.isLoopbackAddress() && !a.isLinkLocalAddress())
-                        .filter(a -> bound.isAnyLocalAddress() || a.equals(bound))
-                        .map(a -> a.getHostAddress().replaceFirst("%.*", ""))
-                        .sorted()
-                        .toList();
-            } catch (SocketException e) {
-                return List.of(); // only a hint is missing
-            }
         }
     }
 
     /** Runs the command and ends the process with its exit code. */
     public static void main(String... args) {
-        // Half the cores carry the conversations, the rest is for accepting and committing. With
-        // more, threads wake each other more often than they find work.
-        String carriers = "jdk.virtualThreadScheduler.parallelism";
-        if (System.getProperty(carriers) == null) {
-            int half = Math.max(1, Runtime.getRuntime().availableProcessors() / 2);
-            System.setProperty(carriers, String.valueOf(half));
-        }
+        System.setProperty("jdk.console", "java.base"); // System.console() tells a terminal, again
         System.exit(commandLine(new ServerCommand()).execute(args));
     }
 
     /** The command with the error texts and exit codes of {@link ServerCommand}. */
     static CommandLine commandLine(ServerCommand command) {
-        CommandLine line = new CommandLine(command);
-        line.setOut(utf8(FileDescriptor.out)).setErr(utf8(FileDescriptor.err));
-        line.setParameterExceptionHandler((e, arguments) -> {
-            line.getErr().println(Protocol.visible(e.getMessage()));
-            line.getErr().println("What it takes: jbang MsgServer.java --help");
-            return CommandLine.ExitCode.USAGE;
-        });
-        return line;
-    }
-
-    /** Names in any script, also where the locale is POSIX. */
-    private static PrintWriter utf8(FileDescriptor file) {
-        return new PrintWriter(new FileOutputStream(file), true, StandardCharsets.UTF_8);
+        return Program.commandLine(command, "MsgServer.java");
     }
 }
