@@ -92,20 +92,9 @@ public final class MsgServer implements AutoCloseable {
         this.listener = listener;
         this.threads = threads.name("conversation-", 1);
         accepting =
-                new Trouble(
-                        listener::trouble,
-                        "Cannot accept connections for now: ",
-                        "Connections are accepted again.");
-        storing =
-                new Trouble(
-                        listener::trouble,
-                        "The message store fails: ",
-                        "Messages can be stored again.");
-        reading =
-                new Trouble(
-                        listener::trouble,
-                        "Mailboxes cannot be read: ",
-                        "Mailboxes can be read again.");
+                new Trouble(listener, "Cannot accept connections: ", "Connections are accepted");
+        storing = new Trouble(listener, "The message store fails: ", "Messages can be stored");
+        reading = new Trouble(listener, "Mailboxes cannot be read: ", "Mailboxes can be read");
         places = new Semaphore(limits.connections());
         descriptors = new Semaphore(limits.connections() + WAITING);
         watchdog.setRemoveOnCancelPolicy(true);
@@ -433,7 +422,7 @@ public final class MsgServer implements AutoCloseable {
         public Integer call() {
             options.check();
             address = options.address();
-            chooseCarriers();
+            options.chooseCarriers();
             PrintWriter err = spec.commandLine().getErr();
             MessageStore store;
             try {
@@ -443,7 +432,7 @@ public final class MsgServer implements AutoCloseable {
                 err.println(e.getMessage());
                 return 1;
             }
-            Log log = log();
+            Log log = options.log(spec.commandLine());
             MsgServer server =
                     new MsgServer(
                             address,
@@ -476,29 +465,6 @@ public final class MsgServer implements AutoCloseable {
             server.close();
             store.close();
             log.close("Goodbye. Every acknowledged message is kept.");
-        }
-
-        /**
-         * Half the processors carry the conversations, the rest is for accepting and committing.
-         * With more, threads wake each other more often than they find work. A trace is to show a
-         * conversation that changes its carrier, which takes two.
-         */
-        private void chooseCarriers() {
-            String carriers = "jdk.virtualThreadScheduler.parallelism";
-            int half = Math.max(1, Runtime.getRuntime().availableProcessors() / 2);
-            if (System.getProperty(carriers) == null) {
-                System.setProperty(
-                        carriers, String.valueOf(options.trace ? Math.max(2, half) : half));
-            }
-        }
-
-        private Log log() {
-            PrintWriter out = spec.commandLine().getOut();
-            PrintWriter err = spec.commandLine().getErr();
-            boolean dated = System.console() == null;
-            return options.trace
-                    ? new Trace(out, err, dated)
-                    : options.quiet ? new Log(out, err, dated) : new RequestLog(out, err, dated);
         }
 
         /** The first words of the first line are fixed: programs wait for them. */

@@ -1,13 +1,17 @@
 //JAVA 21+
 //DEPS info.picocli:picocli:4.7.7
 //SOURCES Program.java
+//SOURCES RequestLog.java
+//SOURCES Trace.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
+import picocli.CommandLine;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
+import java.io.PrintWriter;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
@@ -112,5 +116,26 @@ final class Options {
             throw Program.wrong(
                     spec, name, value, sentence.formatted(name, least, most, unit, value));
         }
+    }
+
+    /** The log that was asked for, on the writers of {@code line}. */
+    Log log(CommandLine line) {
+        boolean dated = System.console() == null;
+        PrintWriter out = line.getOut();
+        PrintWriter err = line.getErr();
+        return trace
+                ? new Trace(out, err, dated)
+                : quiet ? new Log(out, err, dated) : new RequestLog(out, err, dated);
+    }
+
+    /**
+     * Half the processors carry the virtual threads, the rest is for accepting and committing. With
+     * more, threads wake each other more often than they find work. A trace is to show
+     * conversations that change their carrier, which takes two.
+     */
+    void chooseCarriers() {
+        int half = Math.max(trace ? 2 : 1, Runtime.getRuntime().availableProcessors() / 2);
+        System.getProperties()
+                .putIfAbsent("jdk.virtualThreadScheduler.parallelism", String.valueOf(half));
     }
 }
