@@ -235,9 +235,9 @@ public final class MessageStore implements AutoCloseable {
     /** After this long without a store the writer tidies up. */
     private static final Duration QUIET = Duration.ofSeconds(1);
 
-    private static final Job<Letter, Void> LAST_STORING = new Job<>(null);
+    private static final Job<Letter, Integer> LAST_STORING = new Job<>(null);
 
-    private final BlockingQueue<Job<Letter, Void>> storings = new LinkedBlockingQueue<>();
+    private final BlockingQueue<Job<Letter, Integer>> storings = new LinkedBlockingQueue<>();
 
     /** A message on its way into the database. */
     private record Letter(String recipient, String sender, String text) {}
@@ -245,11 +245,12 @@ public final class MessageStore implements AutoCloseable {
     /**
      * Puts a message into a mailbox and returns when it is durable.
      *
+     * @return how many messages its commit held, this one included
      * @throws StoreException when it could not be stored, or when nobody knows within {@link
      *     #PATIENCE} whether it was
      */
-    public void store(String recipient, String sender, String text) throws StoreException {
-        outcome(storings, new Job<>(new Letter(recipient, sender, text)));
+    public int store(String recipient, String sender, String text) throws StoreException {
+        return outcome(storings, new Job<>(new Letter(recipient, sender, text)));
     }
 
     /**
@@ -259,10 +260,10 @@ public final class MessageStore implements AutoCloseable {
      */
     private void write() {
         Link link = new Link();
-        List<Job<Letter, Void>> batch = new ArrayList<>(MAX_BATCH);
+        List<Job<Letter, Integer>> batch = new ArrayList<>(MAX_BATCH);
         boolean rested = true;
         for (boolean stop = false; !stop; batch.clear()) {
-            Job<Letter, Void> first = take(storings, QUIET);
+            Job<Letter, Integer> first = take(storings, QUIET);
             if (first == null) {
                 rested = rested || rest();
                 continue;
@@ -273,7 +274,7 @@ public final class MessageStore implements AutoCloseable {
             batch.removeIf(CompletableFuture::isDone); // by a caller who was interrupted
             try {
                 commit(link, batch);
-                batch.forEach(job -> job.complete(null));
+                batch.forEach(job -> job.complete(batch.size()));
             } catch (SQLException | RuntimeException | Error e) {
                 link.drop(); // whatever it was, the writer goes on, with a new connection
                 batch.forEach(job -> job.completeExceptionally(e));
@@ -288,12 +289,12 @@ public final class MessageStore implements AutoCloseable {
      * nobody knows what became of it: the same ids are tried again, and what is there already stays
      * as it is.
      */
-    private void commit(Link link, List<Job<Letter, Void>> batch) throws SQLException {
+    private void commit(Link link, List<Job<Letter, Integer>> batch) throws SQLException {
         if (batch.isEmpty()) {
             return;
         }
         List<Database.Entry> entries = new ArrayList<>(batch.size());
-        for (Job<Letter, Void> job : batch) {
+        for (Job<Letter, Integer> job : batch) {
             Letter letter = job.asked;
             entries.add(
                     new Database.Entry(

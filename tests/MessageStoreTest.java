@@ -607,7 +607,8 @@ class MessageStoreTest {
         @Test
         void whatAKilledServerLeavesIsTakenOver() throws Exception {
             Path driver = Files.createDirectory(folder.resolve("messages.db.driver"));
-            Files.writeString(driver.resolve("sqlite-3.54-1-libsqlitejdbc.so"), "of an earlier run");
+            Files.writeString(
+                    driver.resolve("sqlite-3.54-1-libsqlitejdbc.so"), "of an earlier run");
             Files.writeString(driver.resolve(System.mapLibraryName("sqlitejdbc")), "cut off");
             try (MessageStore store = new MessageStore(folder.resolve("messages.db").toString())) {
                 store.store("bob", "al", "hi");
