@@ -68,13 +68,7 @@ interface Database {
     }
 
     /** A message as it is stored. */
-    record Entry(String recipient, UUID id, String sender, String text) {
-
-        /** When it was accepted, in milliseconds since 1970: an id of version 7 begins with it. */
-        long millis() {
-            return id.getMostSignificantBits() >>> 16;
-        }
-    }
+    record Entry(String recipient, UUID id, String sender, String text) {}
 
     /** One connection with its statements, in autocommit mode, owned by one thread. */
     abstract class Session implements AutoCloseable {

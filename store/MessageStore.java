@@ -1,5 +1,7 @@
 //JAVA 21+
 //SOURCES Database.java
+//SOURCES Ids.java
+//SOURCES Link.java
 //SOURCES Sqlite.java
 //SOURCES Postgres.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
@@ -8,7 +10,6 @@ import java.io.IOException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.SecureRandom;
 import java.sql.Connection;
 import java.sql.SQLException;
 import java.time.Duration;
@@ -26,8 +27,8 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executors;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ScheduledExecutorService;
-import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 
@@ -44,9 +45,7 @@ import java.util.stream.Collectors;
  */
 public final class MessageStore implements AutoCloseable {
 
-    /**
-     * A caller learns the outcome, or that it is unknown, within this time: a client waits 10 s.
-     */
+    /** A caller learns the outcome, or that nobody knows it, within this: a client waits 10 s. */
     public static final Duration PATIENCE = Duration.ofSeconds(8);
 
     /** A limit in bytes that is none. */
@@ -57,6 +56,7 @@ public final class MessageStore implements AutoCloseable {
 
     private final Database database;
     private final Ids ids;
+    private final Link.Outage outage = new Link.Outage();
     private final List<Thread> threads = new ArrayList<>();
     private volatile boolean closed;
 
@@ -141,29 +141,12 @@ public final class MessageStore implements AutoCloseable {
 
     private static Database databaseAt(String place, long maxBytes, UnaryOperator<Connection> wrap)
             throws StoreException {
-        String file = place.replaceFirst("^jdbc:sqlite:", "");
-        boolean url = file.matches("(?s)[A-Za-z][A-Za-z0-9+.-]+:.*"); // two letters: no drive
         try {
-            if (place.startsWith("jdbc:postgresql:")) {
-                if (maxBytes != UNLIMITED) {
-                    throw new IllegalArgumentException(
-                            "a limit to its size is set in PostgreSQL: give its tablespace a disk"
-                                    + " of that size");
-                }
-                return new Postgres(place, wrap);
-            }
-            if (url) {
-                throw new IllegalArgumentException(
-                        "write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME, or the name of a"
-                                + " file; if that has a colon, ./NAME");
-            }
-            if (file.matches("(?s)~[^/]*(/.*)?")) {
-                throw new IllegalArgumentException(
-                        "~ was not replaced by a home; write the whole path");
-            }
-            return new Sqlite(file, maxBytes, wrap);
+            return place.startsWith("jdbc:postgresql:")
+                    ? new Postgres(place, maxBytes, wrap)
+                    : new Sqlite(place.replaceFirst("^jdbc:sqlite:", ""), maxBytes, wrap);
         } catch (IllegalArgumentException e) {
-            String shown = url ? "that database" : place; // a URL may hold a password
+            String shown = place.contains(":") ? "that database" : place; // it may hold a password
             throw new PlaceException("Cannot keep messages in " + shown + ": " + reason(e), e);
         } catch (IOException e) {
             throw cannotKeep(place, e);
@@ -259,7 +242,7 @@ public final class MessageStore implements AutoCloseable {
      * nothing.
      */
     private void write() {
-        Link link = new Link();
+        Link link = new Link(database, outage);
         List<Job<Letter, Integer>> batch = new ArrayList<>(MAX_BATCH);
         boolean rested = true;
         for (boolean stop = false; !stop; batch.clear()) {
@@ -302,7 +285,7 @@ public final class MessageStore implements AutoCloseable {
         }
         long giveUp = System.nanoTime() + RETRY_FOR.toNanos();
         boolean underWay = false;
-        for (Duration pause = MIN_PAUSE; ; pause = longer(pause)) {
+        for (Link.Pauses pauses = new Link.Pauses(); ; ) {
             try {
                 Database.Session session = link.session();
                 underWay = true;
@@ -314,7 +297,7 @@ public final class MessageStore implements AutoCloseable {
                     throw e;
                 }
             }
-            sleep(jittered(pause));
+            LockSupport.parkNanos(pauses.next().toNanos());
         }
     }
 
@@ -377,20 +360,16 @@ public final class MessageStore implements AutoCloseable {
 
     /** A reader: a page that fails is tried once more over a new connection. */
     private void read() {
-        Link link = new Link();
+        Link link = new Link(database, outage);
         for (Job<Range, Page> job; (job = take(readings, QUIET)) != LAST_READING; ) {
-            if (job == null || job.isDone()) {
-                continue;
-            }
-            try {
-                job.complete(page(link, job.asked));
-            } catch (SQLException | RuntimeException | Error stale) {
-                link.drop();
+            for (boolean last = false; job != null && !job.isDone(); last = true) {
                 try {
                     job.complete(page(link, job.asked));
                 } catch (SQLException | RuntimeException | Error e) {
                     link.drop();
-                    job.completeExceptionally(e);
+                    if (last) {
+                        job.completeExceptionally(e);
+                    }
                 }
             }
         }
@@ -477,86 +456,6 @@ public final class MessageStore implements AutoCloseable {
         }
     }
 
-    // ---------------------------------------------------------------- connections
-
-    private static final Duration MIN_PAUSE = Duration.ofMillis(50);
-    private static final Duration MAX_PAUSE = Duration.ofSeconds(1);
-
-    private final Outage outage = new Outage();
-
-    /** The connection of one thread: made when needed, thrown away after any failure. */
-    private final class Link {
-        private Database.Session session;
-
-        Database.Session session() throws SQLException {
-            database.requireInPlace();
-            if (session == null) {
-                outage.throwIfTooSoon();
-                try {
-                    session = database.open();
-                    outage.over();
-                } catch (SQLException e) {
-                    outage.noticed(e);
-                    throw e;
-                }
-            }
-            return session;
-        }
-
-        void drop() {
-            if (session != null) {
-                session.close();
-                session = null;
-            }
-        }
-    }
-
-    /**
-     * A database that could not be reached, and is given a moment; one for all threads, so that
-     * when one of them has reached it the others try again at once.
-     */
-    private static final class Outage {
-        private SQLException failure;
-        private Duration pause = Duration.ZERO;
-        private long notBefore;
-
-        synchronized void throwIfTooSoon() throws SQLException {
-            if (failure != null && System.nanoTime() - notBefore < 0) {
-                throw failure;
-            }
-        }
-
-        synchronized void noticed(SQLException e) {
-            failure = e;
-            notBefore = System.nanoTime() + jittered(pause).toNanos();
-            pause = longer(pause);
-        }
-
-        synchronized void over() {
-            failure = null;
-            pause = Duration.ZERO;
-        }
-    }
-
-    private static Duration longer(Duration pause) {
-        Duration doubled = pause.multipliedBy(2);
-        return pause.isZero() ? MIN_PAUSE : doubled.compareTo(MAX_PAUSE) < 0 ? doubled : MAX_PAUSE;
-    }
-
-    /** Half to all of {@code pause}, so that many servers do not come back in step. */
-    private static Duration jittered(Duration pause) {
-        long half = pause.toNanos() / 2;
-        return Duration.ofNanos(half + ThreadLocalRandom.current().nextLong(half + 1));
-    }
-
-    private static void sleep(Duration pause) {
-        try {
-            Thread.sleep(pause);
-        } catch (InterruptedException e) {
-            throw new AssertionError(e);
-        }
-    }
-
     /**
      * One line; drivers that say only that a connection failed have the reason in the last cause.
      */
@@ -576,29 +475,5 @@ public final class MessageStore implements AutoCloseable {
             reason += " " + last.getClass().getSimpleName() + ": " + last.getMessage();
         }
         return reason.lines().collect(Collectors.joining(" "));
-    }
-
-    /**
-     * Makes ids as UUIDs of version 7 (RFC 9562, section 5.7): milliseconds, then a 12-bit counter,
-     * then random bits that tell this process from others. They are made before the first try, so
-     * that a retry stores once, and increase strictly, so that they are the order of acceptance.
-     * Used by one thread.
-     */
-    private static final class Ids {
-        private final long process = new SecureRandom().nextLong() >>> 2 | Long.MIN_VALUE;
-        private long last;
-
-        /**
-         * @param floor milliseconds since 1970 that all ids are to lie beyond, against a clock that
-         *     was set back, or is not set yet
-         */
-        Ids(long floor) {
-            last = floor << 12;
-        }
-
-        UUID next() {
-            last = Math.max(last + 1, System.currentTimeMillis() << 12);
-            return new UUID(last >>> 12 << 16 | 0x7000 | last & 0xfff, process);
-        }
     }
 }

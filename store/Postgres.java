@@ -48,9 +48,13 @@ final class Postgres implements Database {
 
     /**
      * @throws IllegalArgumentException when {@code url} is none that the driver understands, or has
-     *     a password where it would be shown
+     *     a password where it would be shown; and for a limit in bytes
      */
-    Postgres(String url, UnaryOperator<Connection> wrap) {
+    Postgres(String url, long maxBytes, UnaryOperator<Connection> wrap) {
+        if (maxBytes < Long.MAX_VALUE) {
+            throw new IllegalArgumentException(
+                    "its size is limited where it is: give its tablespace a disk of that size");
+        }
         this.url = url;
         this.wrap = wrap;
         DRIVER.setLevel(Level.OFF);

@@ -1,6 +1,7 @@
 //JAVA 21+
 //DEPS org.xerial:sqlite-jdbc:3.54.1.0
 //SOURCES Database.java
+//SOURCES Ids.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED
 
@@ -8,6 +9,7 @@ import org.sqlite.JDBC;
 import org.sqlite.SQLiteJDBCLoader;
 
 import java.io.IOException;
+import java.lang.module.ModuleDescriptor.Version;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.FileAlreadyExistsException;
@@ -64,6 +66,14 @@ final class Sqlite implements Database {
     Sqlite(String place, long maxBytes, UnaryOperator<Connection> wrap) throws IOException {
         this.maxBytes = maxBytes;
         this.wrap = wrap;
+        if (place.matches("(?s)[A-Za-z][A-Za-z0-9+.-]+:.*")) { // a single letter is a drive
+            throw new IllegalArgumentException(
+                    "write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME, or the name of a file;"
+                            + " if that has a colon, ./NAME");
+        }
+        if (place.matches("(?s)~[^/]*(/.*)?")) {
+            throw new IllegalArgumentException("nobody replaced the ~; write the whole path");
+        }
         Path path = Path.of(place).toAbsolutePath().normalize();
         // sqlite-jdbc would take what follows a question mark for settings, and drops blanks.
         if (path.getParent() == null || place.contains("?") || !place.equals(place.trim())) {
@@ -212,23 +222,6 @@ final class Sqlite implements Database {
 
     // ---------------------------------------------------------------- connections
 
-    /** First release without the WAL-reset bug (sqlite.org/wal.html), which loses commits. */
-    private static final int[] OLDEST_SAFE = {3, 51, 3};
-
-    private static final String BUSY_TIMEOUT_MS = "2000";
-
-    /** Bytes of a page, of a new database. Each message touches one, and all of it is written. */
-    private static final String PAGE_BYTES = "2048";
-
-    /**
-     * Pages in the log before it is copied into the database: mailboxes are written to in turn, and
-     * a page written to ten times is then copied once.
-     */
-    private static final String CHECKPOINT_PAGES = "32000";
-
-    /** Each connection's page cache; a few thousand mailboxes in use fit. */
-    private static final String CACHE_KIB = "16000";
-
     @Override
     public Session open() throws SQLException {
         Connection connection = connect();
@@ -246,33 +239,35 @@ final class Sqlite implements Database {
     }
 
     private void configure(Statement statement) throws SQLException {
-        statement.execute("PRAGMA page_size = " + PAGE_BYTES);
-        // Durability and patience rest on these settings, so each is read back.
-        require("wal", Database.one(statement, "PRAGMA journal_mode = WAL"));
-        statement.execute("PRAGMA synchronous = FULL");
-        require("2", Database.one(statement, "PRAGMA synchronous"));
-        statement.execute("PRAGMA fullfsync = ON"); // macOS: fsync alone leaves the disk's cache
-        require("1", Database.one(statement, "PRAGMA fullfsync"));
-        require(
-                BUSY_TIMEOUT_MS,
-                Database.one(statement, "PRAGMA busy_timeout = " + BUSY_TIMEOUT_MS));
-        Database.one(statement, "PRAGMA wal_autocheckpoint = " + CHECKPOINT_PAGES);
-        statement.execute("PRAGMA cache_size = -" + CACHE_KIB);
+        // Each message touches a page, and all of it is written. Ignored where there are pages.
+        statement.execute("PRAGMA page_size = 2048");
+        set(statement, "journal_mode", "wal");
+        set(statement, "synchronous", "2"); // FULL: each commit is flushed
+        set(statement, "fullfsync", "1"); // on macOS a flush alone leaves the disk's cache
+        set(statement, "busy_timeout", "2000"); // ms
+        // Pages in the log before it is copied into the database: mailboxes are written to in
+        // turn, and a page written to ten times is then copied once.
+        set(statement, "wal_autocheckpoint", "32000");
+        set(statement, "cache_size", "-16000"); // KiB; a few thousand mailboxes in use fit
         if (maxBytes < Long.MAX_VALUE) {
             long page = Long.parseLong(Database.one(statement, "PRAGMA page_size"));
-            Database.one(statement, "PRAGMA max_page_count = " + maxBytes / page);
+            statement.execute("PRAGMA max_page_count = " + maxBytes / page);
         }
     }
 
-    private static void require(String wanted, String found) throws SQLException {
+    /** Durability and patience rest on these settings, so each is read back. */
+    private static void set(Statement statement, String setting, String wanted)
+            throws SQLException {
+        statement.execute("PRAGMA " + setting + " = " + wanted);
+        String found = Database.one(statement, "PRAGMA " + setting);
         if (!wanted.equals(found)) {
-            throw new SQLException("SQLite answers " + found + " to a setting of " + wanted);
+            throw new SQLException("SQLite answers " + found + " to " + setting + " = " + wanted);
         }
     }
 
+    /** First release without the bug that loses commits, see "WAL-reset" on sqlite.org/wal.html. */
     private static void requireSafe(String version) throws SQLException {
-        int[] found = Stream.of(version.split("\\.")).mapToInt(Integer::parseInt).toArray();
-        if (Arrays.compare(found, OLDEST_SAFE) < 0) {
+        if (Version.parse(version).compareTo(Version.parse("3.51.3")) < 0) {
             throw new SQLException("SQLite " + version + " is too old to be safe");
         }
     }
@@ -311,22 +306,17 @@ final class Sqlite implements Database {
     @Override
     public List<String> warnings() {
         try {
-            var rights = Files.getPosixFilePermissions(file);
-            rights.retainAll(
-                    Set.of(PosixFilePermission.GROUP_READ, PosixFilePermission.OTHERS_READ));
-            var ways = Files.getPosixFilePermissions(file.getParent());
-            rights.removeIf(right ->
-                    !ways.contains(
-                            right == PosixFilePermission.GROUP_READ
-                                    ? PosixFilePermission.GROUP_EXECUTE
-                                    : PosixFilePermission.OTHERS_EXECUTE));
-            return rights.isEmpty()
-                    ? List.of()
-                    : List.of(
-                            "Other users of this machine can read all messages; to end that: chmod"
-                                    + " go= "
-                                    + file
-                                    + "*");
+            Set<PosixFilePermission> file = Files.getPosixFilePermissions(this.file);
+            Set<PosixFilePermission> folder = Files.getPosixFilePermissions(this.file.getParent());
+            boolean group =
+                    file.contains(PosixFilePermission.GROUP_READ)
+                            && folder.contains(PosixFilePermission.GROUP_EXECUTE);
+            boolean others =
+                    file.contains(PosixFilePermission.OTHERS_READ)
+                            && folder.contains(PosixFilePermission.OTHERS_EXECUTE);
+            String cure =
+                    "Other users of this machine can read all messages; to end that: chmod go= ";
+            return group || others ? List.of(cure + this.file + "*") : List.of();
         } catch (IOException | UnsupportedOperationException e) {
             return List.of();
         }
@@ -347,6 +337,8 @@ final class Sqlite implements Database {
                 : new FileAttribute<?>[0];
     }
 
+    private static final String DRIVER_FOLDER = "org.sqlite.tmpdir";
+
     /**
      * Lets the driver unpack its native library beside the database rather than in /tmp, which may
      * not execute anything, and where each kill -9 would leave one; it is deleted once it is
@@ -354,25 +346,24 @@ final class Sqlite implements Database {
      * named a folder, it is the driver's affair.
      */
     private void loadDriver() throws IOException {
-        String setting = "org.sqlite.tmpdir";
         Path folder = beside(".driver");
         delete(folder);
         try {
-            if (System.getProperty(setting) == null) {
+            if (System.getProperty(DRIVER_FOLDER) == null) {
                 Files.createDirectory(folder, ownersOnly("rwx------"));
-                System.setProperty(setting, folder.toString());
+                System.setProperty(DRIVER_FOLDER, folder.toString());
                 try {
                     SQLiteJDBCLoader.initialize();
-                } catch (Exception mayNotExecute) { // the driver declares no less
+                } catch (Exception mayNotExecute) {
                     // Tolerated: then it is tried where the driver would.
                 } finally {
-                    System.clearProperty(setting);
+                    System.clearProperty(DRIVER_FOLDER);
                 }
             }
             SQLiteJDBCLoader.initialize();
         } catch (IOException e) {
             throw e;
-        } catch (Exception e) {
+        } catch (Exception e) { // the driver declares no less
             throw new IOException("SQLite's native library: " + e.getMessage(), e);
         }
         try {
@@ -444,8 +435,8 @@ final class Sqlite implements Database {
             insert.executeBatch();
             if (batch.isEmpty()) {
                 reserve(TimeUnit.MILLISECONDS.toMinutes(reserved)); // writes what is there already
-            } else if (batch.getLast().millis() >= reserved) {
-                long minute = TimeUnit.MILLISECONDS.toMinutes(batch.getLast().millis());
+            } else if (Ids.millis(batch.getLast().id()) >= reserved) {
+                long minute = TimeUnit.MILLISECONDS.toMinutes(Ids.millis(batch.getLast().id()));
                 reserve(minute + RESERVED_MINUTES);
             }
             commit.execute();

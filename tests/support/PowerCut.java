@@ -108,7 +108,7 @@ final class PowerCut {
      * moments.
      */
     static Verdict replay(Path folder, Setting setting, int messages, int states) throws Exception {
-        Path store = folder.resolve("run").resolve("messages.db");
+        Path store = Files.createDirectory(folder.resolve("run")).resolve("messages.db");
         Path trace = folder.resolve("trace");
         var ledger = new Load.Ledger("mailbox-", MAILBOXES);
         var command = new ArrayList<>(List.of("strace", "-f", "--seccomp-bpf", "-y", "-xx", "-s"));
@@ -511,7 +511,7 @@ final class PowerCut {
         var listener =
                 new Listener() {
                     @Override
-                    public void ended(Ended conversation) {}
+                    public void step(Step step, Conversation conversation) {}
 
                     @Override
                     public void trouble(String sentence) {
@@ -523,7 +523,8 @@ final class PowerCut {
                         new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
                         store,
                         Limits.withTimeout(Duration.ofSeconds(10)),
-                        listener);
+                        listener,
+                        Thread.ofVirtual());
         server.start();
         Runtime.getRuntime()
                 .addShutdownHook(
