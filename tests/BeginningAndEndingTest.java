@@ -44,7 +44,8 @@ class BeginningAndEndingTest {
                             new InetSocketAddress(engine.port()),
                             engine.store,
                             Engine.ROOMY,
-                            engine.heard);
+                            engine.heard,
+                            Thread.ofVirtual());
             assertThrows(BindException.class, second::start);
             assertEquals(Wire.EMPTY, engine.ask("fetch;nobody"));
         }
@@ -130,7 +131,8 @@ class BeginningAndEndingTest {
                                 new InetSocketAddress(port),
                                 store,
                                 Engine.ROOMY,
-                                new Engine.Heard())) {
+                                new Engine.Heard(),
+                                Thread.ofVirtual())) {
             again.start();
             assertEquals(
                     "Retrieving messages...\nbob;al;hi\nNO MORE MESSAGES\n",
@@ -144,7 +146,12 @@ class BeginningAndEndingTest {
         engine.server.close();
         engine.close();
         try (MessageStore store = new MessageStore(folder.resolve("messages.db").toString())) {
-            new MsgServer(new InetSocketAddress(0), store, Engine.ROOMY, new Engine.Heard())
+            new MsgServer(
+                            new InetSocketAddress(0),
+                            store,
+                            Engine.ROOMY,
+                            new Engine.Heard(),
+                            Thread.ofVirtual())
                     .close();
         }
     }

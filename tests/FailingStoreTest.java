@@ -121,7 +121,7 @@ class FailingStoreTest {
             assertFalse(rest.contains("There is no such name"));
             assertFalse(rest.contains("Message declined"), "no reply inside a reply");
         }
-        Listener.Ended ended = engine.heard.conversation();
+        Listener.Conversation ended = engine.heard.conversation();
         assertTrue(ended.outcome().startsWith("cut off: "), ended.outcome());
     }
 }

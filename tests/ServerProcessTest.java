@@ -209,7 +209,7 @@ class ServerProcessTest {
                 }
                 Waiting.eventually(
                         "it says so",
-                        () -> server.errors().contains("Cannot accept connections for now: "));
+                        () -> server.errors().contains("Cannot accept connections: "));
                 ProcessHandle process = ProcessHandle.of(server.pid()).orElseThrow();
                 Duration before = process.info().totalCpuDuration().orElseThrow();
                 Thread.sleep(1_500); // the time over which its work is measured

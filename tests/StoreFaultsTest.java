@@ -282,7 +282,7 @@ class StoreFaultsTest {
             var listener =
                     new Listener() {
                         @Override
-                        public void ended(Listener.Ended conversation) {}
+                        public void step(Step step, Conversation conversation) {}
 
                         @Override
                         public void trouble(String sentence) {}
@@ -292,7 +292,8 @@ class StoreFaultsTest {
                             new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
                             store,
                             new Limits(Duration.ofSeconds(10), 100, Duration.ofSeconds(2)),
-                            listener);
+                            listener,
+                            Thread.ofVirtual());
             server.start();
             return new Served(store, server);
         }

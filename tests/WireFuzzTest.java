@@ -252,7 +252,7 @@ class WireFuzzTest {
             Waiting.eventually(
                     "every conversation has an end",
                     () -> engine.heard.conversations().size() >= all);
-            for (Listener.Ended ended : engine.heard.conversations()) {
+            for (Listener.Conversation ended : engine.heard.conversations()) {
                 assertNotNull(ended.outcome(), ended::toString);
             }
             assertEquals(List.of(), engine.heard.troubles());

@@ -283,20 +283,21 @@ class WireTest {
         ask("nonsense;bob");
         Waiting.eventually("five end", () -> engine.heard.conversations().size() == 5);
         Set<Thread> threads = new HashSet<>();
-        for (Listener.Ended ended : engine.heard.conversations()) {
+        for (Listener.Conversation ended : engine.heard.conversations()) {
             assertTrue(ended.thread().isVirtual(), ended.toString());
             assertTrue(ended.thread().getName().startsWith("conversation-"));
             threads.add(ended.thread());
             assertTrue(ended.peer().getAddress().isLoopbackAddress());
-            assertTrue(ended.duration().isPositive());
+            assertTrue(ended.untilReply().isPositive());
         }
         assertEquals(5, threads.size());
-        List<Listener.Ended> inOrder =
+        List<Listener.Conversation> inOrder =
                 engine.heard.conversations().stream()
-                        .sorted(Comparator.comparing(Listener.Ended::number))
+                        .sorted(Comparator.comparing(Listener.Conversation::number))
                         .toList();
         assertEquals(
-                List.of(1L, 2L, 3L, 4L, 5L), inOrder.stream().map(Listener.Ended::number).toList());
+                List.of(1L, 2L, 3L, 4L, 5L),
+                inOrder.stream().map(Listener.Conversation::number).toList());
         assertEquals(new Protocol.Fetch("nobody"), inOrder.get(0).request());
         assertEquals("no such name", inOrder.get(0).outcome());
         assertEquals(new Protocol.Store("bob", "al", "a secret"), inOrder.get(3).request());

@@ -38,7 +38,7 @@ final class Engine implements AutoCloseable {
             throws Exception {
         this.transport = transport;
         store = new MessageStore(folder.resolve("messages.db").toString(), wrap);
-        server = new MsgServer(new InetSocketAddress(0), store, limits, heard);
+        server = new MsgServer(new InetSocketAddress(0), store, limits, heard, Thread.ofVirtual());
         server.start();
     }
 
@@ -94,13 +94,15 @@ final class Engine implements AutoCloseable {
 
     /** What a server has told its listener. */
     static final class Heard implements Listener {
-        private final ConcurrentLinkedQueue<Listener.Ended> conversations =
+        private final ConcurrentLinkedQueue<Conversation> conversations =
                 new ConcurrentLinkedQueue<>();
         private final ConcurrentLinkedQueue<String> troubles = new ConcurrentLinkedQueue<>();
 
         @Override
-        public void ended(Listener.Ended conversation) {
-            conversations.add(conversation);
+        public void step(Step step, Conversation conversation) {
+            if (step == Step.CLOSED) {
+                conversations.add(conversation);
+            }
         }
 
         @Override
@@ -109,18 +111,18 @@ final class Engine implements AutoCloseable {
         }
 
         /** The conversations that have ended, in that order. */
-        List<Listener.Ended> conversations() {
+        List<Conversation> conversations() {
             return List.copyOf(conversations);
         }
 
         /** The only conversation so far, once it has ended. */
-        Listener.Ended conversation() throws Exception {
+        Conversation conversation() throws Exception {
             Waiting.eventually("a conversation ends", () -> !conversations.isEmpty());
             return conversations.element();
         }
 
         /** The conversation that asked something of {@code mailbox}, or null if none has ended. */
-        Listener.Ended of(String mailbox) {
+        Conversation of(String mailbox) {
             return conversations.stream()
                     .filter(it -> it.request() != null && it.request().recipient().equals(mailbox))
                     .findFirst()
