@@ -68,7 +68,7 @@ class ServerLimitsTest {
     }
 
     @Test
-    void theDefaultLimitsSuitTheMachine() {
+    void theLimitsSuitTheMachine() {
         Limits limits = Limits.withTimeout(Duration.ofSeconds(10));
         assertEquals(Duration.ofSeconds(10), limits.timeout());
         assertEquals(Duration.ofSeconds(2), limits.grace());
