@@ -9,6 +9,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
+import java.util.function.ToDoubleFunction;
 import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
 
@@ -37,7 +39,7 @@ final class Bars {
 
     private final Bench bench;
     private final List<Report.Lane> lanes = new ArrayList<>();
-    private final List<Report.Bar> bars = new ArrayList<>();
+    private final List<String> bars = new ArrayList<>();
     private final List<Target.Count> counts = new ArrayList<>();
 
     Bars(Bench bench) {
@@ -57,16 +59,13 @@ final class Bars {
         return new Report(lanes, counts, bars, flush);
     }
 
-    // ---------------------------------------------------------------- bars that stand alone
-
     /** Command to ready line and command to menu, each over the hello world of the same round. */
     private void starts() throws IOException {
         var folder = bench.starter.folder();
-        var hello = Servers.script(Files.writeString(folder.resolve("Hello.java"), HELLO), "");
-        var server = Servers.script(Path.of("MsgServer.java"), "");
-        server.addAll(List.of("0", "--store", folder.resolve("starts.db").toString()));
-        var client = Servers.script(Path.of("MsgClient.java"), "");
-        client.addAll(List.of("127.0.0.1", "5000", "--user", "bench"));
+        var store = folder.resolve("starts.db").toString();
+        var server = Servers.script(Path.of("MsgServer.java"), "0", "--store", store);
+        var client = Servers.script(Path.of("MsgClient.java"), "::1", "1", "--user", "bench");
+        var hello = Servers.script(Files.writeString(folder.resolve("Hello.java"), HELLO));
         var ready = DoubleStream.builder();
         var menu = DoubleStream.builder();
         for (int i = 0; i <= 2 * bench.rounds; i++) {
@@ -127,8 +126,6 @@ final class Bars {
         }
     }
 
-    // ---------------------------------------------------------------- bars under load
-
     /** Returns what a flush of the disk costs. */
     private Report.Spread load() throws IOException {
         int messages = count(2_000_000);
@@ -137,62 +134,54 @@ final class Bars {
         for (int clients : List.of(1, BUSY, MANY)) {
             targets.forEach(target -> lanes.add(new Report.Lane(target, clients)));
         }
-        var full = new Report.Lane(bench.preloaded("preloaded", messages, Bench.MAILBOXES), BUSY);
-        var disturbed = new Report.Lane(bench.ours("with idle"), BUSY);
-        lanes.addAll(List.of(full, disturbed));
-        try (var idle = new Idle(disturbed.target())) {
-            double before = disturbed.target().memory("VmRSS");
+        lanes.add(new Report.Lane(bench.preloaded("preloaded", messages, Bench.MAILBOXES), BUSY));
+        var disturbed = bench.ours("with-idle");
+        lanes.add(new Report.Lane(disturbed, BUSY));
+        try (var idle = new Idle(disturbed)) {
+            double before = disturbed.memory("VmRSS");
             idle.hold(silent);
-            var cost = DoubleStream.of(disturbed.target().memory("VmRSS") - before);
-            bar("%,d idle clients: memory".formatted(silent), "<= 60", "%.0f MB", cost);
+            var cost = DoubleStream.of(disturbed.memory("VmRSS") - before);
+            bar("RSS for %,d idle clients".formatted(silent), "<= 60", "%.0f MB", cost);
             var flush = bench.measure(lanes);
             counts.addAll(bench.count(lanes));
             counts.add(idle.count());
-            var busy = lane("ours", BUSY);
-            var p99 = disturbed.over(busy, Load.Turn::p99);
-            bar("    p99 of others / without", "<= 1.1", RATIO, p99);
-            var crowded = full.over(busy, Load.Turn::rate);
-            bar("%,d messages before: rate / none".formatted(messages), ">= 0.9", RATIO, crowded);
-            ratios(busy, lane("ours", MANY));
-            if (targets.size() == 4) {
-                redis(busy, lane("redis", BUSY));
-            }
-            oneClient(lane("ours", 1).turns(), lane("floor", 1).turns(), flush.median());
+            ratio("CPU", Load.Turn::cpu, "ours at 64", "shape at 64", "<= 1.2");
+            ratio("rate", Load.Turn::rate, "ours at 64", "shape at 64", ">= 0.85");
+            ratio("rate", Load.Turn::rate, "ours at 64", "floor at 64", ">= 0.85");
+            ratio("rate", Load.Turn::rate, "ours at 64", "redis at 64", ">= 0.7");
+            ratio("p99", Load.Turn::p99, "ours at 64", "redis at 64", "<= 1.5");
+            ratio("CPU", Load.Turn::cpu, "ours at 64", "redis at 64", "<= 1.6");
+            ratio("rate", Load.Turn::rate, "ours at 1000", "ours at 64", ">= 0.9");
+            ratio("rate", Load.Turn::rate, "ours at 1000", "floor at 1000", ">= 0.85");
+            ratio("rate", Load.Turn::rate, "preloaded at 64", "ours at 64", ">= 0.9");
+            ratio("p99", Load.Turn::p99, "with-idle at 64", "ours at 64", "<= 1.1");
+            beyondFloor(lane("ours at 1").get(), lane("floor at 1").get(), flush.median());
             return flush;
         }
     }
 
-    private Report.Lane lane(String target, int clients) {
-        return lanes.stream()
-                .filter(lane -> lane.target().name.equals(target) && lane.clients() == clients)
-                .findFirst()
-                .orElseThrow();
-    }
-
-    private void ratios(Report.Lane busy, Report.Lane many) {
-        var shape = lane("shape", BUSY);
-        bar("64 clients: CPU / shape", "<= 1.2", RATIO, busy.over(shape, Load.Turn::cpuMicros));
-        bar("64 clients: rate / shape", ">= 0.85", RATIO, busy.over(shape, Load.Turn::rate));
-        var floor = lane("floor", BUSY);
-        bar("64 clients: rate / floor", ">= 0.85", RATIO, busy.over(floor, Load.Turn::rate));
-        bar("1,000 clients: rate / at 64", ">= 0.9", RATIO, many.over(busy, Load.Turn::rate));
-        floor = lane("floor", MANY);
-        bar("1,000 clients: rate / floor", ">= 0.85", RATIO, many.over(floor, Load.Turn::rate));
-    }
-
-    private void redis(Report.Lane busy, Report.Lane redis) {
-        bar("64 clients: rate / Redis", ">= 0.7", RATIO, busy.over(redis, Load.Turn::rate));
-        bar("64 clients: p99 / Redis", "<= 1.5", RATIO, busy.over(redis, Load.Turn::p99));
-        bar("64 clients: CPU / Redis", "<= 1.6", RATIO, busy.over(redis, Load.Turn::cpuMicros));
+    private Optional<Report.Lane> lane(String name) {
+        return lanes.stream().filter(lane -> lane.toString().equals(name)).findFirst();
     }
 
     /** A store has to wait for the disk once, and may take 100 us more than no store at all. */
-    private void oneClient(List<Load.Turn> ours, List<Load.Turn> floor, double flush) {
+    private void beyondFloor(Report.Lane ours, Report.Lane floor, double flush) {
         var micros =
-                IntStream.range(0, ours.size())
-                        .mapToDouble(i -> ours.get(i).p50() - floor.get(i).p50());
-        var goal = "<= %.0f".formatted(flush + 100);
-        bar("1 client: p50 beyond floor's: a flush + 100", goal, "%.0f us", micros);
+                IntStream.range(0, bench.rounds)
+                        .mapToDouble(i -> ours.turns().get(i).p50() - floor.turns().get(i).p50());
+        bar("p50: ours at 1 - floor at 1", "<= %.0f".formatted(flush + 100), "%.0f us", micros);
+    }
+
+    /** Without Redis there is no bar for it. */
+    private void ratio(
+            String what,
+            ToDoubleFunction<Load.Turn> figure,
+            String over,
+            String under,
+            String goal) {
+        lane(under)
+                .map(other -> lane(over).orElseThrow().over(other, figure))
+                .ifPresent(ratio -> bar(what + ": " + over + " / " + under, goal, RATIO, ratio));
     }
 
     private void bar(String what, String goal, String format, DoubleStream measured) {
@@ -203,6 +192,7 @@ final class Bars {
     private void bar(String what, String goal, String format, Report.Spread measured) {
         double beyond = measured.median() - Double.parseDouble(goal.substring(3));
         boolean reached = goal.startsWith("<=") ? beyond <= 0 : beyond >= 0;
-        bars.add(new Report.Bar(what, goal, measured.text(format), reached));
+        var verdict = reached ? "reached" : "MISSED";
+        bars.add("%-44s %9s  %-28s  %s".formatted(what, goal, measured.text(format), verdict));
     }
 }

@@ -21,10 +21,7 @@ import static java.nio.file.StandardOpenOption.WRITE;
 
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Spec;
 
 import java.io.File;
 import java.io.IOException;
@@ -35,10 +32,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Comparator;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.stream.DoubleStream;
 
@@ -47,17 +42,10 @@ import java.util.stream.DoubleStream;
  *
  * <p>Each target is a process of its own that stays up over all rounds. A round visits every target
  * at every number of clients, in an order that changes. What counts is the ratio of two figures of
- * the same round: the rates themselves are those of this machine, today. Afterwards every message
- * is fetched and counted. (The generator is compiled by C1 only: what it does is system calls, and
- * C2 would compile it on the processors that are being measured.)
- *
- * <p>What the figures do not say. Load and server share the processors, so a rate is that of both
- * together, and there is no network in any latency. The generator is one thread: where requests a
- * second times its microseconds a request come near a million, it is the limit. The loop is closed:
- * a slow server is asked less often, no queue builds up before it. With one connection a request,
- * most of the work is the kernel's; Redis, made for many requests on one connection and holding its
- * data in memory, is measured at something it is not used for. A disk that lies about its flushes
- * makes durable stores look free.
+ * the same round: the rates themselves are those of this machine, today, and of a generator that
+ * shares its processors. Afterwards every message is fetched and counted. (The generator is
+ * compiled by C1 only: what it does is system calls, and C2 would compile it on the processors that
+ * are being measured.) README.md says what the figures do not say.
  */
 @Command(
         name = "bench",
@@ -68,8 +56,7 @@ import java.util.stream.DoubleStream;
         header = {
             "In a checkout of the project, for example:",
             "  ./jbang bench --bars",
-            "  ./jbang bench --clients 64 --rounds 9 --against ../another-checkout",
-            "  ./jbang bench --variant one=-Djdk.virtualThreadScheduler.parallelism=1%n"
+            "  ./jbang bench --clients 64 --rounds 9 --against ../another-checkout%n"
         },
         description = "Measures the server beside bare servers and Redis, in turn.%n",
         footer = "%nExit codes: 0 fine, 1 a request failed or a message is missing, 2 wrong usage.")
@@ -77,17 +64,10 @@ public final class Bench implements Callable<Integer> {
     static final int MAILBOXES = 1000;
     private static final Path HERE = Path.of("");
 
-    /** With less load before it is measured, a server's JVM still interprets and compiles. */
-    private static final double COLD_S = 2;
-
     @Option(names = "--targets", split = ",", defaultValue = "floor,shape,redis,ours")
     List<String> names;
 
-    @Option(
-            names = "--clients",
-            split = ",",
-            defaultValue = "1,64,1000",
-            description = "clients at once, each with one request under way")
+    @Option(names = "--clients", split = ",", defaultValue = "1,64,1000", description = "at once")
     List<Integer> clients;
 
     @Option(names = "--rounds", defaultValue = "5", description = "turns of each")
@@ -102,41 +82,23 @@ public final class Bench implements Callable<Integer> {
     @Option(names = "--preload", description = "ours again, with so many messages stored before")
     int preload;
 
-    @Option(
-            names = "--variant",
-            paramLabel = "NAME=JVM-OPTIONS",
-            description = "our server again, with these JVM options; can be repeated")
-    Map<String, String> variants = new LinkedHashMap<>();
-
     @Option(names = "--against", description = "the server of another checkout too; repeatable")
     List<Path> checkouts = List.of();
 
-    @Option(
-            names = "--store",
-            paramLabel = "jdbc:postgresql:URL",
-            description = "our server's database; messages stay there. Default: a file")
+    @Option(names = "--store", description = "a database for ours; its messages stay there")
     String place;
 
-    @Option(
-            names = "--servers",
-            split = ",",
-            defaultValue = "1",
-            description = "how many of our servers share the database of --store, such as 1,2,3")
-    List<Integer> servers;
+    @Option(names = "--servers", split = ",", description = "so many of ours, sharing that --store")
+    List<Integer> servers = List.of(1);
 
-    @Option(
-            names = "--dir",
-            defaultValue = "${sys:java.io.tmpdir}",
-            description = "the folder for the files of all servers")
-    Path parent;
+    @Option(names = "--dir", description = "where the files of all servers go; not into memory")
+    Path parent = Path.of(System.getProperty("java.io.tmpdir"));
 
     @Option(names = "--bars", description = "everything needed to judge the project's goals")
     boolean bars;
 
     @Option(names = "--quick", description = "small counts: shows that it works, nothing more")
     boolean quick;
-
-    @Spec CommandSpec spec;
 
     Servers starter;
     private int started;
@@ -146,7 +108,7 @@ public final class Bench implements Callable<Integer> {
         Locale.setDefault(Locale.ROOT); // a point for a decimal
         var line = new CommandLine(new Bench());
         line.setExecutionExceptionHandler((e, command, parsed) -> {
-            command.getErr().println(e instanceof IOException ? e.getMessage() : e);
+            System.err.println(e instanceof IOException ? e.getMessage() : e);
             return CommandLine.ExitCode.SOFTWARE;
         });
         System.exit(line.execute(args));
@@ -154,9 +116,6 @@ public final class Bench implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        if (!Files.exists(HERE.resolve("MsgServer.java"))) {
-            throw new ParameterException(spec.commandLine(), "There is no MsgServer.java here.");
-        }
         if (quick) {
             clients = List.of(1, 16);
             rounds = 1;
@@ -167,14 +126,11 @@ public final class Bench implements Callable<Integer> {
         // However the run ends: main leaves through System.exit.
         Runtime.getRuntime().addShutdownHook(new Thread(this::cleanUp, "bench-cleaner"));
         var report = bars ? new Bars(this).report() : report();
-        var out = spec.commandLine().getOut();
-        report.print(out);
-        if (warmup < COLD_S) {
-            out.printf(
-                    "%nFigures of cold JVMs, after %s s of load: they show that it works,", warmup);
-            out.println(" not how fast it is.\nFor that leave out --quick, or give --warmup 3.");
+        report.print();
+        if (warmup < 2) { // or quick
+            System.out.println(
+                    "\nFigures of cold JVMs: it works; how fast, --warmup 3 would tell.");
         }
-        out.flush();
         return report.isFine() ? 0 : 1;
     }
 
@@ -189,11 +145,8 @@ public final class Bench implements Callable<Integer> {
 
     private Report report() throws IOException {
         var all = targets(names);
-        for (var variant : variants.entrySet()) {
-            all.add(ours(variant.getKey(), 1, HERE, variant.getValue()));
-        }
         for (var checkout : checkouts) {
-            all.add(ours(checkout.toRealPath().getFileName().toString(), 1, checkout, ""));
+            all.add(ours(checkout.toRealPath().getFileName().toString(), 1, checkout));
         }
         if (preload > 0) {
             all.add(preloaded("preloaded", preload, MAILBOXES));
@@ -202,11 +155,9 @@ public final class Bench implements Callable<Integer> {
         for (int count : clients) {
             all.forEach(target -> lanes.add(new Report.Lane(target, count)));
         }
-        var fsyncMicros = measure(lanes);
-        return new Report(lanes, count(lanes), List.of(), fsyncMicros);
+        var flush = measure(lanes);
+        return new Report(lanes, count(lanes), List.of(), flush);
     }
-
-    // ---------------------------------------------------------------- the targets
 
     /** Starts one of each name, without Redis where it is not installed. */
     List<Target> targets(List<String> names) throws IOException {
@@ -223,10 +174,10 @@ public final class Bench implements Callable<Integer> {
                 }
                 case "ours" -> {
                     for (int count : servers) {
-                        all.add(ours(count == 1 ? name : name + " x" + count, count, HERE, ""));
+                        all.add(ours(count == 1 ? name : name + " x" + count, count, HERE));
                     }
                 }
-                default -> throw new ParameterException(spec.commandLine(), "No target: " + name);
+                default -> throw new IOException("There is no target " + name + ".");
             }
         }
         return all;
@@ -242,16 +193,15 @@ public final class Bench implements Callable<Integer> {
     }
 
     Target ours(String name) throws IOException {
-        return ours(name, 1, HERE, "");
+        return ours(name, 1, HERE);
     }
 
-    private Target ours(String name, int count, Path checkout, String jvmOptions)
-            throws IOException {
+    private Target ours(String name, int count, Path checkout) throws IOException {
         progress("starting " + name);
         var store = place == null ? starter.folder().resolve(name + ".db").toString() : place;
         var group = new ArrayList<Servers.Server>();
         while (group.size() < count) {
-            group.add(starter.ours(name, checkout, jvmOptions, store));
+            group.add(starter.ours(name, checkout, store));
         }
         return target(name, group);
     }
@@ -261,11 +211,9 @@ public final class Bench implements Callable<Integer> {
         var file = starter.folder().resolve(name + ".db").toString();
         var prefix = prefix();
         Target.preload(file, prefix, mailboxes, messages);
-        var server = starter.ours(name, HERE, "", file);
+        var server = starter.ours(name, HERE, file);
         return new Target(name, List.of(server), prefix, mailboxes, messages);
     }
-
-    // ---------------------------------------------------------------- the rounds
 
     /** Gives every lane its turns, and returns what a flush of the disk cost in each round. */
     Report.Spread measure(List<Report.Lane> lanes) throws IOException {
@@ -285,6 +233,9 @@ public final class Bench implements Callable<Integer> {
                 progress("round %d of %d: %s".formatted(round + 1, rounds, lane));
                 var turn = Load.turn(lane.target(), lane.clients(), seconds, Integer.MAX_VALUE);
                 lane.turns().add(turn);
+                if (turn.failures() > 0) {
+                    progress(lane + ": a failure, " + turn.firstFailure() + "\n");
+                }
             }
         }
         return Report.Spread.of(fsyncMicros.build());
@@ -323,8 +274,6 @@ public final class Bench implements Callable<Integer> {
 
     /** One line that changes, on a terminal; else one line each. */
     void progress(String what) {
-        var err = spec.commandLine().getErr();
-        err.printf(System.console() != null ? "\r%-78s\r" : "%s%n", what);
-        err.flush();
+        System.err.printf(System.console() != null ? "\r%-78s\r" : "%s%n", what);
     }
 }

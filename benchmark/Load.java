@@ -31,28 +31,22 @@ final class Load {
     private static final int LONGEST_REPLY = 256;
 
     /**
-     * What one turn gave.
+     * What one turn gave; times in microseconds.
      *
-     * @param cpuMicros user and system time of the server for each request
-     * @param loadMicros the same of this generator, which has to share the machine
+     * @param rate requests a second
+     * @param cpu user and system time of the server for each request
+     * @param load the same of this generator, which has to share the machine
      * @param resident the server's memory in megabytes
      */
     record Turn(
             int failures,
             String firstFailure,
             double rate,
-            Histogram nanos,
-            double cpuMicros,
-            double loadMicros,
-            double resident) {
-        double p50() {
-            return nanos.getValueAtPercentile(50) / 1e3;
-        }
-
-        double p99() {
-            return nanos.getValueAtPercentile(99) / 1e3;
-        }
-    }
+            double p50,
+            double p99,
+            double cpu,
+            double load,
+            double resident) {}
 
     /** One request under way. */
     private record Request(int number, SocketChannel channel, ByteBuffer reply, long start) {}
@@ -82,7 +76,7 @@ final class Load {
 
     private Turn run(int clients) throws IOException {
         double cpu = target.cpuMicros();
-        long load = ManagementFactory.getThreadMXBean().getCurrentThreadCpuTime();
+        double load = cpuMicros();
         long start = System.nanoTime();
         running = clients;
         for (int i = 0; i < clients; i++) {
@@ -96,11 +90,19 @@ final class Load {
         }
         double seconds = (System.nanoTime() - start) / 1e9;
         double done = Math.max(1, nanos.getTotalCount());
-        cpu = (target.cpuMicros() - cpu) / done;
-        load = ManagementFactory.getThreadMXBean().getCurrentThreadCpuTime() - load;
-        double resident = target.memory("VmRSS");
         return new Turn(
-                failures, firstFailure, done / seconds, nanos, cpu, load / 1e3 / done, resident);
+                failures,
+                firstFailure,
+                done / seconds,
+                nanos.getValueAtPercentile(50) / 1e3,
+                nanos.getValueAtPercentile(99) / 1e3,
+                (target.cpuMicros() - cpu) / done,
+                (cpuMicros() - load) / done,
+                target.memory("VmRSS"));
+    }
+
+    private static double cpuMicros() {
+        return ManagementFactory.getThreadMXBean().getCurrentThreadCpuTime() / 1e3;
     }
 
     /** Sends a client's next request, or lets the client go when the turn is over. */

@@ -2,10 +2,8 @@
 //SOURCES Load.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
-import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Objects;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
@@ -13,9 +11,10 @@ import java.util.stream.IntStream;
 /**
  * The figures of a run, as tables.
  *
+ * @param bars lines that judge the project's goals
  * @param flush microseconds that one flush of the disk takes
  */
-record Report(List<Lane> lanes, List<Target.Count> counts, List<Bar> bars, Spread flush) {
+record Report(List<Lane> lanes, List<Target.Count> counts, List<String> bars, Spread flush) {
     /** One target at one number of clients, and what its turns gave, one a round. */
     record Lane(Target target, int clients, List<Load.Turn> turns) {
         Lane(Target target, int clients) {
@@ -39,7 +38,7 @@ record Report(List<Lane> lanes, List<Target.Count> counts, List<Bar> bars, Sprea
 
         @Override
         public String toString() {
-            return "%s, %d client%s".formatted(target.name, clients, clients == 1 ? "" : "s");
+            return target.name + " at " + clients;
         }
     }
 
@@ -59,71 +58,60 @@ record Report(List<Lane> lanes, List<Target.Count> counts, List<Bar> bars, Sprea
         }
     }
 
-    /** A goal and what was measured. */
-    record Bar(String what, String goal, String measured, boolean reached) {}
-
     /** Fine if no request failed and every message is where it belongs. */
     boolean isFine() {
         return lanes.stream().flatMap(lane -> lane.turns.stream()).allMatch(t -> t.failures() == 0)
                 && counts.stream().allMatch(Target.Count::isWhole);
     }
 
-    void print(PrintWriter out) {
-        printFigures(out);
-        printRatios(out);
-        for (var lane : lanes) {
-            lane.turns.stream()
-                    .map(Load.Turn::firstFailure)
-                    .filter(Objects::nonNull)
-                    .findFirst()
-                    .ifPresent(why -> out.println(lane + ": the first failure: " + why));
-        }
-        counts.forEach(count -> out.println(count.text()));
-        if (!bars.isEmpty()) {
-            var format = "%-48s %14s  %28s  %7s%n";
-            out.printf("%n" + format, "", "bar", "measured", "reached");
-            for (var bar : bars) {
-                out.printf(format, bar.what, bar.goal, bar.measured, bar.reached ? "yes" : "NO");
-            }
-        }
+    void print() {
+        printFigures();
+        printRatios();
+        counts.forEach(count -> System.out.println(count.text()));
+        bars.forEach(System.out::println);
     }
 
-    private void printFigures(PrintWriter out) {
-        out.println("target        clients  requests/s   p50 us   p99 us  CPU us  load us  RSS MB");
+    private void printFigures() {
+        System.out.println(
+                "target    at clients  requests/s   p50 us   p99 us  CPU us  load us  RSS MB");
         for (var lane : lanes) {
-            out.printf("%-14s %6d", lane.target.name, lane.clients);
-            out.printf("  %,10.0f", lane.median(Load.Turn::rate));
-            out.printf("  %,7.0f", lane.median(Load.Turn::p50));
-            out.printf("  %,7.0f", lane.median(Load.Turn::p99));
-            out.printf("  %6.1f", lane.median(Load.Turn::cpuMicros));
-            out.printf("  %7.1f", lane.median(Load.Turn::loadMicros));
-            out.printf("  %6.0f%n", lane.median(Load.Turn::resident));
+            System.out.printf("%-13s %7d", lane.target.name, lane.clients);
+            System.out.printf("  %,10.0f", lane.median(Load.Turn::rate));
+            System.out.printf("  %,7.0f", lane.median(Load.Turn::p50));
+            System.out.printf("  %,7.0f", lane.median(Load.Turn::p99));
+            System.out.printf("  %6.1f", lane.median(Load.Turn::cpu));
+            System.out.printf("  %7.1f", lane.median(Load.Turn::load));
+            System.out.printf("  %6.0f%n", lane.median(Load.Turn::resident));
         }
-        out.println("Medians of the rounds. CPU: the server's, load: the generator's, a request.");
-        out.printf("One flush of this disk takes %s us.%n", flush.text("%.0f"));
-        out.println("(Less than 10 us is no disk but memory: choose a folder with --dir.)\n");
+        System.out.printf(
+                """
+                Medians of the rounds. CPU: the server's, load: the generator's, a request.
+                One flush of this disk takes %s us.
+                (Less than 10 us is no disk but memory: choose a folder on a disk with --dir.)
+                """,
+                flush.text("%.0f"));
     }
 
     /** Compares our server, or else the first, with each other one at as many clients. */
-    private void printRatios(PrintWriter out) {
+    private void printRatios() {
         var names = lanes.stream().map(lane -> lane.target.name).toList();
         var reference = names.contains("ours") ? "ours" : names.getFirst();
         var format = "%-14s %6s %19s %19s %19s %19s%n";
-        out.printf(format, reference + " /", "clients", "requests/s", "p50", "p99", "CPU");
+        System.out.printf("%n" + format, reference + " /", "", "requests/s", "p50", "p99", "CPU");
         for (var other : lanes) {
             lanes.stream()
                     .filter(lane -> lane.target.name.equals(reference))
                     .filter(lane -> lane.clients == other.clients && lane != other)
                     .forEach(lane ->
-                            out.printf(
+                            System.out.printf(
                                     format,
                                     other.target.name,
                                     other.clients,
                                     lane.over(other, Load.Turn::rate).text("%.2f"),
                                     lane.over(other, Load.Turn::p50).text("%.2f"),
                                     lane.over(other, Load.Turn::p99).text("%.2f"),
-                                    lane.over(other, Load.Turn::cpuMicros).text("%.2f")));
+                                    lane.over(other, Load.Turn::cpu).text("%.2f")));
         }
-        out.println("Medians of the ratios within a round (smallest..largest).\n");
+        System.out.println("Medians of the ratios within a round (smallest..largest).\n");
     }
 }

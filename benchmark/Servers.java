@@ -32,23 +32,19 @@ record Servers(Path folder) {
     /** The longest timeout that our server takes, so that idle clients outlast the run. */
     private static final String TIMEOUT_S = "3600";
 
-    /** The command that runs a script through JBang, with JVM options beside its own. */
-    static List<String> script(Path file, String jvmOptions) {
-        var command = new ArrayList<String>();
-        command.add(Files.isExecutable(Path.of("jbang")) ? "./jbang" : "jbang");
-        command.add("run");
-        Stream.of(jvmOptions.split(" "))
-                .filter(option -> !option.isEmpty())
-                .forEach(option -> command.add("--runtime-option=" + option));
-        command.add(file.toString());
+    /** The command that runs a script through JBang. */
+    static List<String> script(Path file, String... arguments) {
+        var jbang = Files.isExecutable(Path.of("jbang")) ? "./jbang" : "jbang";
+        var command = new ArrayList<>(List.of(jbang, "run", file.toString()));
+        command.addAll(List.of(arguments));
         return command;
     }
 
     /** Our server from the sources in {@code checkout}. */
-    Server ours(String name, Path checkout, String jvmOptions, String store) throws IOException {
-        var command = script(checkout.resolve("MsgServer.java"), jvmOptions);
-        command.addAll(List.of("0", "--store", store, "--timeout", TIMEOUT_S, "--quiet"));
-        return start(name, command, READY);
+    Server ours(String name, Path checkout, String store) throws IOException {
+        var file = checkout.resolve("MsgServer.java");
+        var options = new String[] {"0", "--store", store, "--timeout", TIMEOUT_S, "--quiet"};
+        return start(name, script(file, options), READY);
     }
 
     /** One of the servers in {@link Yardsticks}, with our server's JVM options. */

@@ -77,8 +77,6 @@ final class Target implements AutoCloseable {
         servers.forEach(Servers.Server::stop);
     }
 
-    // ---------------------------------------------------------------- asking
-
     private boolean isRedis() {
         return name.equals("redis");
     }
@@ -129,8 +127,6 @@ final class Target implements AutoCloseable {
     private static ByteBuffer ascii(String text) {
         return ByteBuffer.wrap(text.getBytes(StandardCharsets.US_ASCII));
     }
-
-    // ---------------------------------------------------------------- counting
 
     /** How what a target holds compares with what it has acknowledged. */
     record Count(String text, boolean isWhole) {}
