@@ -7,6 +7,7 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.sun.management.UnixOperatingSystemMXBean;
@@ -18,13 +19,16 @@ import org.junit.jupiter.params.Parameter;
 import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.provider.EnumSource;
 
+import java.io.IOException;
 import java.lang.management.ManagementFactory;
+import java.net.InetSocketAddress;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /** Beyond the limit clients wait for a place, and are told so when none comes free. */
 @ParameterizedClass(name = "{0}")
@@ -68,8 +72,70 @@ class ServerLimitsTest {
     }
 
     @Test
-    void theDefaultLimitsSuitTheMachine() {
-        Limits limits = Limits.defaults();
+    void aConversationThatFailsGivesItsPlaceBack() throws Exception {
+        // What failed before the place was looked after kept it, and in the end nobody got in.
+        AtomicBoolean failing = new AtomicBoolean(true);
+        Engine.Heard heard =
+                new Engine.Heard() {
+                    @Override
+                    public void step(Step step, Conversation conversation) {
+                        // Each conversation at another step; the last step has no place any more.
+                        Step failsAt =
+                                Step.values()[(int) conversation.number() % Step.CLOSED.ordinal()];
+                        if (failing.get() && step == failsAt) {
+                            throw new StackOverflowError("as if");
+                        }
+                        super.step(step, conversation);
+                    }
+                };
+        try (Engine engine =
+                new Engine(transport, folder, Engine.limits(10_000, 1, 10_000), heard)) {
+            for (int i = 0; i < 4 * Listener.Step.values().length; i++) {
+                engine.ask("store;bob;al;hi"); // whether or not it gets a reply
+            }
+            failing.set(false);
+            assertEquals(Wire.STORED, engine.ask("store;bob;al;hi"));
+            assertEquals(
+                    List.of("A conversation failed: java.lang.StackOverflowError: as if"),
+                    heard.troubles().stream().distinct().toList());
+            long start = System.nanoTime();
+            engine.server.close();
+            assertTrue(Waiting.millisSince(start) < 5_000, "it waits for who has gone");
+        }
+    }
+
+    /** An Error ended the acceptor: the process stayed up and accepted nobody any more. */
+    @Test
+    void whenNoThreadCanBeStartedTheServerSaysSoAndServesAgainAfterwards() throws Exception {
+        Thread.Builder.OfPlatform threads = Thread.ofPlatform().stackSize(1L << 56);
+        Engine.Heard heard = new Engine.Heard();
+        try (MessageStore store = new MessageStore(folder.resolve("messages.db").toString());
+                MsgServer server =
+                        new MsgServer(
+                                new InetSocketAddress(0), store, Engine.ROOMY, heard, threads)) {
+            server.start();
+            try (Wire refused = new Wire(server.port())) {
+                assertThrows(IOException.class, () -> refused.send("fetch;nobody").receive());
+            }
+            Waiting.eventually("it is said", () -> heard.troubles().size() == 1);
+            assertTrue(heard.troubles().get(0).startsWith("Cannot accept connections: "));
+            threads.stackSize(0);
+            Waiting.eventually(
+                    "it serves again",
+                    () -> {
+                        try {
+                            return Wire.ask(server.port(), "fetch;nobody").equals(Wire.EMPTY);
+                        } catch (IOException e) {
+                            return false;
+                        }
+                    });
+            Waiting.eventually("that is said, too", () -> heard.troubles().size() >= 2);
+        }
+    }
+
+    @Test
+    void theLimitsSuitTheMachine() {
+        Limits limits = Limits.withTimeout(Duration.ofSeconds(10));
         assertEquals(Duration.ofSeconds(10), limits.timeout());
         assertEquals(Duration.ofSeconds(2), limits.grace());
         if (ManagementFactory.getOperatingSystemMXBean()
