@@ -358,34 +358,24 @@ final class Sqlite implements Database {
     /**
      * Lets the driver unpack its native library beside the database rather than in /tmp, which may
      * not execute anything, and where each kill -9 would leave one; it is deleted once it is
-     * loaded. Where the folder beside the database may not execute anything, and where the user has
-     * named a folder, it is the driver's affair.
+     * loaded. Where that folder may not execute anything either, and where the user has named one,
+     * it is the driver's affair.
      */
     private void loadDriver() throws IOException {
         Path folder = beside(".driver");
         delete(folder);
-        try {
-            if (System.getProperty(DRIVER_FOLDER) == null) {
-                Files.createDirectory(folder, ownersOnly("rwx------"));
-                System.setProperty(DRIVER_FOLDER, folder.toString());
-                try {
-                    SQLiteJDBCLoader.initialize();
-                } catch (Exception mayNotExecute) {
-                    // Tolerated: then it is tried where the driver would.
-                } finally {
-                    System.clearProperty(DRIVER_FOLDER);
-                }
+        if (System.getProperty(DRIVER_FOLDER) == null) {
+            Files.createDirectory(folder, ownersOnly("rwx------"));
+            System.setProperty(DRIVER_FOLDER, folder.toString());
+            try {
+                SQLiteJDBCLoader.initialize();
+                delete(folder);
+            } catch (Exception e) {
+                // Tolerated. Not loaded: the first connection tries where the driver would. Not
+                // deleted: Windows deletes no library in use, so the next start does.
+            } finally {
+                System.clearProperty(DRIVER_FOLDER);
             }
-            SQLiteJDBCLoader.initialize();
-        } catch (IOException e) {
-            throw e;
-        } catch (Exception e) { // the driver declares no less
-            throw new IOException("SQLite's native library: " + e.getMessage(), e);
-        }
-        try {
-            delete(folder);
-        } catch (IOException inUse) {
-            // Tolerated: Windows deletes no library in use, so the next start does.
         }
     }
 
