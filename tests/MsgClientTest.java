@@ -186,9 +186,10 @@ class MsgClientTest {
     private static Run command(boolean interactive, String input, String... arguments) {
         StringWriter out = new StringWriter();
         StringWriter err = new StringWriter();
+        BufferedReader in = new BufferedReader(new StringReader(input));
         var command =
                 new MsgClient.ClientCommand(
-                        new BufferedReader(new StringReader(input)), interactive);
+                        questions -> new Answers.Lines(in, questions, interactive));
         int exit =
                 MsgClient.commandLine(command)
                         .setOut(new PrintWriter(out, true))
@@ -606,13 +607,13 @@ class MsgClientTest {
                             }
                         };
                 StringWriter out = new StringWriter();
-                MsgClient.Menu menu =
-                        new MsgClient.Menu(
+                PrintWriter screen = new PrintWriter(out);
+                Menu menu =
+                        new Menu(
                                 new MsgClient("127.0.0.1", server.port()),
-                                answers,
-                                new PrintWriter(out),
-                                new PrintWriter(out),
-                                true);
+                                new Answers.Lines(answers, screen, true),
+                                screen,
+                                screen);
                 assertTrue(menu.run(null), out.toString());
                 assertEquals(1, server.requests.size());
             }
