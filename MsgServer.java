@@ -3,11 +3,15 @@
 //JAVA 21+
 //DEPS info.picocli:picocli:4.7.7
 //SOURCES Protocol.java
+//SOURCES server/Addresses.java
 //SOURCES server/Connection.java
 //SOURCES server/Limits.java
 //SOURCES server/Listener.java
-//SOURCES server/RequestLog.java
+//SOURCES server/Log.java
+//SOURCES server/Options.java
 //SOURCES server/Program.java
+//SOURCES server/RequestLog.java
+//SOURCES server/Trace.java
 //SOURCES server/Trouble.java
 //SOURCES store/MessageStore.java
 //SOURCES store/Database.java
@@ -16,20 +20,15 @@
 
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Option;
-import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.net.BindException;
-import java.net.InetAddress;
 import java.net.InetSocketAddress;
-import java.net.NetworkInterface;
-import java.net.SocketException;
-import java.net.UnknownHostException;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.nio.file.Path;
@@ -74,28 +73,28 @@ public final class MsgServer implements AutoCloseable {
     private final Limits limits;
     private final Listener listener;
 
-    /** A server that is not started yet; it does not own {@code store}. */
+    /**
+     * A server that is not started yet.
+     *
+     * @param address where it listens; port 0 takes any free one
+     * @param store stays the caller's, who closes it after this server
+     * @param threads makes the thread of each conversation; {@code Thread.ofVirtual()} is meant
+     */
     public MsgServer(
-            InetSocketAddress address, MessageStore store, Limits limits, Listener listener) {
+            InetSocketAddress address,
+            MessageStore store,
+            Limits limits,
+            Listener listener,
+            Thread.Builder threads) {
         this.address = address;
         this.store = store;
         this.limits = limits;
         this.listener = listener;
+        this.threads = threads.name("conversation-", 1);
         accepting =
-                new Trouble(
-                        listener::trouble,
-                        "Cannot accept connections for now: ",
-                        "Connections are accepted again.");
-        storing =
-                new Trouble(
-                        listener::trouble,
-                        "The message store fails: ",
-                        "Messages can be stored again.");
-        reading =
-                new Trouble(
-                        listener::trouble,
-                        "Mailboxes cannot be read: ",
-                        "Mailboxes can be read again.");
+                new Trouble(listener, "Cannot accept connections: ", "Connections are accepted");
+        storing = new Trouble(listener, "The message store fails: ", "Messages can be stored");
+        reading = new Trouble(listener, "Mailboxes cannot be read: ", "Mailboxes can be read");
         places = new Semaphore(limits.connections());
         descriptors = new Semaphore(limits.connections() + WAITING);
         watchdog.setRemoveOnCancelPolicy(true);
@@ -106,13 +105,13 @@ public final class MsgServer implements AutoCloseable {
     /** How long to wait when no connection can be accepted. */
     private static final Duration ACCEPT_PAUSE = Duration.ofMillis(100);
 
+    private final Thread.Builder threads;
     private final Trouble accepting;
     private final Semaphore descriptors;
     private ServerSocketChannel listening;
 
-    /** The parent of the classic server; its fork() is here the start of a virtual thread. */
+    /** The parent of the classic server; its fork() is here the start of a thread. */
     private void accept() {
-        Thread.Builder threads = Thread.ofVirtual().name("conversation-", 1);
         for (long number = 1; listening.isOpen(); number++) {
             SocketChannel client = null;
             descriptors.acquireUninterruptibly();
@@ -171,9 +170,10 @@ public final class MsgServer implements AutoCloseable {
         private final long number;
         private final Connection connection;
         private Protocol.Request request;
-        private String outcome = "";
+        private int committedTogether;
         private long sent; // messages
-        private Duration duration;
+        private String outcome = "";
+        private Duration untilReply;
 
         Conversation(long number, SocketChannel client) throws IOException {
             this.number = number;
@@ -184,8 +184,10 @@ public final class MsgServer implements AutoCloseable {
         public void run() {
             try (connection) {
                 open.add(connection);
+                tell(Listener.Step.ACCEPTED);
                 converse();
-                duration = sinceAccept();
+                untilReply = sinceAccept();
+                tell(Listener.Step.REPLIED);
             } catch (IOException e) {
                 outcome += (outcome.isEmpty() ? "" : ", then ") + "cut off: " + e.getMessage();
             } catch (RuntimeException | Error e) {
@@ -195,25 +197,16 @@ public final class MsgServer implements AutoCloseable {
                 open.remove(connection);
                 descriptors.release();
             }
-            listener.ended(
-                    new Listener.Ended(
-                            number,
-                            connection.peer(),
-                            request,
-                            outcome,
-                            duration == null ? sinceAccept() : duration,
-                            Thread.currentThread()));
-        }
-
-        private Duration sinceAccept() {
-            return Duration.ofNanos(System.nanoTime() - accepted);
+            tell(Listener.Step.CLOSED);
         }
 
         private void converse() throws IOException {
             try {
                 takePlace();
                 try {
+                    tell(Listener.Step.WAITING_FOR_REQUEST);
                     request = connection.readRequest();
+                    tell(Listener.Step.REQUEST_READ);
                     switch (request) {
                         case Protocol.Store message -> store(message);
                         case Protocol.Fetch(var recipient) -> fetch(recipient);
@@ -240,9 +233,12 @@ public final class MsgServer implements AutoCloseable {
         }
 
         private void store(Protocol.Store message) throws IOException, Protocol.RefusedException {
+            tell(Listener.Step.WAITING_FOR_COMMIT);
             try {
-                store.store(message.recipient(), message.sender(), message.message());
+                committedTogether =
+                        store.store(message.recipient(), message.sender(), message.message());
                 storing.over();
+                tell(Listener.Step.COMMITTED);
             } catch (MessageStore.StoreException e) {
                 storing.noticed(e.getMessage());
                 throw new Protocol.RefusedException(Protocol.Refusal.NOT_STORED);
@@ -293,6 +289,25 @@ public final class MsgServer implements AutoCloseable {
                 sent += page.size();
                 reply.reset();
             } while (page.size() == MessageStore.PAGE_SIZE);
+        }
+
+        private Duration sinceAccept() {
+            return Duration.ofNanos(System.nanoTime() - accepted);
+        }
+
+        private void tell(Listener.Step step) {
+            Duration now = sinceAccept();
+            listener.step(
+                    step,
+                    new Listener.Conversation(
+                            number,
+                            connection.peer(),
+                            request,
+                            committedTogether,
+                            outcome,
+                            now,
+                            untilReply == null ? now : untilReply,
+                            Thread.currentThread()));
         }
     }
 
@@ -373,7 +388,7 @@ public final class MsgServer implements AutoCloseable {
                 "Examples:",
                 "  jbang MsgServer.java 5000                      serve on port 5000",
                 "  jbang MsgServer.java 5000 --bind 127.0.0.1     for this machine only",
-                "  jbang MsgServer.java 0 --store class.db        a free port, a store of its own",
+                "  jbang MsgServer.java 0 --store class.db        any free port, own store",
                 ""
             },
             description = "%nKeeps messages until their recipient fetches them. Ctrl+C ends it.%n",
@@ -383,40 +398,7 @@ public final class MsgServer implements AutoCloseable {
                 "Exit codes: 0 fine, 1 could not do it, 2 wrong usage; 130 and 143 after signals."
             })
     public static final class ServerCommand implements Callable<Integer> {
-        private static final int LONGEST_TIMEOUT_S = 3600;
-
-        @Parameters(
-                index = "0",
-                paramLabel = "PORT",
-                description = "0 takes any free one. Environment: MSG_PORT")
-        private int port;
-
-        @Option(
-                names = "--bind",
-                paramLabel = "ADDRESS",
-                description = "listen on this address only; all, if not given. MSG_BIND")
-        private String bind;
-
-        @Option(
-                names = "--store",
-                paramLabel = "FILE|jdbc:URL",
-                description =
-                        "where messages are kept: a file, or jdbc:postgresql://...;"
-                                + " .msg-server/messages.db in your home, if not given. MSG_STORE")
-        private String place;
-
-        @Option(
-                names = "--timeout",
-                paramLabel = "SECONDS",
-                defaultValue = "10",
-                description =
-                        "for a request as a whole, and for the client to take each stretch of the"
-                                + " reply; 10, if not given. MSG_TIMEOUT")
-        private int timeout;
-
-        @Option(names = "--quiet", description = "no line for each request")
-        private boolean quiet;
-
+        @Mixin private Options options;
         @Spec private CommandSpec spec;
 
         private final Path home;
@@ -438,41 +420,37 @@ public final class MsgServer implements AutoCloseable {
         /** Serves until the thread is interrupted or the process is told to end. */
         @Override
         public Integer call() {
-            check();
-            PrintWriter out = spec.commandLine().getOut();
+            options.check();
+            address = options.address();
+            options.chooseCarriers();
             PrintWriter err = spec.commandLine().getErr();
             MessageStore store;
             try {
                 String standard = home.resolve(".msg-server").resolve("messages.db").toString();
-                store = new MessageStore(place == null ? standard : place);
+                store = new MessageStore(options.store == null ? standard : options.store);
             } catch (MessageStore.StoreException e) {
                 err.println(e.getMessage());
                 return 1;
             }
-            RequestLog log = new RequestLog(out, err, quiet);
-            Limits standard = Limits.defaults();
-            Limits limits =
-                    new Limits(
-                            Duration.ofSeconds(timeout), standard.connections(), standard.grace());
-            MsgServer server = new MsgServer(address, store, limits, log);
-            Thread ending =
-                    Thread.ofPlatform()
-                            .name("ending")
-                            .unstarted(() -> {
-                                server.close();
-                                store.close();
-                                log.close("Goodbye. Every acknowledged message is kept.");
-                            });
+            Log log = options.log(spec.commandLine());
+            MsgServer server =
+                    new MsgServer(
+                            address,
+                            store,
+                            Limits.withTimeout(Duration.ofSeconds(options.timeout)),
+                            log,
+                            options.threads.builder());
+            Thread ending = Thread.ofPlatform().unstarted(() -> end(server, store, log));
             try {
                 Runtime.getRuntime().addShutdownHook(ending);
                 server.start();
-                announce(out, server.port(), store.place());
+                announce(server.port(), store.place());
                 log.open();
                 new CountDownLatch(1).await();
             } catch (IOException e) {
                 Runtime.getRuntime().removeShutdownHook(ending);
                 store.close();
-                err.println(cannotListen(e));
+                err.println(Addresses.cannotListen(address, e));
                 return 1;
             } catch (InterruptedException e) {
                 Runtime.getRuntime().removeShutdownHook(ending);
@@ -483,83 +461,28 @@ public final class MsgServer implements AutoCloseable {
             return 0;
         }
 
-        private String cannotListen(IOException e) {
-            try {
-                InetAddress bound = address.getAddress();
-                if (!bound.isAnyLocalAddress()
-                        && NetworkInterface.getByInetAddress(bound) == null) {
-                    return "This machine has no address " + bind + " to listen on.";
-                }
-            } catch (SocketException unknown) {
-                // Then the first reason will have to do.
-            }
-            return ("Cannot listen on port %d: %s. If another program has it (on macOS, AirPlay"
-                            + " Receiver holds 5000), take another one: jbang MsgServer.java %d")
-                    .formatted(port, e.getMessage(), port == 5000 ? 5001 : 5000);
-        }
-
-        private void check() {
-            if (port < 0 || port > 65_535) {
-                throw Program.wrong(spec, "PORT", port, "PORT must be 0 to 65535, not " + port);
-            }
-            if (timeout < 1 || timeout > LONGEST_TIMEOUT_S) {
-                throw Program.wrong(
-                        spec,
-                        "--timeout",
-                        timeout,
-                        "--timeout must be 1 to " + LONGEST_TIMEOUT_S + " seconds, not " + timeout);
-            }
-            try {
-                address =
-                        bind == null
-                                ? new InetSocketAddress(port)
-                                : new InetSocketAddress(InetAddress.getByName(bind), port);
-            } catch (UnknownHostException e) {
-                throw Program.wrong(spec, "--bind", bind, "--bind: there is no address " + bind);
-            }
+        private static void end(MsgServer server, MessageStore store, Log log) {
+            server.close();
+            store.close();
+            log.close("Goodbye. Every acknowledged message is kept.");
         }
 
         /** The first words of the first line are fixed: programs wait for them. */
-        private void announce(PrintWriter out, int port, String place) {
+        private void announce(int port, String place) {
+            PrintWriter out = spec.commandLine().getOut();
             out.println("Listening on port " + port);
             out.println("Messages are kept in " + place);
-            List<String> addresses = addressesForOthers(address.getAddress());
-            for (String other : addresses) {
-                out.printf("On another machine: jbang MsgClient.java %s %d%n", other, port);
+            if (options.threads == Options.Threads.platform) {
+                out.println("Each connection gets a platform thread");
             }
-            if (addresses.isEmpty()) {
-                InetAddress bound = address.getAddress();
-                out.printf(
-                        "On this machine only: jbang MsgClient.java %s %d%n",
-                        bound.isAnyLocalAddress() ? "127.0.0.1" : bound.getHostAddress(), port);
-            }
+            Addresses.invitations(address.getAddress(), port).forEach(out::println);
             out.flush();
-        }
-
-        private static List<String> addressesForOthers(InetAddress bound) {
-            try {
-                return NetworkInterface.networkInterfaces()
-                        .flatMap(NetworkInterface::inetAddresses)
-                        .filter(a -> !a.isLoopbackAddress() && !a.isLinkLocalAddress())
-                        .filter(a -> bound.isAnyLocalAddress() || a.equals(bound))
-                        .map(a -> a.getHostAddress().replaceFirst("%.*", ""))
-                        .sorted()
-                        .toList();
-            } catch (SocketException e) {
-                return List.of(); // only a hint is missing
-            }
         }
     }
 
     /** Runs the command and ends the process with its exit code. */
     public static void main(String... args) {
-        // Half the cores carry the conversations, the rest is for accepting and committing. With
-        // more, threads wake each other more often than they find work.
-        String carriers = "jdk.virtualThreadScheduler.parallelism";
-        if (System.getProperty(carriers) == null) {
-            int half = Math.max(1, Runtime.getRuntime().availableProcessors() / 2);
-            System.setProperty(carriers, String.valueOf(half));
-        }
+        System.setProperty("jdk.console", "java.base"); // System.console() tells a terminal, again
         System.exit(commandLine(new ServerCommand()).execute(args));
     }
 

@@ -1,8 +1,8 @@
 //JAVA 21+
+//SOURCES Listener.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.time.Duration;
-import java.util.function.Consumer;
 
 /**
  * Something that fails for a while. It is said once when it begins and once when it is over,
@@ -12,7 +12,7 @@ import java.util.function.Consumer;
 final class Trouble {
     private static final Duration SAY_AGAIN_AFTER = Duration.ofMinutes(1);
 
-    private final Consumer<String> listener;
+    private final Listener listener;
     private final String begun;
     private final String over;
     private volatile boolean said;
@@ -22,9 +22,9 @@ final class Trouble {
      * Tells {@code listener}.
      *
      * @param begun the sentence for its begin, which the reason follows
-     * @param over the sentence for its end
+     * @param over the sentence for its end, which "again" follows
      */
-    Trouble(Consumer<String> listener, String begun, String over) {
+    Trouble(Listener listener, String begun, String over) {
         this.listener = listener;
         this.begun = begun;
         this.over = over;
@@ -35,7 +35,7 @@ final class Trouble {
         if (!said && System.nanoTime() - silentUntil >= 0) {
             said = true;
             silentUntil = System.nanoTime() + SAY_AGAIN_AFTER.toNanos();
-            listener.accept(begun + reason);
+            listener.trouble(begun + reason);
         }
     }
 
@@ -49,7 +49,7 @@ final class Trouble {
     private synchronized void end() {
         if (said) {
             said = false;
-            listener.accept(over);
+            listener.trouble(over + " again.");
         }
     }
 }

@@ -6,12 +6,8 @@
 //SOURCES ../Protocol.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
-import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
-import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
-import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.params.provider.Arguments.arguments;
 
 import org.junit.jupiter.api.Nested;
@@ -19,27 +15,15 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
-import java.io.EOFException;
-import java.io.IOException;
-import java.io.InputStream;
-import java.net.ProtocolException;
-import java.net.SocketTimeoutException;
 import java.nio.charset.StandardCharsets;
-import java.time.Duration;
-import java.util.ArrayDeque;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
-import java.util.Queue;
 import java.util.stream.IntStream;
-import java.util.stream.Stream;
 
 /**
  * {@link Protocol} without a socket. Every text of the wire is spelled out, since the text is the
@@ -257,55 +241,23 @@ class ProtocolTest {
 
     // ---------------------------------------------------------------- framing
 
-    /**
-     * Pieces that arrive one read after another; {@link #SILENCE} is a read in which nothing came
-     * within the limit it was given, and after the last piece there is silence.
-     */
-    private static final class Script implements Protocol.TimedInput {
-        static final byte[] SILENCE = {};
-        static final byte[] END = {};
-
-        private final Queue<byte[]> pieces = new ArrayDeque<>();
-        private final List<Duration> limits = new ArrayList<>();
-
-        Script(byte[]... pieces) {
-            this.pieces.addAll(List.of(pieces));
-        }
-
-        @Override
-        public int read(byte[] buffer, int offset, int length, Duration limit)
-                throws SocketTimeoutException {
-            assertTrue(limit.isPositive(), "a limit that is over would wait for ever");
-            assertTrue(length > 0, "no room to read into would look like silence");
-            limits.add(limit);
-            byte[] piece = pieces.isEmpty() ? SILENCE : pieces.remove();
-            if (piece == SILENCE) {
-                throw new SocketTimeoutException("Read timed out");
-            }
-            if (piece == END) {
-                return -1;
-            }
-            int count = Math.min(length, piece.length);
-            System.arraycopy(piece, 0, buffer, offset, count);
-            if (count < piece.length) { // what does not fit is there at the next read
-                List<byte[]> later = new ArrayList<>(pieces);
-                pieces.clear();
-                pieces.add(Arrays.copyOfRange(piece, count, piece.length));
-                pieces.addAll(later);
-            }
-            return count;
-        }
-    }
-
     @Nested
     class Framing {
-        private static final Duration TIMEOUT = Duration.ofSeconds(10);
         private static final String GREEK = "store;Κυριάκος;george;γειά 👋";
         private static final Protocol.Request GREEK_READ =
                 new Protocol.Store("Κυριάκος", "george", "γειά 👋");
 
+        /** The request in {@code pieces} that arrive one after another, then the input ends. */
         private static Protocol.Request read(byte[]... pieces) throws Exception {
-            return Protocol.read(new Script(pieces), TIMEOUT);
+            byte[] arrived = {};
+            for (byte[] piece : pieces) {
+                arrived = joined(arrived, piece);
+                int end = Protocol.end(arrived, arrived.length);
+                if (end >= 0) {
+                    return Protocol.parse(arrived, end);
+                }
+            }
+            return Protocol.parse(arrived, arrived.length);
         }
 
         private static String refusal(byte[]... pieces) {
@@ -331,58 +283,26 @@ class ProtocolTest {
 
         @Test
         void endOfInputEndsARequest() throws Exception {
-            assertEquals(GREEK_READ, read(utf8(GREEK), Script.END));
+            assertEquals(GREEK_READ, read(utf8(GREEK)));
         }
 
         @Test
         void carriageReturnWithoutLineFeedIsPartOfTheRequest() {
-            assertEquals(
-                    "Message declined. Control characters",
-                    refusal(utf8("fetch;bob\r"), Script.END));
+            assertEquals("Message declined. Control characters", refusal(utf8("fetch;bob\r")));
         }
 
         @Test
-        void silenceAfterOnePieceEndsARequest() throws Exception {
-            Script script = new Script(utf8(GREEK), Script.SILENCE);
-            assertEquals(GREEK_READ, Protocol.read(script, TIMEOUT));
-            assertEquals(Duration.ofMillis(100), script.limits.get(1));
-        }
-
-        @Test
-        void silenceAfterTwoPiecesDoesNot() {
-            byte[] request = utf8(GREEK);
-            for (int split = 1; split < request.length; split++) {
-                Script script =
-                        new Script(
-                                Arrays.copyOf(request, split),
-                                Arrays.copyOfRange(request, split, request.length),
-                                Script.SILENCE);
-                assertEquals(
-                        "Message declined. Timed out",
-                        assertThrows(
-                                        Protocol.RefusedException.class,
-                                        () -> Protocol.read(script, TIMEOUT))
-                                .refusal()
-                                .text());
-                assertTrue(
-                        script.limits.getLast().compareTo(Duration.ofSeconds(5)) > 0,
-                        "it waits for the rest until its deadline");
+        void withoutALineEndARequestHasNoEndYet() throws Exception {
+            byte[] request = utf8(GREEK + "\r\n");
+            for (int arrived = 0; arrived < request.length; arrived++) {
+                assertEquals(-1, Protocol.end(request, arrived), arrived + " bytes have arrived");
             }
+            assertEquals(request.length - 2, Protocol.end(request, request.length));
         }
 
         @Test
-        void aSingleByteIsNotTakenForAWholeRequest() {
-            Script script = new Script(utf8("f"), Script.SILENCE);
-            assertEquals(
-                    "Message declined. Timed out",
-                    assertThrows(
-                                    Protocol.RefusedException.class,
-                                    () -> Protocol.read(script, TIMEOUT))
-                            .refusal()
-                            .text());
-            assertTrue(
-                    script.limits.getLast().compareTo(Duration.ofSeconds(5)) > 0,
-                    "a terminal that sends key by key is not cut off");
+        void whatHasNotArrivedIsNotRead() throws Exception {
+            assertEquals(-1, Protocol.end(utf8("fetch;bob\n"), 9));
         }
 
         @ParameterizedTest
@@ -394,8 +314,7 @@ class ProtocolTest {
                         GREEK_READ,
                         read(
                                 Arrays.copyOf(request, split),
-                                Arrays.copyOfRange(request, split, request.length),
-                                Script.END),
+                                Arrays.copyOfRange(request, split, request.length)),
                         "split at " + split + ", also inside a character and before LF");
             }
         }
@@ -404,12 +323,11 @@ class ProtocolTest {
         @ValueSource(strings = {"\n", "\r\n", ""})
         void byteByByteGivesTheSame(String end) throws Exception {
             byte[] request = utf8(GREEK + end);
-            Stream<byte[]> bytes =
+            byte[][] bytes =
                     IntStream.range(0, request.length)
-                            .mapToObj(i -> Arrays.copyOfRange(request, i, i + 1));
-            assertEquals(
-                    GREEK_READ,
-                    read(Stream.concat(bytes, Stream.of(Script.END)).toArray(byte[][]::new)));
+                            .mapToObj(i -> Arrays.copyOfRange(request, i, i + 1))
+                            .toArray(byte[][]::new);
+            assertEquals(GREEK_READ, read(bytes));
         }
 
         @Test
@@ -418,65 +336,46 @@ class ProtocolTest {
         }
 
         @ParameterizedTest
-        @ValueSource(strings = {"\n", "\r\n", "\n\n", "\nfetch;bob\n"})
+        @ValueSource(strings = {"", "\n", "\r\n", "\n\n", "\nfetch;bob\n"})
         void anEmptyLineHasNoVerb(String input) {
             assertEquals("No verb", refusal(utf8(input)));
         }
 
         @Test
-        void nothingAtAllHasNoVerb() {
-            assertEquals("No verb", refusal(Script.END));
-        }
-
-        @Test
         void aCharacterCutByTheEndOfInputIsMalformed() {
             assertEquals(
-                    "Message declined. Not UTF-8",
-                    refusal(Arrays.copyOf(utf8("fetch;👋"), 8), Script.END));
+                    "Message declined. Not UTF-8", refusal(Arrays.copyOf(utf8("fetch;👋"), 8)));
         }
 
-        /** Each way to end a request, at the longest one that fits and one byte beyond. */
+        /** Each way to end a request, at the longest one that fits and the one before. */
         @ParameterizedTest
-        @CsvSource({
-            "lf, 254",
-            "lf, 255",
-            "crlf, 254",
-            "crlf, 255",
-            "end, 254",
-            "end, 255",
-            "silence, 254",
-            "silence, 255"
-        })
+        @CsvSource({"lf, 254", "lf, 255", "crlf, 254", "crlf, 255", "end, 254", "end, 255"})
         void upTo255BytesFit(String ending, int length) throws Exception {
             String message = "x".repeat(length - "store;bob;al;".length());
-            assertEquals(
-                    new Protocol.Store("bob", "al", message),
-                    read(framed("store;bob;al;" + message, ending)));
-            assertEquals(
-                    new Protocol.Store("bob", "al", message),
-                    read(inTwo("store;bob;al;" + message, ending.replace("silence", "end"))),
-                    "in two pieces");
+            byte[] line = ended("store;bob;al;" + message, ending);
+            assertEquals(new Protocol.Store("bob", "al", message), read(line));
+            assertEquals(new Protocol.Store("bob", "al", message), read(inTwo(line)));
         }
 
         @ParameterizedTest
         @CsvSource({
             "lf, 256",
             "lf, 257",
+            "lf, 258",
             "crlf, 256",
             "crlf, 257",
+            "crlf, 258",
             "end, 256",
             "end, 257",
-            "silence, 256",
-            "silence, 257",
+            "end, 258",
             "lf, 100000",
-            "silence, 100000"
+            "end, 100000"
         })
         void moreThan255BytesAreRefusedNeverCut(String ending, int length) {
-            String line = "store;bob;al;" + "x".repeat(length - "store;bob;al;".length());
-            assertEquals(
-                    "Message declined. Too long, 255 bytes at most", refusal(framed(line, ending)));
-            assertEquals(
-                    "Message declined. Too long, 255 bytes at most", refusal(inTwo(line, ending)));
+            byte[] line =
+                    ended("store;bob;al;" + "x".repeat(length - "store;bob;al;".length()), ending);
+            assertEquals("Message declined. Too long, 255 bytes at most", refusal(line));
+            assertEquals("Message declined. Too long, 255 bytes at most", refusal(inTwo(line)));
         }
 
         @Test
@@ -485,345 +384,38 @@ class ProtocolTest {
             Protocol.Fetch read = new Protocol.Fetch("x".repeat(249));
             assertEquals(read, read(utf8(longest + "\r"), utf8("\n")));
             assertEquals(read, read(utf8(longest), utf8("\r"), utf8("\n")));
-            for (byte[] after : List.of(utf8("x"), utf8("\r"), utf8("x\n"), Script.END)) {
+            for (String after : List.of("x", "\r", "x\n", "")) {
                 assertEquals(
                         "Message declined. Too long, 255 bytes at most",
-                        refusal(utf8(longest + "\r"), after));
+                        refusal(utf8(longest + "\r"), utf8(after)));
             }
         }
 
         @Test
-        void tooLongIsSaidBeforeTheRequestEnds() throws Exception {
+        void tooLongIsSaidBeforeTheRequestEnds() {
             // A client that writes for ever would otherwise never be told.
-            Script script = new Script(utf8("x".repeat(256)), utf8("never read"));
-            assertThrows(Protocol.RefusedException.class, () -> Protocol.read(script, TIMEOUT));
-            assertEquals(1, script.pieces.size());
-        }
-
-        @Test
-        void drippingDoesNotExtendTheDeadline() {
-            Protocol.TimedInput dripping =
-                    (buffer, offset, length, limit) -> {
-                        try {
-                            Thread.sleep(Math.min(10, limit.toMillis() + 1));
-                        } catch (InterruptedException e) {
-                            throw new AssertionError(e);
-                        }
-                        buffer[offset] = 'x';
-                        return 1;
-                    };
-            long start = System.nanoTime();
+            byte[] begun = utf8("x".repeat(256));
             Protocol.RefusedException refused =
                     assertThrows(
                             Protocol.RefusedException.class,
-                            () -> Protocol.read(dripping, Duration.ofMillis(300)));
-            long millis = (System.nanoTime() - start) / 1_000_000;
-            assertEquals("Message declined. Timed out", refused.refusal().text());
-            assertTrue(millis >= 300 && millis < 5_000, "after 300 ms, was " + millis);
+                            () -> Protocol.end(begun, begun.length));
+            assertEquals("Message declined. Too long, 255 bytes at most", refused.refusal().text());
         }
 
-        @Test
-        void aDeadlineShorterThanTheSilenceHolds() {
-            Script script = new Script(utf8("fetch;bob"), Script.SILENCE);
-            try {
-                Protocol.read(script, Duration.ofMillis(90));
-            } catch (IOException | Protocol.RefusedException e) {
-                throw new AssertionError("what came in one piece is whole", e);
-            }
-            assertTrue(script.limits.getLast().compareTo(Duration.ofMillis(90)) <= 0);
+        private static byte[] ended(String line, String ending) {
+            return utf8(
+                    switch (ending) {
+                        case "lf" -> line + "\n";
+                        case "crlf" -> line + "\r\n";
+                        default -> line;
+                    });
         }
 
-        @Test
-        void aConnectionThatFailsIsNoRequest() {
-            Protocol.TimedInput reset =
-                    (buffer, offset, length, limit) -> {
-                        throw new IOException("Connection reset");
-                    };
-            assertThrows(IOException.class, () -> Protocol.read(reset, TIMEOUT));
-        }
-
-        private static byte[][] framed(String line, String ending) {
-            return switch (ending) {
-                case "lf" -> new byte[][] {utf8(line + "\n")};
-                case "crlf" -> new byte[][] {utf8(line + "\r\n")};
-                case "end" -> new byte[][] {utf8(line), Script.END};
-                default -> new byte[][] {utf8(line), Script.SILENCE};
+        private static byte[][] inTwo(byte[] line) {
+            return new byte[][] {
+                Arrays.copyOf(line, 250), Arrays.copyOfRange(line, 250, line.length)
             };
         }
-
-        private static byte[][] inTwo(String line, String ending) {
-            byte[][] framed = framed(line, ending);
-            List<byte[]> pieces = new ArrayList<>(List.of(framed));
-            byte[] first = pieces.removeFirst();
-            pieces.addFirst(Arrays.copyOfRange(first, 250, first.length));
-            pieces.addFirst(Arrays.copyOf(first, 250));
-            return pieces.toArray(byte[][]::new);
-        }
-    }
-
-    // ---------------------------------------------------------------- replies, worded
-
-    @Nested
-    class RepliesWorded {
-
-        @ParameterizedTest
-        @CsvSource(
-                delimiter = '|',
-                value = {
-                    "NO_VERB|No verb",
-                    "NO_RECIPIENT|No recipient",
-                    "NO_SENDER|No sender",
-                    "NO_MESSAGE|No message",
-                    "BAD_VERB|Message declined. Bad verb",
-                    "TOO_LONG|Message declined. Too long, 255 bytes at most",
-                    "NOT_UTF8|Message declined. Not UTF-8",
-                    "CONTROL_CHARACTERS|Message declined. Control characters",
-                    "TIMED_OUT|Message declined. Timed out",
-                    "NOT_STORED|Message declined. Could not be stored, try again later",
-                    "BUSY|Message declined. Server is busy, try again later"
-                })
-        void refusalsAreWordedAsPromised(Protocol.Refusal refusal, String text) {
-            assertEquals(text, refusal.text());
-            assertEquals(text, new Protocol.RefusedException(refusal).getMessage());
-        }
-
-        @ParameterizedTest
-        @EnumSource(Protocol.Refusal.class)
-        void everyRefusalIsUnderstoodByTheClient(Protocol.Refusal refusal) throws Exception {
-            assertEquals(
-                    new Protocol.Refused(refusal.text()),
-                    Protocol.readReply(
-                            new ByteArrayInputStream(Protocol.line(refusal.text())), mail -> {}));
-        }
-
-        @Test
-        void answersAreWordedAsPromised() {
-            assertEquals("Message accepted and stored:", Protocol.STORED);
-            assertEquals("Retrieving messages...", Protocol.RETRIEVING);
-            assertEquals("NO MORE MESSAGES", Protocol.NO_MORE_MESSAGES);
-            assertEquals("There is no such name", Protocol.NO_SUCH_NAME);
-            assertEquals(255, Protocol.MAX_BUFF_LEN);
-        }
-
-        @Test
-        void aLineEndsWithLineFeed() {
-            assertArrayEquals(utf8("γειά\n"), Protocol.line("γειά"));
-        }
-
-        @Test
-        void aMessageIsALineOfItsThreeParts() {
-            ByteArrayOutputStream reply = new ByteArrayOutputStream();
-            Protocol.appendMessage(reply, new Protocol.Store("Κυριάκος", "george", "a;b;"));
-            Protocol.appendMessage(reply, new Protocol.Store("Κυριάκος", "al", "hi"));
-            assertEquals(
-                    "Κυριάκος;george;a;b;\nΚυριάκος;al;hi\n",
-                    reply.toString(StandardCharsets.UTF_8));
-        }
-
-        @Test
-        void requestsAreBytesWithoutALineEnd() {
-            assertArrayEquals(utf8("fetch;Κυριάκος"), new Protocol.Fetch("Κυριάκος").bytes());
-            assertArrayEquals(
-                    utf8("store;bob;al;a;b"), new Protocol.Store("bob", "al", "a;b").bytes());
-        }
-    }
-
-    // ---------------------------------------------------------------- replies, read
-
-    @Nested
-    class RepliesRead {
-
-        private static final String MAILBOX =
-                "Retrieving messages...\n"
-                        + "Κυριάκος;george;hi;there\n"
-                        + "Κυριάκος;al;👋\n"
-                        + "NO MORE MESSAGES\n";
-        private static final String EMPTY = "Retrieving messages...\nThere is no such name\n";
-
-        private final List<Protocol.Store> mail = new ArrayList<>();
-
-        private Protocol.Reply read(byte[] reply) throws IOException {
-            mail.clear();
-            return Protocol.readReply(new ByteArrayInputStream(reply), mail::add);
-        }
-
-        private Protocol.Reply read(String reply) throws IOException {
-            return read(utf8(reply));
-        }
-
-        static List<Arguments> complete() {
-            return List.of(
-                    arguments("Message accepted and stored:\n", new Protocol.Stored()),
-                    arguments(MAILBOX, new Protocol.Mailbox(2)),
-                    arguments(EMPTY, new Protocol.Mailbox(0)),
-                    arguments("No verb\n", new Protocol.Refused("No verb")),
-                    arguments(
-                            "Message declined. Too long, 255 bytes at most\n",
-                            new Protocol.Refused("Message declined. Too long, 255 bytes at most")));
-        }
-
-        @ParameterizedTest
-        @MethodSource
-        void complete(String reply, Protocol.Reply read) throws Exception {
-            assertEquals(read, read(reply));
-            assertEquals(read, read(reply.strip()), "as good without its last line end");
-        }
-
-        @ParameterizedTest
-        @MethodSource("complete")
-        void cutOffAtEveryByte(String reply, Protocol.Reply ignored) {
-            byte[] whole = utf8(reply);
-            for (int length = 0; length < whole.length - 1; length++) {
-                byte[] cut = Arrays.copyOf(whole, length);
-                assertThrows(
-                        EOFException.class,
-                        () -> read(cut),
-                        () -> "cut off after: " + new String(cut, StandardCharsets.UTF_8));
-            }
-        }
-
-        @Test
-        void messagesComeInOrderWithTheirSemicolons() throws Exception {
-            read(MAILBOX);
-            assertEquals(
-                    List.of(
-                            new Protocol.Store("Κυριάκος", "george", "hi;there"),
-                            new Protocol.Store("Κυριάκος", "al", "👋")),
-                    mail);
-        }
-
-        @Test
-        void messagesOfACutOffMailboxHaveComeBefore() {
-            assertThrows(
-                    EOFException.class,
-                    () -> read("Retrieving messages...\nbob;al;one\nbob;al;two\nbob;al;thr"));
-            assertEquals(
-                    List.of(
-                            new Protocol.Store("bob", "al", "one"),
-                            new Protocol.Store("bob", "al", "two")),
-                    mail,
-                    "and no half message");
-        }
-
-        @Test
-        void nothingIsReadBeyondTheReply() throws Exception {
-            InputStream in =
-                    new ByteArrayInputStream(utf8("Message accepted and stored:\nNo verb\n"));
-            assertEquals(new Protocol.Stored(), Protocol.readReply(in, mail::add));
-            assertEquals("No verb\n", new String(in.readAllBytes(), StandardCharsets.UTF_8));
-        }
-
-        @Test
-        void theClassicServersRepliesAreUnderstood() throws Exception {
-            assertEquals(new Protocol.Refused("No reciever"), read("No reciever\n"));
-            assertEquals(
-                    new Protocol.Mailbox(0), read("Retrieving messages...\nThere is no such name"));
-            assertEquals(
-                    new Protocol.Mailbox(2),
-                    read("Retrieving messages...\nbob;al;hi\n\nbob;al;ho\nNO MORE MESSAGES"),
-                    "it keeps the line end of a message, which leaves a blank line");
-            assertEquals(
-                    List.of(
-                            new Protocol.Store("bob", "al", "hi"),
-                            new Protocol.Store("bob", "al", "ho")),
-                    mail);
-        }
-
-        @Test
-        void aLineThatIsNoMessageComesWithoutNames() throws Exception {
-            assertEquals(
-                    new Protocol.Mailbox(2),
-                    read("Retrieving messages...\njust text\nbob;text\nNO MORE MESSAGES\n"));
-            assertEquals(
-                    List.of(
-                            new Protocol.Store("", "", "just text"),
-                            new Protocol.Store("", "", "bob;text")),
-                    mail);
-        }
-
-        @Test
-        void noSuchNameIsAnEndOnlyAtTheBeginning() throws Exception {
-            assertEquals(
-                    new Protocol.Mailbox(2),
-                    read(
-                            "Retrieving messages...\nbob;al;hi\nThere is no such name\n"
-                                    + "NO MORE MESSAGES\n"));
-        }
-
-        @Test
-        void malformedUtf8OfAForeignServerIsShownNotThrown() throws Exception {
-            byte[] reply =
-                    joined(
-                            utf8("Retrieving messages...\nbob;al;h"),
-                            new byte[] {(byte) 0xe9},
-                            utf8("!\nNO MORE MESSAGES\n"));
-            assertEquals(new Protocol.Mailbox(1), read(reply));
-            assertEquals(List.of(new Protocol.Store("bob", "al", "h\ufffd!")), mail);
-        }
-
-        @ParameterizedTest
-        @ValueSource(
-                strings = {
-                    "HTTP/1.1 400 Bad Request\r\n",
-                    "SSH-2.0-OpenSSH_9.2\n",
-                    "\n",
-                    "message accepted and stored:\n",
-                    "Message accepted and stored: or not\n",
-                    "\u001b]0;owned\u0007\n"
-                })
-        void anotherProtocolIsSaidToBeOne(String reply) {
-            ProtocolException e = assertThrows(ProtocolException.class, () -> read(reply));
-            assertTrue(e.getMessage().startsWith("not a reply of a message server"));
-            assertFalse(e.getMessage().chars().anyMatch(Character::isISOControl), e.getMessage());
-        }
-
-        @Test
-        void anEndlessLineIsGivenUp() {
-            int[] taken = {0};
-            InputStream endless =
-                    new InputStream() {
-                        @Override
-                        public int read() {
-                            taken[0]++;
-                            return 'x';
-                        }
-                    };
-            assertThrows(ProtocolException.class, () -> Protocol.readReply(endless, mail::add));
-            assertTrue(taken[0] <= 1 << 20, "after " + taken[0] + " bytes");
-        }
-    }
-
-    // ---------------------------------------------------------------- showing foreign text
-
-    static List<Arguments> visible() {
-        return List.of(
-                arguments("", ""),
-                arguments("plain text", "plain text"),
-                arguments("Κυριάκος 👋 שלום é", "Κυριάκος 👋 שלום é"),
-                arguments("\u001b[2J", "\\u001b[2J"),
-                arguments("a\tb", "a\\tb"),
-                arguments("a\rb\nc", "a\\u000db\\u000ac"),
-                arguments("a\0b", "a\\u0000b"),
-                arguments("\u007f", "\\u007f"),
-                arguments("\u0085\u009b31m", "\\u0085\\u009b31m"),
-                arguments("a\u2028b\u2029c", "a\\u2028b\\u2029c"),
-                arguments("\u202aa\u202eb\u202c", "\\u202aa\\u202eb\\u202c"),
-                arguments("\u2066a\u2067\u2068\u2069", "\\u2066a\\u2067\\u2068\\u2069"),
-                arguments("👋\u001b", "👋\\u001b"));
-    }
-
-    @ParameterizedTest
-    @MethodSource
-    void visible(String text, String shown) {
-        assertEquals(shown, Protocol.visible(text));
-    }
-
-    @Test
-    void refusingIsCheap() {
-        Protocol.RefusedException refused =
-                new Protocol.RefusedException(Protocol.Refusal.BAD_VERB);
-        assertEquals(0, refused.getStackTrace().length, "no stack is walked for an attacker");
-        assertInstanceOf(Exception.class, refused);
     }
 
     private static byte[] joined(byte[]... parts) {

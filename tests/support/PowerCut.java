@@ -511,7 +511,7 @@ final class PowerCut {
         var listener =
                 new Listener() {
                     @Override
-                    public void ended(Ended conversation) {}
+                    public void step(Step step, Conversation conversation) {}
 
                     @Override
                     public void trouble(String sentence) {
@@ -522,8 +522,9 @@ final class PowerCut {
                 new MsgServer(
                         new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
                         store,
-                        Limits.defaults(),
-                        listener);
+                        Limits.withTimeout(Duration.ofSeconds(10)),
+                        listener,
+                        Thread.ofVirtual());
         server.start();
         Runtime.getRuntime()
                 .addShutdownHook(

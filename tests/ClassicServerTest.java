@@ -1,0 +1,167 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION What the classic C server does badly, and ours does not
+//JAVA 21+
+//MAIN TestMain
+//SOURCES TestMain.java
+//SOURCES support/Engine.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.EnumSource;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+
+/** Each row of what the classic server does badly, and that ours does not. */
+@ParameterizedClass(name = "{0}")
+@EnumSource(Transport.class)
+class ClassicServerTest {
+    @Parameter private Transport transport;
+    @TempDir private Path folder;
+
+    private Engine engine;
+
+    @BeforeEach
+    void start() throws Exception {
+        engine = new Engine(transport, folder, Engine.ROOMY);
+    }
+
+    @AfterEach
+    void stop() {
+        engine.close();
+    }
+
+    /** The classic client: one piece, no newline, no end of input, then it only waits. */
+    private String classicClient(String request) throws Exception {
+        return classicClients(List.of(request)).getFirst();
+    }
+
+    /** What so many of them are told who ask at once; each takes the second of silence. */
+    private List<String> classicClients(List<String> requests) throws Exception {
+        List<Future<String>> asking = new ArrayList<>();
+        for (String request : requests) {
+            asking.add(
+                    Waiting.inBackground(() -> {
+                        try (Wire wire = engine.wire()) {
+                            return wire.send(request).receive();
+                        }
+                    }));
+        }
+        List<String> replies = new ArrayList<>();
+        for (Future<String> reply : asking) {
+            replies.add(reply.get(30, TimeUnit.SECONDS));
+        }
+        return replies;
+    }
+
+    @Test
+    void theClassicClientIsAnswered() throws Exception {
+        assertEquals(Wire.STORED, classicClient("store;Kyriakos;george;hi Kyriakos"));
+        assertEquals(
+                List.of(
+                        "Retrieving messages...\nKyriakos;george;hi Kyriakos\nNO MORE MESSAGES\n",
+                        Wire.EMPTY,
+                        "No message\n"),
+                classicClients(
+                        List.of("fetch;Kyriakos", "fetch;george", "store;Kyriakos;george;")));
+    }
+
+    @Test
+    void theClassicClientIsAnsweredSoon() throws Exception {
+        // A server that waited for a newline or for the end of input never answered it.
+        long start = System.nanoTime();
+        assertEquals(Wire.EMPTY, classicClient("fetch;nobody"));
+        long millis = Waiting.millisSince(start);
+        assertTrue(millis >= 980 && millis < 5_000, "after 1 s of silence, was " + millis + " ms");
+    }
+
+    @Test
+    void aMessageIsNotCutAtASemicolonAt128BytesOrAtANewline() throws Exception {
+        String long200 = "x".repeat(200);
+        assertEquals(
+                List.of(
+                        Wire.STORED,
+                        Wire.STORED,
+                        "Message declined. Control characters\n",
+                        Wire.STORED),
+                classicClients(
+                        List.of(
+                                "store;bob;al;half;other half",
+                                "store;zoe;al;" + long200,
+                                "store;bob;al;a\0b",
+                                "store;eve;al;line\neve;mallory;forged")));
+        assertEquals(
+                List.of(
+                        "Retrieving messages...\nbob;al;half;other half\nNO MORE MESSAGES\n",
+                        "Retrieving messages...\nzoe;al;" + long200 + "\nNO MORE MESSAGES\n",
+                        "Retrieving messages...\neve;al;line\nNO MORE MESSAGES\n"),
+                classicClients(List.of("fetch;bob", "fetch;zoe", "fetch;eve")));
+    }
+
+    @Test
+    void adjacentSeparatorsAreNotMerged() throws Exception {
+        assertEquals("No recipient\n", classicClient("store;;al;hi"));
+        assertEquals(Wire.EMPTY, classicClient("fetch;al"));
+    }
+
+    @Test
+    void aNameThatIsAPathIsOnlyData() throws Exception {
+        Path store = folder.resolve("messages.db");
+        List<String> names = List.of("../x", "/tmp/x", "CON", "a/../../b", "..");
+        assertEquals(
+                Collections.nCopies(names.size(), Wire.STORED),
+                classicClients(names.stream().map(name -> "store;" + name + ";a;b").toList()));
+        assertEquals(
+                names.stream()
+                        .map(name -> "Retrieving messages...\n" + name + ";a;b\nNO MORE MESSAGES\n")
+                        .toList(),
+                classicClients(names.stream().map(name -> "fetch;" + name).toList()));
+        try (Stream<Path> files = Files.list(folder)) {
+            files.forEach(file ->
+                    assertTrue(
+                            file.toString().startsWith(store.toString()),
+                            "no file but the store's: " + file));
+        }
+        assertFalse(Files.exists(folder.resolveSibling("x")));
+    }
+
+    @Test
+    void manyClientsAtOnceLoseNoSecondToConnecting() throws Exception {
+        // With a backlog of 5 whole seconds were lost to repeated SYNs. That was so each time;
+        // a pause of the machine comes once.
+        int clients = 200;
+        Waiting.eventually(
+                "nine tenths of them take less than the 1 s after which a SYN is repeated",
+                () -> {
+                    List<Future<Long>> all = new ArrayList<>();
+                    for (int i = 0; i < clients; i++) {
+                        all.add(
+                                Waiting.inBackground(() -> {
+                                    long start = System.nanoTime();
+                                    assertEquals(Wire.EMPTY, engine.ask("fetch;nobody"));
+                                    return Waiting.millisSince(start);
+                                }));
+                    }
+                    int quick = 0;
+                    for (Future<Long> one : all) {
+                        quick += one.get(30, TimeUnit.SECONDS) < 1_000 ? 1 : 0;
+                    }
+                    return quick > clients * 9 / 10;
+                });
+    }
+}
