@@ -176,7 +176,7 @@ class ServerCommandTest {
             List<String> log = command.log(4);
             String start =
                     "(\\d{4}-\\d\\d-\\d\\d )?\\d\\d:\\d\\d:\\d\\d\\.\\d{3}  #%d "
-                        + " 127\\.0\\.0\\.1:\\d+  ";
+                            + " 127\\.0\\.0\\.1:\\d+  ";
             String end = "  \\d+\\.\\d ms  VirtualThread\\[#\\d+,conversation-%d\\]";
             assertMatches(
                     start.formatted(1) + "store to bob from al  ->  stored" + end.formatted(1),
