@@ -189,7 +189,7 @@ final class Threads {
     private void print() {
         System.out.println(
                 "a connection's own      idle clients  OS threads  memory MB  16 others: p99 ms  "
-                    + " rate");
+                        + " rate");
         var last = "";
         for (var point : points) {
             System.out.printf(
