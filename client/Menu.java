@@ -6,6 +6,7 @@ import java.io.PrintWriter;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.function.Function;
+import java.util.function.UnaryOperator;
 
 /**
  * The menu: asks, requests, shows. The order of its questions is the interface for everyone who
@@ -100,7 +101,8 @@ final class Menu {
         int room = Protocol.MAX_BUFF_LEN - new Protocol.Store(recipient, user, "").bytes().length;
         String question =
                 answers.person() ? "Message (at most %d bytes): ".formatted(room) : "Message: ";
-        String message = askUntil(question, text -> objection(recipient, user, text), true);
+        String message =
+                askUntil(question, text -> text, text -> objection(recipient, user, text), true);
         client.store(recipient, user, message);
         out.println("The message to " + Protocol.visible(recipient) + " is stored.");
     }
@@ -201,21 +203,23 @@ final class Menu {
 
     private String askName(String question, Function<String, String> objection, boolean canGoBack)
             throws IOException, NoAnswerException {
-        return askUntil(
-                        question,
-                        answer -> {
-                            String wrong = objectionToName(answer.strip());
-                            return wrong != null ? wrong : objection.apply(answer.strip());
-                        },
-                        canGoBack)
-                .strip();
+        Function<String, String> both =
+                name -> {
+                    String wrong = objectionToName(name);
+                    return wrong != null ? wrong : objection.apply(name);
+                };
+        return askUntil(question, String::strip, both, canGoBack);
     }
 
-    private String askUntil(String question, Function<String, String> objection, boolean canGoBack)
+    private String askUntil(
+            String question,
+            UnaryOperator<String> tidy,
+            Function<String, String> objection,
+            boolean canGoBack)
             throws IOException, NoAnswerException {
         while (true) {
-            String answer = ask(question);
-            if (canGoBack && answers.person() && answer.isBlank()) {
+            String answer = tidy.apply(ask(question));
+            if (answer.isEmpty() && canGoBack && answers.person()) {
                 complain("Nothing is sent.");
                 throw new NoAnswerException();
             }
