@@ -146,23 +146,23 @@ final class Menu {
         try {
             client.fetch(user, mailbox::add);
         } finally {
-            mailbox.newest.forEach(out::println); // also of a mailbox that was cut off
+            mailbox.show(); // also what came of a mailbox that was cut off
         }
         seen = mailbox.count;
         out.println(mailbox.summary(user));
     }
 
     /**
-     * A mailbox while it comes. A pipe gets each message at once, a person the newest screenful,
-     * and what came since the last look is marked; no more than that is ever kept in memory.
+     * A mailbox while it comes. A pipe gets each message at once. A person gets the newest
+     * screenful, which is all that is kept in memory, with a mark at what came since the last look.
      */
     private final class Mailbox {
-        private static final int ROWS_OF_THE_MENU = 7; // with what is said below the messages
+        private static final int ROWS_BELOW = 7; // what is said then, the menu and its question
 
+        private final int rows = Math.max(1, answers.height() - ROWS_BELOW);
         private final Deque<String> newest = new ArrayDeque<>();
         private long count;
         private long fresh;
-        private int rows;
 
         void add(Protocol.Store mail) {
             count++;
@@ -178,10 +178,17 @@ final class Menu {
                 return;
             }
             newest.add(line);
-            rows += answers.rowsOf(line);
-            while (rows > answers.height() - ROWS_OF_THE_MENU && newest.size() > 1) {
-                rows -= answers.rowsOf(newest.remove());
+            if (newest.size() > rows) {
+                newest.remove();
             }
+        }
+
+        void show() {
+            int taken = newest.stream().mapToInt(answers::rowsOf).sum();
+            while (taken > rows && newest.size() > 1) {
+                taken -= answers.rowsOf(newest.remove());
+            }
+            newest.forEach(out::println);
         }
 
         String summary(String user) {
