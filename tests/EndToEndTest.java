@@ -239,7 +239,7 @@ class EndToEndTest {
                 new ProcessBuilder(
                                 "sh",
                                 "-c",
-                                "cp -R jbang* *.java server store \"$0\"",
+                                "cp -R jbang* *.java server store client \"$0\"",
                                 "" + checkout)
                         .directory(TestMain.checkout().toFile())
                         .inheritIO()
@@ -285,7 +285,7 @@ class EndToEndTest {
     @Test
     void lostOutputIsAFailureOfBothPrograms() throws Exception {
         assumeTrue(Files.exists(Path.of("/dev/full")), "there is no /dev/full");
-        for (String script : List.of("MsgServer.java")) {
+        for (String script : List.of("MsgServer.java", "MsgClient.java")) {
             List<String> command = new ArrayList<>(List.of("sh", "-c", "\"$0\" \"$@\" >/dev/full"));
             command.addAll(jbang(script, "--help"));
             assertEquals(new Ended(1, "", "Not all output could be written.\n"), run(command, ""));
@@ -296,7 +296,7 @@ class EndToEndTest {
     void hintIsWhatTheUserTyped() throws Exception {
         // "jbang MsgServer.java" was shown to those who have ./jbang only.
         elsewhere = TestMain.checkout();
-        for (String script : List.of("MsgServer.java")) {
+        for (String script : List.of("MsgServer.java", "MsgClient.java")) {
             assertEquals(
                     "What it takes: ./jbang " + script + " --help",
                     run(List.of("./jbang", script, "--nonsense"), "")
