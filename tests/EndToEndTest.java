@@ -29,7 +29,6 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.FutureTask;
@@ -149,7 +148,7 @@ class EndToEndTest {
         Path commands = jbangDir.resolve("bin");
         Path home = Files.createDirectory(folder.resolve("home"));
         environment.put("JBANG_DIR", jbangDir.toString());
-        environment.put("JBANG_CACHE_DIR", cacheInUse().toString());
+        environment.putAll(TestMain.jbangsPlaces());
         environment.put(
                 "PATH", // as JBang's setup would; with it there, JBang edits no shell's start files
                 String.join(
@@ -246,7 +245,7 @@ class EndToEndTest {
                         .start();
         assertEquals(0, copy.waitFor());
         Path home = Files.createDirectory(folder.resolve("σπίτι"));
-        environment.put("JBANG_CACHE_DIR", cacheInUse().toString());
+        environment.putAll(TestMain.jbangsPlaces());
         environment.put("HOME", home.toString());
         environment.put("LC_ALL", "C");
         environment.put("MSG_USER", "Κυριάκος");
@@ -305,16 +304,6 @@ class EndToEndTest {
                             .toList()
                             .get(1));
         }
-    }
-
-    /** JBang's cache that this run uses: a cold one would get and build everything again. */
-    private static Path cacheInUse() {
-        return Optional.ofNullable(System.getenv("JBANG_CACHE_DIR"))
-                .map(Path::of)
-                .or(() ->
-                        Optional.ofNullable(System.getenv("JBANG_DIR"))
-                                .map(dir -> Path.of(dir, "cache")))
-                .orElse(Path.of(System.getProperty("user.home"), ".jbang", "cache"));
     }
 
     /** Ctrl+C. */

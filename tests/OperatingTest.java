@@ -71,13 +71,9 @@ class OperatingTest {
         store = folder.resolve("messages.db");
         examples.put("/var/lib/msg-server/messages.db", store.toString());
         examples.put("/opt/msg-server", checkout.toString());
-        // JBang's own data and the start files of shells are those of the test; what it has built
-        // and got, and Maven's repository, are shared.
-        String cache = System.getenv("JBANG_CACHE_DIR");
-        environment.put(
-                "JBANG_CACHE_DIR",
-                cache != null ? cache : System.getProperty("user.home") + "/.jbang/cache");
+        environment.putAll(TestMain.jbangsPlaces());
         environment.put("HOME", home.toString());
+        environment.put("MSG_BIND", "127.0.0.1");
         environment.put("PATH", checkout + File.pathSeparator + System.getenv("PATH"));
     }
 
@@ -209,15 +205,14 @@ class OperatingTest {
                 .forEach(pair -> unit.put(pair[0], pair[1]));
         assertEquals("msg-server", unit.get("StateDirectory"));
         Path log = folder.resolve("journal");
-        Process service =
-                new ProcessBuilder(
-                                "sh",
-                                "-c",
-                                "exec env " + unit.get("Environment") + " " + unit.get("ExecStart"))
+        String command = "exec env " + unit.get("Environment") + " " + unit.get("ExecStart");
+        ProcessBuilder builder =
+                new ProcessBuilder("sh", "-c", command)
                         .directory(new File(unit.get("WorkingDirectory")))
                         .redirectErrorStream(true)
-                        .redirectOutput(log.toFile())
-                        .start();
+                        .redirectOutput(log.toFile());
+        builder.environment().putAll(environment);
+        Process service = builder.start();
         started.add(service.toHandle());
         port(log);
         assertTrue(Files.exists(store), Files.readString(log));
@@ -231,7 +226,7 @@ class OperatingTest {
         String command =
                 block.replace("./jbang", "'" + TestMain.checkout().resolve("jbang") + "'")
                         .replace("MsgServer", TestMain.checkout() + "/MsgServer")
-                        .replace("5000", "0 --bind 127.0.0.1 --store '" + store + "'");
+                        .replace("5000", "0 --store '" + store + "'");
         long pid = Long.parseLong(run(where, command + "echo $!").out().strip());
         ProcessHandle server = ProcessHandle.of(pid).orElseThrow();
         started.add(server);
@@ -465,7 +460,7 @@ class OperatingTest {
         Path log = folder.resolve("server.log");
         String[] urls = block("url").split("\n");
         String server =
-                urls[0].replace("5000", "0 --bind 127.0.0.1") + " >'" + log + "' 2>&1 & echo $!";
+                urls[0].replace("5000", "0") + " >'" + log + "' 2>&1 & echo $!";
         Path elsewhere = Files.createDirectory(folder.resolve("elsewhere"));
         long pid = Long.parseLong(run(elsewhere, server).out().strip());
         ProcessHandle.of(pid).ifPresent(started::add);
