@@ -369,12 +369,15 @@ final class Sqlite implements Database {
             System.setProperty(DRIVER_FOLDER, folder.toString());
             try {
                 SQLiteJDBCLoader.initialize();
-                delete(folder);
-            } catch (Exception e) {
-                // Tolerated. Not loaded: the first connection tries where the driver would. Not
-                // deleted: Windows deletes no library in use, so the next start does.
+            } catch (Exception mayNotExecute) { // the driver declares no less
+                // Tolerated: the first connection tries again, where the driver would.
             } finally {
                 System.clearProperty(DRIVER_FOLDER);
+            }
+            try {
+                delete(folder);
+            } catch (IOException inUse) {
+                // Tolerated: Windows deletes no library in use, so the next start does.
             }
         }
     }
