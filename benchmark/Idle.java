@@ -1,0 +1,55 @@
+//JAVA 21+
+//SOURCES Target.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.SocketChannel;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Clients of one target that are connected and never say anything. */
+record Idle(Target target, List<SocketChannel> channels) implements AutoCloseable {
+    private static final int PORTION = 250;
+    private static final int CONNECT_LIMIT_MS = 10_000;
+
+    Idle(Target target) {
+        this(target, new ArrayList<>());
+    }
+
+    /**
+     * Connects until there are {@code count}, and returns when the server has taken them all: it
+     * accepts in the order they came, so an answer to a later client tells. In portions, since its
+     * backlog is short.
+     *
+     * @throws IOException if the server cannot take so many
+     */
+    void hold(int count) throws IOException {
+        while (channels.size() < count) {
+            var channel = SocketChannel.open();
+            channels.add(channel);
+            channel.socket().connect(target.address(channels.size()), CONNECT_LIMIT_MS);
+            if (channels.size() % PORTION == 0 || channels.size() == count) {
+                target.storeOne();
+            }
+        }
+    }
+
+    /** Whether the server has kept all of them; each is asked without waiting. */
+    Target.Count count() throws IOException {
+        int lost = 0;
+        for (var channel : channels) {
+            channel.configureBlocking(false);
+            lost += channel.read(ByteBuffer.allocate(1)) == 0 ? 0 : 1;
+        }
+        var text = "%s: %,d idle clients, %d cut off".formatted(target.name, channels.size(), lost);
+        return new Target.Count(text, lost == 0);
+    }
+
+    @Override
+    public void close() throws IOException {
+        for (var channel : channels) {
+            channel.close();
+        }
+    }
+}
