@@ -477,12 +477,12 @@ public final class MsgServer implements AutoCloseable {
             PrintWriter out = spec.commandLine().getOut();
             out.println("Listening on port " + port);
             out.println("Messages are kept in " + store.place());
-            store.size().ifPresent(bytes -> out.println(options.size(bytes)));
-            store.warnings().forEach(out::println);
             if (options.threads == Options.Threads.platform) {
                 out.println("Each connection gets a platform thread");
             }
             Addresses.invitations(address.getAddress(), port).forEach(out::println);
+            store.size().ifPresent(bytes -> out.println(options.size(bytes)));
+            store.warnings().forEach(out::println);
             out.flush();
         }
     }
