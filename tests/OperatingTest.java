@@ -122,6 +122,16 @@ class OperatingTest {
         assertEquals(fences, 2L * blocks().size(), "blocks without a name");
     }
 
+    @Test
+    void eachOptionOfTheServerThatIsNamedExists() throws Exception {
+        Ended help = run("./jbang MsgServer.java --help");
+        Matcher named = Pattern.compile("`(--[a-z-]+)|`(MSG_[A-Z_]+)").matcher(document());
+        while (named.find()) {
+            String option = named.group().substring(1);
+            assertTrue(help.out().contains(option), option + " is not in " + help.out());
+        }
+    }
+
     // ---------------------------------------------------------------- running it
 
     private Ended run(String script) throws Exception {
