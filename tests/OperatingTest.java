@@ -522,7 +522,7 @@ class OperatingTest {
         answers = "printf '2\\n3\\n' | ";
         client = run(elsewhere, answers + "msg-client " + host + " " + port + " --user bob");
         assertTrue(client.out().contains("al: hi bob\n"), client.out());
-        assertEquals("MsgServer 1.0\n", run(elsewhere, "msg-server --version").out());
+        assertTrue(run(elsewhere, "msg-server --version").out().endsWith("MsgServer 1.0\n"));
     }
 
     private static InetSocketAddress freePort(String host) throws IOException {
