@@ -11,6 +11,7 @@
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -40,7 +41,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.regex.MatchResult;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -265,6 +268,8 @@ class OperatingTest {
             int port = port(log);
             Process hangUp = new ProcessBuilder("kill", "-HUP", "" + server.pid()).start();
             assertEquals(0, hangUp.waitFor());
+            CompletableFuture<ProcessHandle> end = server.onExit();
+            assertThrows(TimeoutException.class, () -> end.get(2, TimeUnit.SECONDS));
             assertEquals(Wire.EMPTY, Wire.ask(port, "fetch;nobody"));
             Pattern line =
                     Pattern.compile("^\\d{4}-\\d\\d-\\d\\d .*fetch nobody", Pattern.MULTILINE);
