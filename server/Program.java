@@ -57,8 +57,15 @@ record Program(String script, Map<String, String> environment, File folder) {
             String value = environment.getOrDefault(variable(argument), "");
             return value.isEmpty() ? null : value.replace("$", "$$");
         });
-        line.setExecutionStrategy(
-                parsed -> written(line, new CommandLine.RunLast().execute(parsed)));
+        line.setExecutionStrategy(parsed -> {
+            for (ArgSpec argument : parsed.commandSpec().args()) {
+                if (argument.originalStringValues().contains("")) {
+                    String sentence = name(argument) + " cannot be empty";
+                    throw new ParameterException(line, sentence, argument, "");
+                }
+            }
+            return written(line, new CommandLine.RunLast().execute(parsed));
+        });
         line.setParameterExceptionHandler((e, typed) -> {
             if (CommandLine.printHelpIfRequested(e.getCommandLine().getParseResult())) {
                 return written(line, ExitCode.OK); // whatever is wrong in the environment

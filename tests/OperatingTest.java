@@ -11,6 +11,7 @@
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -31,13 +32,18 @@ import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.Statement;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.regex.MatchResult;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -58,6 +64,7 @@ class OperatingTest {
     private final Map<String, String> environment = new LinkedHashMap<>();
     private final Map<String, String> examples = new LinkedHashMap<>();
     private final List<ProcessHandle> started = new ArrayList<>();
+    private final List<Process> processes = new ArrayList<>();
     private Path home;
     private Path store;
 
@@ -80,6 +87,8 @@ class OperatingTest {
     @AfterEach
     void nothingGoesOn() {
         started.forEach(ProcessHandle::destroyForcibly);
+        processes.forEach(process -> process.descendants().forEach(ProcessHandle::destroyForcibly));
+        processes.forEach(Process::destroyForcibly);
     }
 
     // ---------------------------------------------------------------- the document
@@ -116,6 +125,16 @@ class OperatingTest {
         assertEquals(fences, 2L * blocks().size(), "blocks without a name");
     }
 
+    @Test
+    void eachOptionOfTheServerThatIsNamedExists() throws Exception {
+        Ended help = run("./jbang MsgServer.java --help");
+        Matcher named = Pattern.compile("`(--[a-z-]+)|`(MSG_[A-Z_]+)").matcher(document());
+        while (named.find()) {
+            String option = named.group().substring(1);
+            assertTrue(help.out().contains(option), option + " is not in " + help.out());
+        }
+    }
+
     // ---------------------------------------------------------------- running it
 
     private Ended run(String script) throws Exception {
@@ -133,9 +152,21 @@ class OperatingTest {
                         .redirectOutput(output.toFile());
         builder.environment().putAll(environment);
         Process process = builder.start();
-        started.add(process.toHandle());
+        processes.add(process);
         assertTrue(process.waitFor(LIMIT.toSeconds(), TimeUnit.SECONDS), script);
         return new Ended(process.exitValue(), Files.readString(output));
+    }
+
+    /** Starts a command that goes on; the file that it writes to. */
+    private Path background(String command) throws IOException {
+        Path output = Files.createTempFile(folder, "output", ".txt");
+        ProcessBuilder builder =
+                new ProcessBuilder("sh", "-c", "exec 2>&1; " + command)
+                        .redirectInput(new File("/dev/null"))
+                        .redirectOutput(output.toFile());
+        builder.environment().putAll(environment);
+        processes.add(builder.start());
+        return output;
     }
 
     private static void needs(String command) {
@@ -204,18 +235,12 @@ class OperatingTest {
                 .filter(pair -> pair.length == 2)
                 .forEach(pair -> unit.put(pair[0], pair[1]));
         assertEquals("msg-server", unit.get("StateDirectory"));
-        Path log = folder.resolve("journal");
-        String command = "exec env " + unit.get("Environment") + " " + unit.get("ExecStart");
-        ProcessBuilder builder =
-                new ProcessBuilder("sh", "-c", command)
-                        .directory(new File(unit.get("WorkingDirectory")))
-                        .redirectErrorStream(true)
-                        .redirectOutput(log.toFile());
-        builder.environment().putAll(environment);
-        Process service = builder.start();
-        started.add(service.toHandle());
+        String command = "cd '" + unit.get("WorkingDirectory") + "' && ";
+        command += "exec env " + unit.get("Environment") + " " + unit.get("ExecStart");
+        Path log = background(command);
         port(log);
         assertTrue(Files.exists(store), Files.readString(log));
+        Process service = processes.getLast();
         service.destroy();
         assertTrue(service.waitFor(30, TimeUnit.SECONDS));
         assertEquals(unit.get("SuccessExitStatus"), "" + service.exitValue());
@@ -243,6 +268,8 @@ class OperatingTest {
             int port = port(log);
             Process hangUp = new ProcessBuilder("kill", "-HUP", "" + server.pid()).start();
             assertEquals(0, hangUp.waitFor());
+            CompletableFuture<ProcessHandle> end = server.onExit();
+            assertThrows(TimeoutException.class, () -> end.get(2, TimeUnit.SECONDS));
             assertEquals(Wire.EMPTY, Wire.ask(port, "fetch;nobody"));
             Pattern line =
                     Pattern.compile("^\\d{4}-\\d\\d-\\d\\d .*fetch nobody", Pattern.MULTILINE);
@@ -365,29 +392,54 @@ class OperatingTest {
         }
     }
 
+    private static final String SECRET = "b4n4n4s-4t-m1dn1ght";
+
+    private void storeForManyAndTheSecretForBob(ServerProcess server) throws Exception {
+        Random random = new Random(1);
+        for (int i = 0; i < 400; i++) {
+            boolean forBob = random.nextInt(4) == 0;
+            String text = i + (forBob ? SECRET : "x".repeat(random.nextInt(200)));
+            String to = forBob ? "bob" : "user" + random.nextInt(50);
+            assertEquals(Wire.STORED, Wire.ask(server.port(), "store;" + to + ";al;" + text));
+        }
+        assertTrue(isInFiles(SECRET), "it is found while it is there");
+    }
+
     @Test
     void aDeletedMailboxLeavesNoTextInTheFile() throws Exception {
         needs("sqlite3");
-        String secret = "b4n4n4s-4t-m1dn1ght";
-        Random random = new Random(1);
         try (ServerProcess server = serve()) {
-            for (int i = 0; i < 400; i++) {
-                String text = (random.nextInt(4) == 0 ? secret : "x".repeat(random.nextInt(200)));
-                String to = text.equals(secret) ? "bob" : "user" + random.nextInt(50);
-                String request = "store;" + to + ";al;" + i + text;
-                assertEquals(Wire.STORED, Wire.ask(server.port(), request));
-            }
-            assertTrue(isInFiles(secret), "it is found while it is there");
+            storeForManyAndTheSecretForBob(server);
             end(server);
         }
         String delete = block("delete");
         assertEquals(0, run(delete.replaceFirst("; VACUUM.*\\)\"", "\"")).exit());
-        assertTrue(isInFiles(secret), "a DELETE alone leaves it");
+        assertTrue(isInFiles(SECRET), "a DELETE alone leaves it");
         assertEquals(0, run(delete).exit());
-        assertFalse(isInFiles(secret));
+        assertFalse(isInFiles(SECRET));
         try (ServerProcess server = serve()) {
             assertEquals(0, mailbox(server, "bob"));
             assertTrue(mailbox(server, "user7") > 0, "others' messages stay");
+        }
+    }
+
+    @Test
+    void aMailboxIsDeletedWhileTheServerRunsByASafeSqlite() throws Exception {
+        try (ServerProcess server = serve()) {
+            storeForManyAndTheSecretForBob(server);
+            // This JVM's SQLite plays a sqlite3 of a safe version.
+            try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + store);
+                    Statement statement = connection.createStatement()) {
+                for (String sql : block("delete").split("\"")[1].split(";")) {
+                    statement.execute(sql);
+                }
+            }
+            assertFalse(isInFiles(SECRET));
+            assertEquals(0, mailbox(server, "bob"));
+            assertTrue(mailbox(server, "user7") > 0, "others' messages stay");
+            store(server, "bob", 1);
+            assertEquals(1, mailbox(server, "bob"));
+            assertEquals("", server.errors());
         }
     }
 
@@ -408,6 +460,10 @@ class OperatingTest {
             store(server, "bob", 3);
             end(server);
         }
+        assertEquals(
+                List.of("home", "messages.db"),
+                ServerProcess.filesBeside(store),
+                "one file is left");
         Path there = Files.createDirectory(folder.resolve("there")).resolve("messages.db");
         Files.copy(store, there);
         store = there;
@@ -441,43 +497,48 @@ class OperatingTest {
 
     @Test
     void bothProgramsRunAndInstallFromAUrl() throws Exception {
-        int free;
-        try (ServerSocket any = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-            free = any.getLocalPort();
-        }
-        examples.put("8000", "" + free);
-        Path jdk = Path.of(System.getProperty("java.home"), "bin");
-        Process web =
-                new ProcessBuilder("sh", "-c", "exec '" + jdk + "'/" + block("publish"))
-                        .redirectErrorStream(true)
-                        .redirectOutput(folder.resolve("web.log").toFile())
-                        .start();
-        started.add(web.toHandle());
-        Waiting.eventually("the web server", () -> isOpen(free));
+        // 127.0.0.1 would be trusted without a word; macOS has no other address of its own.
+        String host = OS.MAC.isCurrentOs() ? "127.0.0.1" : "127.0.0.2";
+        InetSocketAddress free = freePort(host);
+        examples.put("0.0.0.0", host);
+        examples.put("server.example.org", host);
+        examples.put("8000", "" + free.getPort());
+        environment.put("MSG_BIND", host);
         environment.put("JBANG_CACHE_DIR_JARS", folder.resolve("jars").toString());
         environment.put("PATH", home + "/.jbang/bin:" + environment.get("PATH"));
+        String jdk = "'" + Path.of(System.getProperty("java.home"), "bin") + "'/";
+        background(jdk + block("publish"));
+        Waiting.eventually("the web server", () -> isOpen(free));
 
-        Path log = folder.resolve("server.log");
-        String[] urls = block("url").split("\n");
-        String server = urls[0].replace("5000", "0") + " >'" + log + "' 2>&1 & echo $!";
         Path elsewhere = Files.createDirectory(folder.resolve("elsewhere"));
-        long pid = Long.parseLong(run(elsewhere, server).out().strip());
-        ProcessHandle.of(pid).ifPresent(started::add);
-        int port = port(log);
+        String[] lines = block("url").split("\n");
+        String server = "cd '" + elsewhere + "' && " + lines[1].replace("5000", "0");
+        if (OS.LINUX.isCurrentOs()) {
+            assertNotEquals(0, run(elsewhere, lines[1] + " --version").exit(), "it is not trusted");
+        }
+        assertEquals(0, run(elsewhere, lines[0]).exit());
+        int port = port(background(server));
         String answers = "printf '1\\nbob\\nhi bob\\n3\\n' | ";
-        Ended client = run(elsewhere, answers + urls[1].replace("5000", port + " --user al"));
+        Ended client = run(elsewhere, answers + lines[2].replace("5000", port + " --user al"));
         assertTrue(client.out().contains("The message to bob is stored."), client.out());
 
         Ended installed = run(elsewhere, block("install-url"));
         assertEquals(0, installed.exit(), installed.out());
-        client = run(elsewhere, "printf '2\\n3\\n' | msg-client 127.0.0.1 " + port + " --user bob");
-        assertTrue(client.out().contains("   1. al: hi bob\n"), client.out());
-        assertEquals("MsgServer 1.0\n", run(elsewhere, "msg-server --version").out());
+        answers = "printf '2\\n3\\n' | ";
+        client = run(elsewhere, answers + "msg-client " + host + " " + port + " --user bob");
+        assertTrue(client.out().contains("al: hi bob\n"), client.out());
+        assertTrue(run(elsewhere, "msg-server --version").out().endsWith("MsgServer 1.0\n"));
     }
 
-    private static boolean isOpen(int port) throws IOException {
+    private static InetSocketAddress freePort(String host) throws IOException {
+        try (ServerSocket any = new ServerSocket(0, 1, InetAddress.getByName(host))) {
+            return (InetSocketAddress) any.getLocalSocketAddress();
+        }
+    }
+
+    private static boolean isOpen(InetSocketAddress address) throws IOException {
         try (Socket socket = new Socket()) {
-            socket.connect(new InetSocketAddress(InetAddress.getLoopbackAddress(), port));
+            socket.connect(address);
             return true;
         } catch (ConnectException e) {
             return false;

@@ -50,6 +50,9 @@ class ProgramTest {
         @Option(names = "--timeout", defaultValue = "10")
         private int timeout;
 
+        @Option(names = "--quiet", fallbackValue = "true")
+        private boolean quiet;
+
         @Spec private CommandSpec spec;
 
         @Override
@@ -98,6 +101,15 @@ class ProgramTest {
                         "Missing required parameter: 'PORT'",
                         "What it takes: jbang MsgServer.java --help"),
                 run(Map.of("MSG_PORT", "")).err());
+    }
+
+    @Test
+    void emptyArgumentIsRefused() {
+        // --store "" was a store without a name.
+        Run run = run(Map.of(), "5", "--max-size", "");
+        assertEquals("--max-size cannot be empty", run.err().getFirst());
+        assertEquals(2, run.exit());
+        assertEquals(0, run(Map.of(), "5", "--quiet").exit());
     }
 
     @ParameterizedTest
