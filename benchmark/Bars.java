@@ -26,7 +26,7 @@ final class Bars {
             """
             //JAVA 21+
             //DEPS info.picocli:picocli:4.7.7
-            @picocli.CommandLine.Command(name = "hello")
+            @picocli.CommandLine.Command
             public class Hello implements Runnable {
                 public static void main(String... args) {
                     System.exit(new picocli.CommandLine(new Hello()).execute(args));

@@ -177,15 +177,10 @@ public final class Bench implements Callable<Integer> {
     List<Target> targets(List<String> names) throws IOException {
         var all = new ArrayList<Target>();
         for (var name : names) {
-            switch (name) {
+            switch (Servers.isInstalled("redis-server") ? name : name.replace("redis", "")) {
+                case "" -> System.err.println("redis-server is not installed: left out");
                 case "floor", "shape" -> all.add(target(name, List.of(starter.yardstick(name))));
-                case "redis" -> {
-                    if (Servers.isInstalled("redis-server")) {
-                        all.add(target(name, List.of(starter.redis())));
-                    } else {
-                        progress("redis-server is not installed: left out");
-                    }
-                }
+                case "redis" -> all.add(target(name, List.of(starter.redis())));
                 case "ours" -> {
                     for (int count : servers) {
                         all.add(ours(count == 1 ? name : name + " x" + count, count, HERE));
@@ -233,7 +228,7 @@ public final class Bench implements Callable<Integer> {
     Report.Spread measure(List<Report.Lane> lanes) throws IOException {
         for (var lane : lanes) {
             progress("warming up: " + lane);
-            Load.turn(lane.target(), lane.clients(), warmup, Integer.MAX_VALUE);
+            turn(lane, warmup);
         }
         var fsyncMicros = DoubleStream.builder();
         for (int round = 0; round < rounds; round++) {
@@ -245,14 +240,14 @@ public final class Bench implements Callable<Integer> {
             }
             for (var lane : order) {
                 progress("round %d of %d: %s".formatted(round + 1, rounds, lane));
-                var turn = Load.turn(lane.target(), lane.clients(), seconds, Integer.MAX_VALUE);
-                lane.turns().add(turn);
-                if (turn.failures() > 0) {
-                    progress(lane + ": a failure, " + turn.firstFailure() + "\n");
-                }
+                lane.turns().add(turn(lane, seconds));
             }
         }
         return Report.Spread.of(fsyncMicros.build());
+    }
+
+    private static Load.Turn turn(Report.Lane lane, double seconds) throws IOException {
+        return Load.turn(lane.target(), lane.clients(), seconds, Integer.MAX_VALUE);
     }
 
     /** The median of what one flush of 4 KiB costs: no durable store can take less. */

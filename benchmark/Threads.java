@@ -151,7 +151,7 @@ final class Threads {
                                 turn.p99() / 1e3,
                                 turn.rate()));
                 if (turn.failures() > 0 || !idle.count().isWhole()) {
-                    throw new IOException(idle.count().text() + ", " + turn.firstFailure());
+                    throw new IOException(turn.failures() + " failures; " + idle.count().text());
                 }
             }
         }
