@@ -118,8 +118,8 @@ public final class Bench implements Callable<Integer> {
         Locale.setDefault(Locale.ROOT); // a point for a decimal
         var line = new CommandLine(new Bench());
         line.setExecutionExceptionHandler((e, command, parsed) -> {
-            System.err.println(e instanceof IOException ? e.getMessage() : e);
-            return CommandLine.ExitCode.SOFTWARE;
+            System.err.println(e.getMessage() == null ? e : e.getMessage());
+            return e instanceof IllegalArgumentException ? 2 : 1;
         });
         System.exit(line.execute(args));
     }
@@ -177,16 +177,21 @@ public final class Bench implements Callable<Integer> {
     List<Target> targets(List<String> names) throws IOException {
         var all = new ArrayList<Target>();
         for (var name : names) {
-            switch (Servers.isInstalled("redis-server") ? name : name.replace("redis", "")) {
-                case "" -> System.err.println("redis-server is not installed: left out");
+            switch (name) {
                 case "floor", "shape" -> all.add(target(name, List.of(starter.yardstick(name))));
-                case "redis" -> all.add(target(name, List.of(starter.redis())));
+                case "redis" -> {
+                    if (Servers.isInstalled("redis-server")) {
+                        all.add(target(name, List.of(starter.redis())));
+                    } else {
+                        System.err.println("redis-server is not installed: left out");
+                    }
+                }
                 case "ours" -> {
                     for (int count : servers) {
                         all.add(ours(count == 1 ? name : name + " x" + count, count, HERE));
                     }
                 }
-                default -> throw new IOException("There is no target " + name + ".");
+                default -> throw new IllegalArgumentException("There is no target " + name + ".");
             }
         }
         return all;
