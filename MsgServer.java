@@ -117,7 +117,6 @@ public final class MsgServer implements AutoCloseable {
             descriptors.acquireUninterruptibly();
             try {
                 client = listening.accept();
-                accepting.over();
                 threads.start(new Conversation(number, client));
             } catch (IOException | RuntimeException | Error e) {
                 Connection.closeQuietly(client);
@@ -184,6 +183,7 @@ public final class MsgServer implements AutoCloseable {
         public void run() {
             try (connection) {
                 open.add(connection);
+                accepting.over();
                 tell(Listener.Step.ACCEPTED);
                 converse();
                 untilReply = sinceAccept();
@@ -271,24 +271,22 @@ public final class MsgServer implements AutoCloseable {
             MessageStore.Mailbox mailbox = store.fetch(recipient);
             ByteArrayOutputStream reply = new ByteArrayOutputStream();
             reply.writeBytes(Protocol.line(Protocol.RETRIEVING));
-            List<MessageStore.Message> page;
-            do {
-                page = mailbox.nextPage();
+            while (mailbox.hasNext()) {
+                List<MessageStore.Message> page = mailbox.nextPage();
                 reading.over();
                 for (MessageStore.Message message : page) {
                     Protocol.appendMessage(
                             reply, new Protocol.Store(recipient, message.sender(), message.text()));
                 }
-                if (page.size() < MessageStore.PAGE_SIZE) {
-                    boolean empty = sent == 0 && page.isEmpty();
+                sent += page.size();
+                if (!mailbox.hasNext()) {
                     reply.writeBytes(
                             Protocol.line(
-                                    empty ? Protocol.NO_SUCH_NAME : Protocol.NO_MORE_MESSAGES));
+                                    sent == 0 ? Protocol.NO_SUCH_NAME : Protocol.NO_MORE_MESSAGES));
                 }
                 connection.write(reply.toByteArray());
-                sent += page.size();
                 reply.reset();
-            } while (page.size() == MessageStore.PAGE_SIZE);
+            }
         }
 
         private Duration sinceAccept() {
@@ -426,8 +424,12 @@ public final class MsgServer implements AutoCloseable {
             PrintWriter err = spec.commandLine().getErr();
             MessageStore store;
             try {
-                String standard = home.resolve(".msg-server").resolve("messages.db").toString();
-                store = new MessageStore(options.store == null ? standard : options.store);
+                store =
+                        options.store == null
+                                ? MessageStore.inHome(home, options.maxBytes())
+                                : new MessageStore(options.store, options.maxBytes());
+            } catch (MessageStore.PlaceException e) {
+                throw Program.wrong(spec, "--store", String.valueOf(options.store), e.getMessage());
             } catch (MessageStore.StoreException e) {
                 err.println(e.getMessage());
                 return 1;
@@ -444,7 +446,7 @@ public final class MsgServer implements AutoCloseable {
             try {
                 Runtime.getRuntime().addShutdownHook(ending);
                 server.start();
-                announce(server.port(), store.place());
+                announce(server.port(), store);
                 log.open();
                 new CountDownLatch(1).await();
             } catch (IOException e) {
@@ -461,17 +463,22 @@ public final class MsgServer implements AutoCloseable {
             return 0;
         }
 
+        /** How long a database that does not answer holds up the end, after the conversations. */
+        private static final Duration STORE_GRACE = Duration.ofMillis(500);
+
         private static void end(MsgServer server, MessageStore store, Log log) {
             server.close();
-            store.close();
+            store.close(STORE_GRACE);
             log.close("Goodbye. Every acknowledged message is kept.");
         }
 
         /** The first words of the first line are fixed: programs wait for them. */
-        private void announce(int port, String place) {
+        private void announce(int port, MessageStore store) {
             PrintWriter out = spec.commandLine().getOut();
             out.println("Listening on port " + port);
-            out.println("Messages are kept in " + place);
+            out.println("Messages are kept in " + store.place());
+            store.size().ifPresent(bytes -> out.println(options.size(bytes)));
+            store.warnings().forEach(out::println);
             if (options.threads == Options.Threads.platform) {
                 out.println("Each connection gets a platform thread");
             }
