@@ -26,7 +26,7 @@ final class Bars {
             """
             //JAVA 21+
             //DEPS info.picocli:picocli:4.7.7
-            @picocli.CommandLine.Command(name = "hello")
+            @picocli.CommandLine.Command
             public class Hello implements Runnable {
                 public static void main(String... args) {
                     System.exit(new picocli.CommandLine(new Hello()).execute(args));
@@ -147,7 +147,6 @@ final class Bars {
             counts.addAll(bench.count(lanes));
             counts.add(idle.count());
             ratio("CPU", Load.Turn::cpu, "ours at 64", "shape at 64", "<= 1.2");
-            ratio("rate", Load.Turn::rate, "ours at 64", "shape at 64", ">= 0.85");
             ratio("rate", Load.Turn::rate, "ours at 64", "floor at 64", ">= 0.85");
             ratio("rate", Load.Turn::rate, "ours at 64", "redis at 64", ">= 0.7");
             ratio("p99", Load.Turn::p99, "ours at 64", "redis at 64", "<= 1.5");

@@ -118,8 +118,8 @@ public final class Bench implements Callable<Integer> {
         Locale.setDefault(Locale.ROOT); // a point for a decimal
         var line = new CommandLine(new Bench());
         line.setExecutionExceptionHandler((e, command, parsed) -> {
-            System.err.println(e instanceof IOException ? e.getMessage() : e);
-            return CommandLine.ExitCode.SOFTWARE;
+            System.err.println(e.getMessage() == null ? e : e.getMessage());
+            return e instanceof IllegalArgumentException ? 2 : 1;
         });
         System.exit(line.execute(args));
     }
@@ -183,7 +183,7 @@ public final class Bench implements Callable<Integer> {
                     if (Servers.isInstalled("redis-server")) {
                         all.add(target(name, List.of(starter.redis())));
                     } else {
-                        progress("redis-server is not installed: left out");
+                        System.err.println("redis-server is not installed: left out");
                     }
                 }
                 case "ours" -> {
@@ -191,7 +191,7 @@ public final class Bench implements Callable<Integer> {
                         all.add(ours(count == 1 ? name : name + " x" + count, count, HERE));
                     }
                 }
-                default -> throw new IOException("There is no target " + name + ".");
+                default -> throw new IllegalArgumentException("There is no target " + name + ".");
             }
         }
         return all;
@@ -233,7 +233,7 @@ public final class Bench implements Callable<Integer> {
     Report.Spread measure(List<Report.Lane> lanes) throws IOException {
         for (var lane : lanes) {
             progress("warming up: " + lane);
-            Load.turn(lane.target(), lane.clients(), warmup, Integer.MAX_VALUE);
+            turn(lane, warmup);
         }
         var fsyncMicros = DoubleStream.builder();
         for (int round = 0; round < rounds; round++) {
@@ -245,14 +245,14 @@ public final class Bench implements Callable<Integer> {
             }
             for (var lane : order) {
                 progress("round %d of %d: %s".formatted(round + 1, rounds, lane));
-                var turn = Load.turn(lane.target(), lane.clients(), seconds, Integer.MAX_VALUE);
-                lane.turns().add(turn);
-                if (turn.failures() > 0) {
-                    progress(lane + ": a failure, " + turn.firstFailure() + "\n");
-                }
+                lane.turns().add(turn(lane, seconds));
             }
         }
         return Report.Spread.of(fsyncMicros.build());
+    }
+
+    private static Load.Turn turn(Report.Lane lane, double seconds) throws IOException {
+        return Load.turn(lane.target(), lane.clients(), seconds, Integer.MAX_VALUE);
     }
 
     /** The median of what one flush of 4 KiB costs: no durable store can take less. */

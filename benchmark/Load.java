@@ -40,7 +40,6 @@ final class Load {
      */
     record Turn(
             int failures,
-            String firstFailure,
             double rate,
             double p50,
             double p99,
@@ -59,7 +58,6 @@ final class Load {
     private int left;
     private int running;
     private int failures;
-    private String firstFailure;
 
     private Load(Target target, Selector selector, double seconds, int requests) {
         this.target = target;
@@ -94,7 +92,6 @@ final class Load {
         double done = Math.max(1, nanos.getTotalCount());
         return new Turn(
                 failures,
-                firstFailure,
                 done / seconds,
                 nanos.getValueAtPercentile(50) / 1e3,
                 nanos.getValueAtPercentile(99) / 1e3,
@@ -153,8 +150,10 @@ final class Load {
         begin(request.reply);
     }
 
+    /** Says why, once in a turn. */
     private void fail(String why) {
-        failures++;
-        firstFailure = firstFailure == null ? why : firstFailure;
+        if (failures++ == 0) {
+            System.err.printf("%n%s: %s%n", target.name, why);
+        }
     }
 }

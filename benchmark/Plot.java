@@ -51,14 +51,14 @@ final class Plot {
     private static final Color INK = new Color(0x1f2328);
     private static final Color GRID = new Color(0xe1e4e8);
 
-    /** Told apart by those who see colours differently, too. */
+    /** A hue for each kind of thread; ours is the darker and thicker one. */
     private static final Map<String, Color> COLORS =
             Map.of(
-                    "fork", new Color(0x6e7781),
-                    "platform", new Color(0xd55e00),
-                    "ours, platform", new Color(0xe69f00),
-                    "virtual", new Color(0x56b4e9),
-                    "ours, virtual", new Color(0x0072b2));
+                    "fork", new Color(0x57606a),
+                    "platform", new Color(0xe36209),
+                    "ours, platform", new Color(0x8c3b00),
+                    "virtual", new Color(0x2f8fd8),
+                    "ours, virtual", new Color(0x003f7d));
 
     private Plot() {}
 
