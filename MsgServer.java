@@ -117,7 +117,6 @@ public final class MsgServer implements AutoCloseable {
             descriptors.acquireUninterruptibly();
             try {
                 client = listening.accept();
-                accepting.over();
                 threads.start(new Conversation(number, client));
             } catch (IOException | RuntimeException | Error e) {
                 Connection.closeQuietly(client);
@@ -184,6 +183,7 @@ public final class MsgServer implements AutoCloseable {
         public void run() {
             try (connection) {
                 open.add(connection);
+                accepting.over();
                 tell(Listener.Step.ACCEPTED);
                 converse();
                 untilReply = sinceAccept();
@@ -271,24 +271,22 @@ public final class MsgServer implements AutoCloseable {
             MessageStore.Mailbox mailbox = store.fetch(recipient);
             ByteArrayOutputStream reply = new ByteArrayOutputStream();
             reply.writeBytes(Protocol.line(Protocol.RETRIEVING));
-            List<MessageStore.Message> page;
-            do {
-                page = mailbox.nextPage();
+            while (mailbox.hasNext()) {
+                List<MessageStore.Message> page = mailbox.nextPage();
                 reading.over();
                 for (MessageStore.Message message : page) {
                     Protocol.appendMessage(
                             reply, new Protocol.Store(recipient, message.sender(), message.text()));
                 }
-                if (page.size() < MessageStore.PAGE_SIZE) {
-                    boolean empty = sent == 0 && page.isEmpty();
+                sent += page.size();
+                if (!mailbox.hasNext()) {
                     reply.writeBytes(
                             Protocol.line(
-                                    empty ? Protocol.NO_SUCH_NAME : Protocol.NO_MORE_MESSAGES));
+                                    sent == 0 ? Protocol.NO_SUCH_NAME : Protocol.NO_MORE_MESSAGES));
                 }
                 connection.write(reply.toByteArray());
-                sent += page.size();
                 reply.reset();
-            } while (page.size() == MessageStore.PAGE_SIZE);
+            }
         }
 
         private Duration sinceAccept() {
@@ -426,8 +424,12 @@ public final class MsgServer implements AutoCloseable {
             PrintWriter err = spec.commandLine().getErr();
             MessageStore store;
             try {
-                String standard = home.resolve(".msg-server").resolve("messages.db").toString();
-                store = new MessageStore(options.store == null ? standard : options.store);
+                store =
+                        options.store == null
+                                ? MessageStore.inHome(home, MessageStore.UNLIMITED)
+                                : new MessageStore(options.store);
+            } catch (MessageStore.PlaceException e) {
+                throw Program.wrong(spec, "--store", String.valueOf(options.store), e.getMessage());
             } catch (MessageStore.StoreException e) {
                 err.println(e.getMessage());
                 return 1;

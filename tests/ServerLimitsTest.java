@@ -19,6 +19,7 @@ import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.provider.EnumSource;
 
 import java.lang.management.ManagementFactory;
+import java.net.InetSocketAddress;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -98,6 +99,29 @@ class ServerLimitsTest {
             long start = System.nanoTime();
             engine.server.close();
             assertTrue(Waiting.millisSince(start) < 5_000, "it waits for who has gone");
+        }
+    }
+
+    /** An Error ended the acceptor: the process stayed up and accepted nobody any more. */
+    @Test
+    void whenNoThreadCanBeStartedTheServerSaysSoAndServesAgainAfterwards() throws Exception {
+        Thread.Builder.OfPlatform threads = Thread.ofPlatform().stackSize(1L << 56);
+        Engine.Heard heard = new Engine.Heard();
+        try (MessageStore store = new MessageStore(folder.resolve("messages.db").toString());
+                MsgServer server =
+                        new MsgServer(
+                                new InetSocketAddress(0), store, Engine.ROOMY, heard, threads)) {
+            server.start();
+            for (int i = 0; i < 3; i++) {
+                assertEquals("", Wire.answer(server.port(), "fetch;nobody").text());
+            }
+            // It was said to be over with each connection, although none was served.
+            assertEquals(1, heard.troubles().size(), () -> "said once: " + heard.troubles());
+            assertTrue(heard.troubles().get(0).startsWith("Cannot accept connections: "));
+            threads.stackSize(0);
+            Waiting.eventually(
+                    "it serves again", () -> Wire.answer(server.port(), "fetch;nobody").whole());
+            assertEquals("Connections are accepted again.", heard.troubles().getLast());
         }
     }
 
