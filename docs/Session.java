@@ -47,6 +47,9 @@ public final class Session {
     /** Plays the session, and draws it into a file. */
     public static void main(String... args) throws Exception {
         Path file = Path.of(args.length > 0 ? args[0] : "docs/session.svg");
+        for (String script : List.of("MsgServer.java", "MsgClient.java")) {
+            run(List.of("./jbang", "build", script)); // so that no terminal shows how it is built
+        }
         Session session = new Session();
         try {
             Files.writeString(file, session.play());
@@ -158,6 +161,10 @@ public final class Session {
         command.addAll(List.of("-L", tmuxServer));
         command.addAll(Arrays.asList(options.split(" ")));
         command.addAll(List.of(arguments));
+        return run(command);
+    }
+
+    private static String run(List<String> command) throws IOException, InterruptedException {
         ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
         builder.environment().put("LC_ALL", "C.UTF-8");
         Process process = builder.start();
