@@ -244,7 +244,8 @@ public final class Session {
         for (String text : terminal.screen()) {
             if (!text.isEmpty()) {
                 svg.append(
-                        "<text xml:space=\"preserve\" x=\"%d\" y=\"%d\">%s</text>%n".formatted(PADDING, line, svg(text)));
+                        "<text xml:space=\"preserve\" x=\"%d\" y=\"%d\">%s</text>%n"
+                                .formatted(PADDING, line, svg(text)));
             }
             line += LINE;
         }
