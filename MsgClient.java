@@ -208,6 +208,11 @@ public final class MsgClient {
 
         private final Function<PrintWriter, Answers> answering;
 
+        /** Takes answers from this process's input. */
+        public ClientCommand() {
+            this(Answers::ofThisProcess);
+        }
+
         /** Takes answers from what {@code answering} makes for the command's output. */
         ClientCommand(Function<PrintWriter, Answers> answering) {
             this.answering = answering;
@@ -246,7 +251,7 @@ public final class MsgClient {
 
     /** Runs the command and ends the process with its exit code. */
     public static void main(String... args) {
-        System.exit(commandLine(new ClientCommand(Answers::ofThisProcess)).execute(args));
+        System.exit(commandLine(new ClientCommand()).execute(args));
     }
 
     /** The command with the error texts and exit codes of {@link ClientCommand}. */

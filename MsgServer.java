@@ -426,8 +426,8 @@ public final class MsgServer implements AutoCloseable {
             try {
                 store =
                         options.store == null
-                                ? MessageStore.inHome(home, MessageStore.UNLIMITED)
-                                : new MessageStore(options.store);
+                                ? MessageStore.inHome(home, options.maxBytes())
+                                : new MessageStore(options.store, options.maxBytes());
             } catch (MessageStore.PlaceException e) {
                 throw Program.wrong(spec, "--store", String.valueOf(options.store), e.getMessage());
             } catch (MessageStore.StoreException e) {
@@ -446,7 +446,7 @@ public final class MsgServer implements AutoCloseable {
             try {
                 Runtime.getRuntime().addShutdownHook(ending);
                 server.start();
-                announce(server.port(), store.place());
+                announce(server.port(), store);
                 log.open();
                 new CountDownLatch(1).await();
             } catch (IOException e) {
@@ -463,17 +463,22 @@ public final class MsgServer implements AutoCloseable {
             return 0;
         }
 
+        /** How long a database that does not answer holds up the end, after the conversations. */
+        private static final Duration STORE_GRACE = Duration.ofMillis(500);
+
         private static void end(MsgServer server, MessageStore store, Log log) {
             server.close();
-            store.close();
+            store.close(STORE_GRACE);
             log.close("Goodbye. Every acknowledged message is kept.");
         }
 
         /** The first words of the first line are fixed: programs wait for them. */
-        private void announce(int port, String place) {
+        private void announce(int port, MessageStore store) {
             PrintWriter out = spec.commandLine().getOut();
             out.println("Listening on port " + port);
-            out.println("Messages are kept in " + place);
+            out.println("Messages are kept in " + store.place());
+            store.size().ifPresent(bytes -> out.println(options.size(bytes)));
+            store.warnings().forEach(out::println);
             if (options.threads == Options.Threads.platform) {
                 out.println("Each connection gets a platform thread");
             }
