@@ -459,8 +459,7 @@ class OperatingTest {
 
         Path log = folder.resolve("server.log");
         String[] urls = block("url").split("\n");
-        String server =
-                urls[0].replace("5000", "0") + " >'" + log + "' 2>&1 & echo $!";
+        String server = urls[0].replace("5000", "0") + " >'" + log + "' 2>&1 & echo $!";
         Path elsewhere = Files.createDirectory(folder.resolve("elsewhere"));
         long pid = Long.parseLong(run(elsewhere, server).out().strip());
         ProcessHandle.of(pid).ifPresent(started::add);
