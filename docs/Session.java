@@ -29,6 +29,9 @@ import java.util.stream.Stream;
 public final class Session {
     private static final long PATIENCE_S = 120;
 
+    /** More than all that is shown needs, so that nothing scrolls away. */
+    private static final int ROWS = 40;
+
     /** A line of the screen on which somebody answers a question. */
     private static final Pattern ANSWERED =
             Pattern.compile("((?:Your user name|Your choice|Recipient|Message.*?): |\\$ )(.*)");
@@ -36,9 +39,11 @@ public final class Session {
     private final Path folder = Files.createTempDirectory("session");
     private final Path store = folder.resolve("messages.db");
     private final String tmuxServer = "session-" + ProcessHandle.current().pid();
+    private final Path checkout;
     private final int port;
 
-    private Session() throws IOException {
+    private Session(Path checkout) throws IOException {
+        this.checkout = checkout;
         try (ServerSocket free = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
             port = free.getLocalPort();
         }
@@ -47,25 +52,45 @@ public final class Session {
     /** Plays the session, and draws it into a file. */
     public static void main(String... args) throws Exception {
         Path file = Path.of(args.length > 0 ? args[0] : "docs/session.svg");
+        Files.writeString(file, draw(played(Path.of("").toAbsolutePath())));
+    }
+
+    /** What stands on the three screens at the end: the server's, George's, Kyriakos'. */
+    static List<Screen> played(Path checkout) throws IOException, InterruptedException {
+        String jbang = checkout.resolve("jbang").toString();
         for (String script : List.of("MsgServer.java", "MsgClient.java")) {
-            run(List.of("./jbang", "build", script)); // so that no terminal shows how it is built
+            // Here, so that no terminal shows how it is built.
+            run(List.of(jbang, "build", checkout.resolve(script).toString()));
         }
-        Session session = new Session();
+        Session session = new Session(checkout);
         try {
-            Files.writeString(file, session.play());
+            return session.play();
         } finally {
             session.end();
         }
     }
 
+    /** Whether there is a tmux. */
+    static boolean available() throws InterruptedException {
+        try {
+            run(List.of("tmux", "-V"));
+            return true;
+        } catch (IOException e) {
+            return false;
+        }
+    }
+
+    /** A screen so many characters wide, without the prompt at its end. */
+    record Screen(String title, int columns, List<String> lines) {}
+
     // ---------------------------------------------------------------- what is typed
 
-    private String play() throws IOException, InterruptedException {
-        Terminal server = new Terminal("The server", 124, 10);
+    private List<Screen> play() throws IOException, InterruptedException {
+        Terminal server = new Terminal("The server", 124);
         server.type("./jbang MsgServer.java " + port + " --bind 127.0.0.1");
         server.expect("On this machine only: ");
 
-        Terminal george = new Terminal("George", 59, 24);
+        Terminal george = new Terminal("George", 59);
         george.type("./jbang MsgClient.java 127.0.0.1 " + port);
         george.answer("Your user name: ", "george");
         george.answer("Your choice: ", "1");
@@ -73,7 +98,7 @@ public final class Session {
         george.answer("Message", "Καλημέρα Κυριάκο 😀");
         george.expect("is stored.");
 
-        Terminal kyriakos = new Terminal("Kyriakos", 59, 24);
+        Terminal kyriakos = new Terminal("Kyriakos", 59);
         kyriakos.type("./jbang MsgClient.java 127.0.0.1 " + port);
         kyriakos.answer("Your user name: ", "Kyriakos");
         kyriakos.answer("Your choice: ", "2");
@@ -86,27 +111,27 @@ public final class Session {
         george.answer("Your choice: ", "2");
         george.expect("Kyriakos: ");
         george.answer("Your choice: ", "3");
-        george.expect("Goodbye.");
+        george.ends();
         kyriakos.answer("Your choice: ", "3");
-        kyriakos.expect("Goodbye.");
+        kyriakos.ends();
         server.press("C-c");
-        server.expect("Every acknowledged message is kept.");
-        return draw(server, george, kyriakos);
+        server.ends();
+        return List.of(server.screen(), george.screen(), kyriakos.screen());
     }
 
     /** A shell in a terminal of its own. */
     private final class Terminal {
         private final String title;
         private final int columns;
-        private final int rows;
 
-        Terminal(String title, int columns, int rows) throws IOException, InterruptedException {
+        Terminal(String title, int columns) throws IOException, InterruptedException {
             this.title = title;
             this.columns = columns;
-            this.rows = rows;
             tmux(
-                    "new-session -d -x %d -y %d -s".formatted(columns, rows),
+                    "new-session -d -x %d -y %d -s".formatted(columns, ROWS),
                     title,
+                    "-c",
+                    checkout.toString(),
                     "exec env PS1='$ ' MSG_STORE='" + store + "' bash --norc --noprofile");
             expect("$ ");
         }
@@ -132,19 +157,28 @@ public final class Session {
             waitFor(text, screen -> screen.stream().anyMatch(l -> (l + " ").contains(text)));
         }
 
+        /** Waits until the shell has its terminal back. */
+        void ends() throws IOException, InterruptedException {
+            waitFor("$", screen -> screen.size() > 1 && screen.getLast().equals("$"));
+        }
+
         private void waitFor(String what, Predicate<List<String>> shown)
                 throws IOException, InterruptedException {
             long deadline = System.nanoTime() + PATIENCE_S * 1_000_000_000;
-            while (!shown.test(screen())) {
+            while (!shown.test(lines())) {
                 if (System.nanoTime() - deadline > 0) {
-                    throw new IOException(title + ": no \"" + what + "\" on " + screen());
+                    throw new IOException(title + ": no \"" + what + "\" on " + lines());
                 }
                 Thread.sleep(50);
             }
         }
 
-        /** What stands on the screen, without the empty lines at its end. */
-        List<String> screen() throws IOException, InterruptedException {
+        Screen screen() throws IOException, InterruptedException {
+            List<String> lines = lines();
+            return new Screen(title, columns, lines.subList(0, lines.size() - 1));
+        }
+
+        private List<String> lines() throws IOException, InterruptedException {
             String text = tmux("capture-pane -p -t", title);
             return text.stripTrailing().lines().map(this::asAUserSeesIt).toList();
         }
@@ -194,9 +228,11 @@ public final class Session {
     private static final int BAR = 28;
     private static final int GAP = 16;
 
-    /** The first terminal above, the other two side by side below it. */
-    private static String draw(Terminal above, Terminal left, Terminal right)
-            throws IOException, InterruptedException {
+    /** The first screen above, the other two side by side below it. */
+    static String draw(List<Screen> screens) {
+        Screen above = screens.get(0);
+        Screen left = screens.get(1);
+        Screen right = screens.get(2);
         int width = width(above);
         int below = height(above) + GAP;
         int height = below + Math.max(height(left), height(right));
@@ -217,16 +253,15 @@ public final class Session {
                 + "</svg>\n";
     }
 
-    private static int width(Terminal terminal) {
-        return (int) (terminal.columns * CHARACTER) + 2 * PADDING;
+    private static int width(Screen screen) {
+        return (int) (screen.columns * CHARACTER) + 2 * PADDING;
     }
 
-    private static int height(Terminal terminal) {
-        return BAR + terminal.rows * LINE + PADDING;
+    private static int height(Screen screen) {
+        return BAR + screen.lines.size() * LINE + PADDING;
     }
 
-    private static String frame(Terminal terminal, int x, int y)
-            throws IOException, InterruptedException {
+    private static String frame(Screen screen, int x, int y) {
         StringBuilder svg = new StringBuilder();
         svg.append("<g transform=\"translate(%d %d)\">%n".formatted(x, y));
         svg.append(
@@ -234,14 +269,14 @@ public final class Session {
                                 + "<path class=\"bar\" d=\"M0 %d.5h%d\"/>%n"
                                 + "<text class=\"title\" x=\"%d\" y=\"19\">%s</text>%n")
                         .formatted(
-                                width(terminal) - 1,
-                                height(terminal) - 1,
+                                width(screen) - 1,
+                                height(screen) - 1,
                                 BAR,
-                                width(terminal),
-                                width(terminal) / 2,
-                                terminal.title));
+                                width(screen),
+                                width(screen) / 2,
+                                screen.title));
         int line = BAR + LINE;
-        for (String text : terminal.screen()) {
+        for (String text : screen.lines()) {
             if (!text.isEmpty()) {
                 svg.append(
                         "<text xml:space=\"preserve\" x=\"%d\" y=\"%d\">%s</text>%n"

@@ -115,10 +115,11 @@ final class Transcript implements AutoCloseable {
     }
 
     /** Without what is another one each time. */
-    private static String masked(String line) {
+    static String masked(String line) {
         return line.replaceAll("\\d{4}-\\d\\d-\\d\\dT[0-9:.]+Z", "DATE")
                 .replaceAll("\\d\\d:\\d\\d:\\d\\d\\.\\d{3}", "TIME")
                 .replaceAll("[0-9.,]+ ms", "MS")
+                .replaceAll("a file of [0-9.]+[KMG]", "a file of SIZE")
                 .replaceAll("127\\.0\\.0\\.1:(?!5000)\\d+", "CLIENT")
                 .replaceAll("#\\d+(?=,conversation| \"conversation)", "#ID")
                 .replaceAll("worker-\\d+", "worker-N")
