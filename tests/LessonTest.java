@@ -20,7 +20,9 @@ import java.util.Map;
 class LessonTest {
 
     @Test
-    @EnabledIf(value = "Transcript#available", disabledReason = "needs util-linux's script")
+    @EnabledIf(
+            value = "Transcript#available",
+            disabledReason = "needs nc, pgrep, strace, bash and util-linux's script")
     void theLessonShowsWhatIsShown(@TempDir Path folder) throws Exception {
         Map<String, String> real = new LinkedHashMap<>();
         real.put("5000", Integer.toString(freePort()));

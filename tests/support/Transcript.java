@@ -44,15 +44,17 @@ final class Transcript implements AutoCloseable {
         this.real = real;
     }
 
-    /** Whether this machine has {@code script} as Linux distributions have it. */
-    static boolean available() {
+    /** Whether this machine has util-linux's {@code script}, and the lesson's other commands. */
+    static boolean available() throws InterruptedException {
         try {
-            Process process = new ProcessBuilder("script", "--version").start();
-            process.getOutputStream().close();
-            byte[] version = process.getInputStream().readAllBytes();
-            return new String(version, StandardCharsets.UTF_8).contains("util-linux");
+            String all =
+                    "for c in nc pgrep strace bash; do command -v $c || exit 1; done;"
+                            + " script --version | grep util-linux";
+            Process process = new ProcessBuilder("sh", "-c", all).start();
+            process.getInputStream().readAllBytes();
+            return process.waitFor() == 0;
         } catch (IOException e) {
-            return false; // there is none
+            return false; // not even a shell
         }
     }
 
@@ -149,6 +151,8 @@ final class Transcript implements AutoCloseable {
                 ProcessBuilder builder = new ProcessBuilder("script", "-qfc", shell, "/dev/null");
                 builder.environment().put("TERM", "dumb");
                 builder.environment().put("SHELL", "/bin/sh");
+                String jdk = Path.of(System.getProperty("java.home"), "bin").toString();
+                builder.environment().merge("PATH", jdk, (path, bin) -> bin + ":" + path);
                 builder.directory(TestMain.checkout().toFile()).redirectErrorStream(true);
                 process = builder.start();
             } catch (IOException e) {
