@@ -17,6 +17,8 @@ import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
+import java.util.logging.Level;
+import java.util.logging.Logger;
 
 /**
  * A person at a terminal, with JLine's line editor: arrow keys, history, and a paste that stays one
@@ -24,6 +26,10 @@ import java.nio.charset.StandardCharsets;
  * nor, in Java 21, whether there is one.
  */
 final class Screen implements Answers {
+    // JLine logs to the screen, for instance that it may not execute what lies in the folder for
+    // temporary files; it then goes on with another way.
+    private static final Logger JLINE_LOG = Logger.getLogger("org.jline");
+
     private final Terminal terminal;
     private final LineReader reader;
     private final PrintWriter out;
@@ -41,6 +47,7 @@ final class Screen implements Answers {
 
     /** The terminal of this process, or null where lines cannot be edited. */
     static Screen open(PrintWriter out) {
+        JLINE_LOG.setLevel(Level.OFF);
         try {
             // The one that needs a native library, or else the one that calls stty.
             Terminal terminal =

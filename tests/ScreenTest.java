@@ -183,6 +183,20 @@ class ScreenTest {
     }
 
     @Test
+    void aTerminalNeedsNoNativeLibrary() throws Exception {
+        // JLine warned on the screen where its library cannot be unpacked, for instance for noexec.
+        start("stty rows 24 cols 80", server.port(), "-Djava.io.tmpdir=/proc");
+        goToMessage();
+        pastePlain(LETTER);
+        see("These are 6 lines, and an answer is one: none is taken.");
+        type("hx\u001bODi" + "\u001b[3~" + ENTER);
+        see("The message to mary is stored.");
+        leave();
+        assertEquals(List.of("store;mary;al;hi"), List.copyOf(server.requests));
+        assertFalse(screen.toString().contains("WARNING"), screen.toString());
+    }
+
+    @Test
     void aPasteAtTheMenuChoosesNothing() throws Exception {
         startInATerminal();
         see("Your choice: ");
