@@ -48,7 +48,7 @@ final class Transcript implements AutoCloseable {
     static boolean available() throws InterruptedException {
         try {
             String all =
-                    "for c in nc pgrep strace bash; do command -v $c || exit 1; done;"
+                    "for c in nc pgrep strace cc bash; do command -v $c || exit 1; done;"
                             + " script --version | grep util-linux";
             Process process = new ProcessBuilder("sh", "-c", all).start();
             process.getInputStream().readAllBytes();
@@ -130,6 +130,7 @@ final class Transcript implements AutoCloseable {
                 .replaceAll("(read|write|fsync)\\(\\d+", "$1(FD")
                 .replaceAll("\\(FD <unfinished ...>$", "(FD) = 0") // another thread came in between
                 .replaceAll("^\\d{1,2}$", "A FEW")
+                .replaceAll("^([a-z, ]* +(?:10|30|100)) +[0-9,]+ +[0-9,]+ +[0-9.,]+ +[0-9,]+$", "$1 FIGURES")
                 .replaceAll(" +", " ")
                 .strip();
     }
@@ -166,7 +167,7 @@ final class Transcript implements AutoCloseable {
             try (InputStream in = process.getInputStream()) {
                 for (int count; (count = in.read(buffer)) >= 0; ) {
                     String text = new String(buffer, 0, count, StandardCharsets.UTF_8);
-                    screen.append(text.replace("\r", ""));
+                    screen.append(text);
                 }
             } catch (IOException e) {
                 // The terminal is closed.
@@ -209,7 +210,7 @@ final class Transcript implements AutoCloseable {
         void awaitPrompt() throws InterruptedException {
             long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_S);
             while (true) {
-                String rest = withoutBuilding(screen.substring(seen));
+                String rest = withoutBuilding(screen.substring(seen).replace("\r", ""));
                 rest = interrupted ? rest.replaceFirst("^\\^C\n?", "") : rest;
                 if (rest.equals(PROMPT) || skipping && rest.endsWith("\n" + PROMPT)) {
                     seen = screen.length() - PROMPT.length();
@@ -245,7 +246,7 @@ final class Transcript implements AutoCloseable {
             while (true) {
                 int end = screen.indexOf("\n", seen);
                 if (end >= 0) {
-                    String line = screen.substring(seen, end);
+                    String line = overwritten(screen.substring(seen, end));
                     seen = end + 1;
                     if (withoutBuilding(line + "\n").isEmpty()) {
                         continue;
@@ -259,6 +260,12 @@ final class Transcript implements AutoCloseable {
                 }
                 Thread.sleep(10);
             }
+        }
+
+        /** What is left of a line in which the cursor was put back to its begin. */
+        private static String overwritten(String line) {
+            String text = line.replaceFirst("\r+$", "").replace("\u001b[K", "");
+            return text.substring(text.lastIndexOf('\r') + 1);
         }
 
         /** JBang says when it builds something; whether it has to is not the document's affair. */
