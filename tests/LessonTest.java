@@ -35,8 +35,8 @@ class LessonTest {
         Map<String, String> real = new LinkedHashMap<>();
         real.put("5000", Integer.toString(freePort()));
         real.put("/tmp", folder.toString());
-        real.put(
-                "--timeout 30", "--timeout 5"); // a teacher needs the time to type, a test does not
+        // A teacher needs the time to type, a test does not.
+        real.put("--timeout 30", "--timeout 5");
         try (Transcript transcript = new Transcript(real)) {
             transcript.run(TestMain.checkout().resolve("docs").resolve("lesson.md"));
         }
