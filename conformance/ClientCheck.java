@@ -45,7 +45,10 @@ final class ClientCheck {
         this.patience = patience;
         this.classic = classic;
         requests();
+        theEndOfARequest();
+        theMessage();
         mail();
+        wholeReplies();
         refusals();
         cutOff();
         waiting();
@@ -100,6 +103,22 @@ final class ClientCheck {
                                 .ends("fetch;recipient")
                                 .asks("fetch;recipient", "fetch;Kyriakos"));
         one(
+                "each request has a connection of its own",
+                () ->
+                        run(
+                                        List.of("george 1 Kyriakos hi 2 1 al ho 3".split(" ")),
+                                        ClientUnderCheck.Reply.of(STORED),
+                                        ClientUnderCheck.Reply.of(EMPTY),
+                                        ClientUnderCheck.Reply.of(STORED))
+                                .asks(
+                                        "The client connects and sends one request",
+                                        "store;Kyriakos;george;hi",
+                                        "fetch;george",
+                                        "store;al;george;ho"));
+    }
+
+    private void theEndOfARequest() {
+        one(
                 "a request has an end",
                 () ->
                         send("hi", STORED)
@@ -121,29 +140,6 @@ final class ClientCheck {
                                                             || request.end()
                                                                     == ClientUnderCheck.End.LF));
         }
-        one(
-                "each request has a connection of its own",
-                () ->
-                        run(
-                                        List.of(
-                                                "george",
-                                                "1",
-                                                "Kyriakos",
-                                                "hi",
-                                                "2",
-                                                "1",
-                                                "al",
-                                                "ho",
-                                                "3"),
-                                        ClientUnderCheck.Reply.of(STORED),
-                                        ClientUnderCheck.Reply.of(EMPTY),
-                                        ClientUnderCheck.Reply.of(STORED))
-                                .asks(
-                                        "The client connects and sends one request",
-                                        "store;Kyriakos;george;hi",
-                                        "fetch;george",
-                                        "store;al;george;ho"));
-        theMessage();
     }
 
     private void theMessage() {
@@ -197,6 +193,9 @@ final class ClientCheck {
                 () ->
                         read(MORE + "Kyriakos;Γιώργος;Καλημέρα 😀\n" + LAST)
                                 .shows("all text is UTF-8", "Γιώργος", "Καλημέρα 😀"));
+    }
+
+    private void wholeReplies() {
         one(
                 "a mailbox of 2,000 messages is shown whole",
                 () -> {
@@ -213,15 +212,9 @@ final class ClientCheck {
         one(
                 "a reply in pieces is one reply",
                 () -> {
-                    byte[] reply =
-                            (MORE + "Kyriakos;Γιώργος;hi 😀\nKyriakos;al;bye then\n" + LAST)
-                                    .getBytes(StandardCharsets.UTF_8);
                     byte[][] pieces =
-                            Stream.of(0, 9, 23, 33, 48, 66, reply.length - 4)
-                                    .map(from ->
-                                            Arrays.copyOfRange(
-                                                    reply, from, pieceEnd(from, reply.length)))
-                                    .toArray(byte[][]::new);
+                            inPieces(
+                                    MORE + "Kyriakos;Γιώργος;hi 😀\nKyriakos;al;bye then\n" + LAST);
                     run(READING, ClientUnderCheck.Reply.of(pieces))
                             .shows(
                                     "The client reads until then.",
@@ -242,11 +235,12 @@ final class ClientCheck {
                 });
     }
 
-    private static int pieceEnd(int from, int length) {
-        return Stream.of(9, 23, 33, 48, 66, length - 4, length)
-                .filter(end -> end > from)
-                .findFirst()
-                .orElseThrow();
+    /** In pieces of nine bytes: one of them ends within a character. */
+    private static byte[][] inPieces(String reply) {
+        byte[] bytes = reply.getBytes(StandardCharsets.UTF_8);
+        return IntStream.iterate(0, from -> from < bytes.length, from -> from + 9)
+                .mapToObj(from -> Arrays.copyOfRange(bytes, from, Math.min(from + 9, bytes.length)))
+                .toArray(byte[][]::new);
     }
 
     private void refusals() {

@@ -32,6 +32,7 @@ final class RequestCases {
         if (!classic) {
             theEndOfARequest();
             theLength();
+            tooLong();
             theText();
         }
     }
@@ -131,6 +132,10 @@ final class RequestCases {
                     String request = filled("store;" + name + ";al;", 255, "λ");
                     talk.half(request).keeps(request.substring("store;".length()));
                 });
+    }
+
+    private void tooLong() {
+        String says = "a line of at most 255 bytes, its end not counted";
         server.ask(
                 "256 bytes are refused, and nothing is kept of them",
                 says,

@@ -61,6 +61,7 @@ final class ServerCheck {
         this.server = server;
         this.options = options;
         storingAndFetching();
+        names();
         theMessage();
         closing();
         new RequestCases(this, options.classic()).add();
@@ -149,6 +150,9 @@ final class ServerCheck {
                     talk.half("store;" + name + ";al;here").keeps(name + ";al;here");
                     talk.half("fetch;" + name).gives(mailbox(List.of(name + ";al;here")));
                 });
+    }
+
+    private void names() {
         ask(
                 "names are case-sensitive",
                 "they are case-sensitive",

@@ -26,10 +26,10 @@ import java.util.stream.IntStream;
  */
 final class Talk {
     /** A reply that is complete is not waited after for longer than this. */
-    private static final Duration AFTER_THE_REPLY = Duration.ofMillis(100);
+    private static final Duration AFTER_THE_REPLY = Duration.ofMillis(50);
 
     /** Where the question is whether the server closes. */
-    private static final Duration CLOSE = Duration.ofSeconds(2);
+    private static final Duration CLOSE = Duration.ofSeconds(1);
 
     /** A server has this long beyond its own timeout. */
     private static final Duration SLACK = Duration.ofSeconds(3);

@@ -17,8 +17,6 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
-import org.junit.jupiter.api.TestInstance.Lifecycle;
 import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.EnabledIf;
 import org.junit.jupiter.api.condition.OS;
@@ -96,16 +94,49 @@ class CheckTest {
 
     // ---------------------------------------------------------------- programs that are right
 
-    @Test
-    void ourServerPasses() {
+    /** The long checks run beside each other, since a check waits most of the time. */
+    private static final ExecutorService BESIDE = Executors.newFixedThreadPool(8);
+
+    private static Future<Outcome> ourServer;
+    private static Future<Outcome> ourClient;
+    private static final Map<WrongServer, Future<Outcome>> SERVERS =
+            new EnumMap<>(WrongServer.class);
+    private static final Map<WrongClient, Future<Outcome>> CLIENTS =
+            new EnumMap<>(WrongClient.class);
+
+    @BeforeAll
+    static void checkAll() {
         List<String> command = ServerProcess.java("MsgServer", "{port}", "--bind", "127.0.0.1");
         command.addAll(List.of("--store", folder.resolve("ours.db").toString(), "--timeout", "2"));
-        check("server", "--timeout", "2", "--run", shellCommand(command)).passes(71);
+        ourServer =
+                BESIDE.submit(
+                        () -> check("server", "--timeout", "2", "--run", shellCommand(command)));
+        ourClient =
+                BESIDE.submit(() ->
+                        check(List.of("client", "--classic"), ServerProcess.java("MsgClient")));
+        if (PythonPrograms.available()) {
+            for (WrongServer server : WrongServer.values()) {
+                SERVERS.put(server, BESIDE.submit(() -> checked(server)));
+            }
+            for (WrongClient client : WrongClient.values()) {
+                CLIENTS.put(client, BESIDE.submit(() -> checked(client)));
+            }
+        }
+    }
+
+    @AfterAll
+    static void end() {
+        BESIDE.shutdownNow();
     }
 
     @Test
-    void ourClientPasses() {
-        check(List.of("client", "--classic"), ServerProcess.java("MsgClient")).passes(28);
+    void ourServerPasses() throws Exception {
+        ourServer.get().passes(71);
+    }
+
+    @Test
+    void ourClientPasses() throws Exception {
+        ourClient.get().passes(28);
     }
 
     @Test
@@ -278,10 +309,6 @@ class CheckTest {
                 "message = input(\"Text: \")",
                 "message = input(\"Text: \").split(\";\")[0]",
                 "a message goes out with its `;` and its spaces"),
-        CUTS_THE_REQUEST(
-                "server.sendall(line.encode(\"utf-8\"))",
-                "server.sendall(line.encode(\"utf-8\")[:128])",
-                "a message of 200 bytes goes out whole"),
         TAKES_A_CUT_REPLY_FOR_A_WHOLE_ONE(
                 "if last == \"NO MORE MESSAGES\" else",
                 "if True else",
@@ -292,14 +319,7 @@ class CheckTest {
                 "the refusal \"Could not be stored, try again later\" is shown",
                 "the refusal \"Server is busy, try again later\" is shown",
                 "the refusal \"Control characters\" is shown",
-                "a message is stored only when the server says so"),
-        SENDS_NO_END(
-                "        server.sendall(line.encode(\"utf-8\"))\n"
-                        + "        server.shutdown(socket.SHUT_WR)",
-                "        for part in (line[:3], line[3:]):\n"
-                        + "            server.sendall(part.encode(\"utf-8\"))\n"
-                        + "            time.sleep(0.1)",
-                "a request has an end");
+                "a message is stored only when the server says so");
 
         private final String right;
         private final String wrong;
@@ -312,46 +332,26 @@ class CheckTest {
         }
     }
 
-    /** All are checked beside each other, since a check waits most of the time. */
+    private static Outcome checked(WrongServer wrong) throws Exception {
+        Path script = PythonPrograms.with("small_server.py", wrong.right, wrong.wrong, folder);
+        List<String> command = PythonPrograms.command(script);
+        command.addAll(List.of("{port}", Files.createTempFile(folder, "mail", "").toString()));
+        return check("server", "--timeout", "2", "--run", shellCommand(command));
+    }
+
+    private static Outcome checked(WrongClient wrong) throws Exception {
+        Path script = PythonPrograms.with("small_client.py", wrong.right, wrong.wrong, folder);
+        return check(List.of("client", "--patience", "12"), PythonPrograms.command(script));
+    }
+
     @Nested
-    @TestInstance(Lifecycle.PER_CLASS)
     @EnabledIf(value = "PythonPrograms#available", disabledReason = NO_PYTHON)
     class InAnotherLanguage {
-        private final ExecutorService atOnce = Executors.newFixedThreadPool(8);
-        private final Map<WrongServer, Future<Outcome>> servers = new EnumMap<>(WrongServer.class);
-        private final Map<WrongClient, Future<Outcome>> clients = new EnumMap<>(WrongClient.class);
-
-        @BeforeAll
-        void checkAll() {
-            for (WrongServer server : WrongServer.values()) {
-                servers.put(server, atOnce.submit(() -> checked(server)));
-            }
-            for (WrongClient client : WrongClient.values()) {
-                clients.put(client, atOnce.submit(() -> checked(client)));
-            }
-        }
-
-        @AfterAll
-        void end() {
-            atOnce.shutdownNow();
-        }
-
-        private Outcome checked(WrongServer wrong) throws Exception {
-            Path script = PythonPrograms.with("small_server.py", wrong.right, wrong.wrong, folder);
-            List<String> command = PythonPrograms.command(script);
-            command.addAll(List.of("{port}", Files.createTempFile(folder, "mail", "").toString()));
-            return check("server", "--timeout", "2", "--run", shellCommand(command));
-        }
-
-        private Outcome checked(WrongClient wrong) throws Exception {
-            Path script = PythonPrograms.with("small_client.py", wrong.right, wrong.wrong, folder);
-            return check(List.of("client", "--patience", "12"), PythonPrograms.command(script));
-        }
 
         @ParameterizedTest
         @EnumSource
         void aWrongServerIsNamedRightly(WrongServer wrong) throws Exception {
-            Outcome outcome = servers.get(wrong).get();
+            Outcome outcome = SERVERS.get(wrong).get();
             assertEquals(wrong.breaks, outcome.failed(), outcome.out());
             assertEquals(wrong == WrongServer.NONE ? 0 : 1, outcome.exit());
             assertEquals(71, outcome.out().lines().filter(l -> l.matches("(ok|FAIL) .*")).count());
@@ -360,10 +360,30 @@ class CheckTest {
         @ParameterizedTest
         @EnumSource
         void aWrongClientIsNamedRightly(WrongClient wrong) throws Exception {
-            Outcome outcome = clients.get(wrong).get();
+            Outcome outcome = CLIENTS.get(wrong).get();
             assertEquals(wrong.breaks, outcome.failed(), outcome.out());
             assertEquals(wrong == WrongClient.NONE ? 0 : 1, outcome.exit());
             assertEquals(27, outcome.out().lines().filter(l -> l.matches("(ok|FAIL) .*")).count());
+        }
+
+        @Test
+        void aRequestThatNeverEndsIsNamedRightly() throws Exception {
+            Path script =
+                    PythonPrograms.with(
+                            "small_client.py",
+                            "        server.sendall(line.encode(\"utf-8\"))\n"
+                                    + "        server.shutdown(socket.SHUT_WR)",
+                            "        for part in (line[:3], line[3:]):\n"
+                                    + "            server.sendall(part.encode(\"utf-8\"))\n"
+                                    + "            time.sleep(0.1)",
+                            folder);
+            List<String> only = List.of("client", "--only", "has an end");
+            String line = check(only, PythonPrograms.command(script)).line("FAIL");
+            assertTrue(
+                    line.contains(
+                            "; came \"store;Kyriakos;george;hi\" in 2 pieces with no end; the"
+                                    + " protocol says: The request ends at LF; or when"),
+                    line);
         }
 
         @Test
@@ -372,18 +392,18 @@ class CheckTest {
                     "FAIL it closes after a refusal: sent \"store;bob\" and the end of input; came"
                         + " \"No sender\\n\", and the connection stayed open; the protocol says:"
                         + " The server sends one reply ... and closes.",
-                    servers.get(WrongServer.NEVER_CLOSES)
+                    SERVERS.get(WrongServer.NEVER_CLOSES)
                             .get()
                             .line("FAIL it closes after a refu"));
             String cut =
-                    clients.get(WrongClient.CUTS_THE_MESSAGE_AT_A_SEMICOLON).get().line("FAIL");
+                    CLIENTS.get(WrongClient.CUTS_THE_MESSAGE_AT_A_SEMICOLON).get().line("FAIL");
             assertTrue(
                     cut.contains(
                             " came \"store;Kyriakos;george;one\"; the protocol says:"
                                 + " \"store;Kyriakos;george;one;two;;three;  four\", since \"The"
                                 + " message is all that follows the third `;`"),
                     cut);
-            String ever = clients.get(WrongClient.WAITS_FOR_EVER).get().line("FAIL");
+            String ever = CLIENTS.get(WrongClient.WAITS_FOR_EVER).get().line("FAIL");
             assertTrue(ever.contains(", and never ended; the protocol says: the server "), ever);
         }
     }
