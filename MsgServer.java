@@ -3,9 +3,16 @@
 //JAVA 21+
 //DEPS info.picocli:picocli:4.7.7
 //SOURCES Protocol.java
+//SOURCES server/Addresses.java
+//SOURCES server/Connection.java
 //SOURCES server/Limits.java
 //SOURCES server/Listener.java
+//SOURCES server/Log.java
+//SOURCES server/Options.java
+//SOURCES server/Program.java
 //SOURCES server/RequestLog.java
+//SOURCES server/Trace.java
+//SOURCES server/Trouble.java
 //SOURCES store/MessageStore.java
 //SOURCES store/Database.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
@@ -13,32 +20,17 @@
 
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
 import java.io.ByteArrayOutputStream;
-import java.io.FileDescriptor;
-import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.net.BindException;
-import java.net.DatagramPacket;
-import java.net.DatagramSocket;
-import java.net.InetAddress;
 import java.net.InetSocketAddress;
-import java.net.NetworkInterface;
-import java.net.SocketAddress;
-import java.net.SocketException;
-import java.net.SocketTimeoutException;
-import java.net.UnknownHostException;
-import java.nio.ByteBuffer;
-import java.nio.channels.ClosedChannelException;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -47,15 +39,27 @@ import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.Future;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 
 /**
  * The message server: accepts connections and holds one conversation on each, on a virtual thread
  * of its own, as the classic server held each in a process of its own from {@code fork()}. A
  * conversation is one request and one reply, after which the server closes.
+ *
+ * <pre>
+ *  clients        kernel           acceptor              conversation-1, -2, ...        store-writer
+ *  connect  --->  backlog  --->    accept()
+ *                                  start a thread  --->  read a Request  (Protocol)
+ *  request  ------------------------------------------>  store it  ------------------>  commit,
+ *                                                        wait         <--------------   many at once
+ *  reply    <------------------------------------------  write the reply
+ *                                                        close         a fetch: pages from
+ *  acceptor: one platform thread                                       store-reader-1, -2
+ *  conversations: one virtual thread each
+ * </pre>
  *
  * <p>The engine prints nothing, never exits and installs no shutdown hook; {@link ServerCommand}
  * does.
@@ -65,69 +69,261 @@ import java.util.concurrent.TimeUnit;
  */
 public final class MsgServer implements AutoCloseable {
 
-    /** How many connections the kernel keeps for us while we do not accept; Java's own is 50. */
-    private static final int BACKLOG = 1024;
+    private final MessageStore store;
+    private final Limits limits;
+    private final Listener listener;
 
-    /** After this long without a free place, the next client is told that the server is busy. */
+    /**
+     * A server that is not started yet.
+     *
+     * @param address where it listens; port 0 takes any free one
+     * @param store stays the caller's, who closes it after this server
+     * @param threads makes the thread of each conversation; {@code Thread.ofVirtual()} is meant
+     */
+    public MsgServer(
+            InetSocketAddress address,
+            MessageStore store,
+            Limits limits,
+            Listener listener,
+            Thread.Builder threads) {
+        this.address = address;
+        this.store = store;
+        this.limits = limits;
+        this.listener = listener;
+        this.threads = threads.name("conversation-", 1);
+        accepting =
+                new Trouble(listener, "Cannot accept connections: ", "Connections are accepted");
+        storing = new Trouble(listener, "The message store fails: ", "Messages can be stored");
+        reading = new Trouble(listener, "Mailboxes cannot be read: ", "Mailboxes can be read");
+        places = new Semaphore(limits.connections());
+        descriptors = new Semaphore(limits.connections() + WAITING);
+        watchdog.setRemoveOnCancelPolicy(true);
+    }
+
+    // ---------------------------------------------------------------- accepting
+
+    /** How long to wait when no connection can be accepted. */
+    private static final Duration ACCEPT_PAUSE = Duration.ofMillis(100);
+
+    private final Thread.Builder threads;
+    private final Trouble accepting;
+    private final Semaphore descriptors;
+    private ServerSocketChannel listening;
+
+    /** The parent of the classic server; its fork() is here the start of a thread. */
+    private void accept() {
+        for (long number = 1; listening.isOpen(); number++) {
+            SocketChannel client = null;
+            descriptors.acquireUninterruptibly();
+            try {
+                client = listening.accept();
+                accepting.over();
+                threads.start(new Conversation(number, client));
+            } catch (IOException | RuntimeException | Error e) {
+                Connection.closeQuietly(client);
+                descriptors.release();
+                if (listening.isOpen()) {
+                    cannotAccept(e);
+                }
+            }
+        }
+    }
+
+    /**
+     * Most likely descriptors or memory are used up, and others will give some back. Whatever it
+     * is, the acceptor goes on, or the process would be up and deaf; but it does not spin.
+     */
+    private void cannotAccept(Throwable e) {
+        try {
+            accepting.noticed(e.getMessage());
+        } catch (RuntimeException | Error unsaid) {
+            // Tolerated: it will be said when there is memory for a sentence.
+        }
+        LockSupport.parkNanos(ACCEPT_PAUSE.toNanos());
+    }
+
+    // ---------------------------------------------------------------- one conversation
+
+    /** A client that waited this long for its place is told that the server is busy. */
     private static final Duration BUSY_AFTER = Duration.ofSeconds(2);
 
-    /** How many clients are told so at once; they need descriptors from the reserve. */
-    private static final int BUSY_AT_ONCE = 16;
+    /** How many clients wait so at once; they need descriptors beyond the limit. */
+    private static final int WAITING = 16;
 
     /** What one fetch needs at most: a page as messages, in bytes, and a copy of these. */
     private static final int FETCH_BYTES = 256 << 10;
 
-    /** How long clients that the kernel has accepted already are still taken when closing. */
-    private static final Duration LAST_ACCEPTS = Duration.ofMillis(200);
-
-    private static final Duration MIN_ACCEPT_PAUSE = Duration.ofMillis(50);
-    private static final Duration MAX_ACCEPT_PAUSE = Duration.ofSeconds(1);
-
-    /** At the edge of the limit accepting fails and succeeds in turn: said once in this time. */
-    private static final Duration SAY_AGAIN_AFTER = Duration.ofMinutes(1);
-
-    /**
-     * How much of the input that nobody asked for is read away before a close, and for how long.
-     */
-    private static final int DRAIN_BYTES = 1 << 20;
-
-    private static final Duration DRAIN_TIME = Duration.ofSeconds(2);
-
-    private final InetSocketAddress address;
-    private final MessageStore store;
-    private final Limits limits;
-    private final Listener listener;
     private final Semaphore places;
-    private final Semaphore busyPlaces = new Semaphore(BUSY_AT_ONCE);
+    private volatile boolean full;
 
     /** Each has a page in memory, for as long as its client does not take it. */
     private final Semaphore fetches =
             new Semaphore(
                     Math.clamp(Runtime.getRuntime().maxMemory() / 2 / FETCH_BYTES, 10, 50_000));
 
-    private final Set<SocketChannel> open = ConcurrentHashMap.newKeySet();
+    private final Trouble storing;
+    private final Trouble reading;
+
+    /** The child of the classic server: reads one request, replies, closes. */
+    private final class Conversation implements Runnable {
+        private final long accepted = System.nanoTime();
+        private final long number;
+        private final Connection connection;
+        private Protocol.Request request;
+        private int committedTogether;
+        private long sent; // messages
+        private String outcome = "";
+        private Duration untilReply;
+
+        Conversation(long number, SocketChannel client) throws IOException {
+            this.number = number;
+            connection = new Connection(client, limits.timeout(), watchdog);
+        }
+
+        @Override
+        public void run() {
+            try (connection) {
+                open.add(connection);
+                tell(Listener.Step.ACCEPTED);
+                converse();
+                untilReply = sinceAccept();
+                tell(Listener.Step.REPLIED);
+            } catch (IOException e) {
+                outcome += (outcome.isEmpty() ? "" : ", then ") + "cut off: " + e.getMessage();
+            } catch (RuntimeException | Error e) {
+                outcome = "failed: " + e;
+                listener.trouble("A conversation failed: " + e);
+            } finally {
+                open.remove(connection);
+                descriptors.release();
+            }
+            tell(Listener.Step.CLOSED);
+        }
+
+        private void converse() throws IOException {
+            try {
+                takePlace();
+                try {
+                    tell(Listener.Step.WAITING_FOR_REQUEST);
+                    request = connection.readRequest();
+                    tell(Listener.Step.REQUEST_READ);
+                    switch (request) {
+                        case Protocol.Store message -> store(message);
+                        case Protocol.Fetch(var recipient) -> fetch(recipient);
+                    }
+                } finally {
+                    places.release();
+                }
+            } catch (Protocol.RefusedException e) {
+                outcome = e.refusal().text();
+                connection.write(Protocol.line(outcome));
+            }
+        }
+
+        /** Once one client has waited in vain, those behind it are told at once, until one fits. */
+        private void takePlace() throws Protocol.RefusedException {
+            try {
+                full = !places.tryAcquire(full ? 0 : BUSY_AFTER.toMillis(), TimeUnit.MILLISECONDS);
+            } catch (InterruptedException e) {
+                throw new AssertionError("nobody interrupts a conversation", e);
+            }
+            if (full) {
+                throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
+            }
+        }
+
+        private void store(Protocol.Store message) throws IOException, Protocol.RefusedException {
+            tell(Listener.Step.WAITING_FOR_COMMIT);
+            try {
+                committedTogether =
+                        store.store(message.recipient(), message.sender(), message.message());
+                storing.over();
+                tell(Listener.Step.COMMITTED);
+            } catch (MessageStore.StoreException e) {
+                storing.noticed(e.getMessage());
+                throw new Protocol.RefusedException(Protocol.Refusal.NOT_STORED);
+            }
+            outcome = "stored";
+            connection.write(Protocol.line(Protocol.STORED));
+        }
+
+        private void fetch(String recipient) throws IOException, Protocol.RefusedException {
+            if (!fetches.tryAcquire()) {
+                throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
+            }
+            try {
+                sendMailbox(recipient);
+                outcome =
+                        sent == 0 ? "no such name" : sent + (sent == 1 ? " message" : " messages");
+            } catch (MessageStore.StoreException e) {
+                reading.noticed(e.getMessage());
+                if (sent == 0) {
+                    throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
+                }
+                throw new IOException("the rest of the mailbox cannot be read", e);
+            } finally {
+                fetches.release();
+            }
+        }
+
+        /** Sends it page by page, so that memory stays flat however many messages it holds. */
+        private void sendMailbox(String recipient) throws IOException, MessageStore.StoreException {
+            MessageStore.Mailbox mailbox = store.fetch(recipient);
+            ByteArrayOutputStream reply = new ByteArrayOutputStream();
+            reply.writeBytes(Protocol.line(Protocol.RETRIEVING));
+            List<MessageStore.Message> page;
+            do {
+                page = mailbox.nextPage();
+                reading.over();
+                for (MessageStore.Message message : page) {
+                    Protocol.appendMessage(
+                            reply, new Protocol.Store(recipient, message.sender(), message.text()));
+                }
+                if (page.size() < MessageStore.PAGE_SIZE) {
+                    boolean empty = sent == 0 && page.isEmpty();
+                    reply.writeBytes(
+                            Protocol.line(
+                                    empty ? Protocol.NO_SUCH_NAME : Protocol.NO_MORE_MESSAGES));
+                }
+                connection.write(reply.toByteArray());
+                sent += page.size();
+                reply.reset();
+            } while (page.size() == MessageStore.PAGE_SIZE);
+        }
+
+        private Duration sinceAccept() {
+            return Duration.ofNanos(System.nanoTime() - accepted);
+        }
+
+        private void tell(Listener.Step step) {
+            Duration now = sinceAccept();
+            listener.step(
+                    step,
+                    new Listener.Conversation(
+                            number,
+                            connection.peer(),
+                            request,
+                            committedTogether,
+                            outcome,
+                            now,
+                            untilReply == null ? now : untilReply,
+                            Thread.currentThread()));
+        }
+    }
+
+    // ---------------------------------------------------------------- starting and ending
+
+    /** How many connections the kernel keeps for us while we do not accept; Java's own is 50. */
+    private static final int BACKLOG = 1024;
+
+    /** How long conversations that were cut have for their last step. */
+    private static final Duration AFTER_CUT = Duration.ofMillis(500);
+
+    private final InetSocketAddress address;
+    private final Set<Connection> open = ConcurrentHashMap.newKeySet();
     private final ScheduledThreadPoolExecutor watchdog =
             new ScheduledThreadPoolExecutor(
                     1, Thread.ofPlatform().daemon().name("reply-watchdog").factory());
-    private final Thread acceptor =
-            Thread.ofPlatform().name("acceptor").daemon(false).unstarted(this::accept);
-    private ServerSocketChannel listening;
-    private int port;
-    private volatile boolean closing;
-    private volatile SocketAddress waker;
-    private volatile boolean storingFails;
-    private volatile boolean readingFails;
-
-    /** A server that is not started yet; it does not own {@code store}. */
-    public MsgServer(
-            InetSocketAddress address, MessageStore store, Limits limits, Listener listener) {
-        this.address = address;
-        this.store = store;
-        this.limits = limits;
-        this.listener = listener;
-        places = new Semaphore(limits.connections());
-        watchdog.setRemoveOnCancelPolicy(true);
-    }
 
     /**
      * Binds and begins to accept.
@@ -135,32 +331,20 @@ public final class MsgServer implements AutoCloseable {
      * @throws BindException when the address or port cannot be had
      */
     public void start() throws IOException {
+        Connection.warmUp();
         listening = ServerSocketChannel.open();
         try {
             listening.bind(address, BACKLOG);
-            port = ((InetSocketAddress) listening.getLocalAddress()).getPort();
         } catch (IOException e) {
             listening.close();
             throw e;
         }
-        // The JDK sets up what wakes waiting virtual threads when the first one waits. Should all
-        // descriptors be in use then, it fails for the rest of the process: so one waits now.
-        Thread.ofVirtual().name("first-to-wait").start(MsgServer::waitOnce);
-        acceptor.start();
-    }
-
-    private static void waitOnce() {
-        try (DatagramSocket nobody = new DatagramSocket(0, InetAddress.getLoopbackAddress())) {
-            nobody.setSoTimeout(1);
-            nobody.receive(new DatagramPacket(new byte[1], 1));
-        } catch (IOException e) {
-            // As meant: it timed out.
-        }
+        Thread.ofPlatform().name("acceptor").start(this::accept);
     }
 
     /** The port it listens on, also when 0 was asked for. */
     public int port() {
-        return port;
+        return listening.socket().getLocalPort();
     }
 
     /**
@@ -169,361 +353,25 @@ public final class MsgServer implements AutoCloseable {
      */
     @Override
     public void close() {
-        closing = true;
-        stopAccepting();
-        if (!allPlacesFreeWithin(limits.grace())) {
-            open.forEach(MsgServer::closeQuietly);
-            allPlacesFreeWithin(BUSY_AFTER);
+        Connection.closeQuietly(listening);
+        if (!allEndedWithin(limits.grace())) {
+            open.forEach(connection -> connection.cut("the server ended"));
+            allEndedWithin(AFTER_CUT);
         }
         watchdog.shutdownNow();
     }
 
-    /**
-     * Closing the listening socket resets connections that the kernel has accepted for us already.
-     * So the acceptor takes those first; a connection of our own wakes it.
-     */
-    private void stopAccepting() {
-        if (acceptor.isAlive()) {
-            InetAddress bound = address.getAddress();
-            InetAddress here = bound.isAnyLocalAddress() ? InetAddress.getLoopbackAddress() : bound;
-            try (SocketChannel wake = SocketChannel.open()) {
-                waker = wake.bind(new InetSocketAddress(here, 0)).getLocalAddress();
-                wake.configureBlocking(false); // with a full backlog it is awake, or out of places
-                wake.connect(new InetSocketAddress(here, port));
-                acceptor.join(LAST_ACCEPTS);
-            } catch (IOException e) {
-                // Tolerated: then those few are reset.
-            } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-            }
-        }
-        closeQuietly(listening);
-    }
-
-    private boolean allPlacesFreeWithin(Duration time) {
+    private boolean allEndedWithin(Duration time) {
+        int all = limits.connections() + WAITING;
         try {
-            boolean free =
-                    places.tryAcquire(limits.connections(), time.toNanos(), TimeUnit.NANOSECONDS);
-            if (free) {
-                places.release(limits.connections());
+            boolean ended = descriptors.tryAcquire(all, time.toNanos(), TimeUnit.NANOSECONDS);
+            if (ended) {
+                descriptors.release(all);
             }
-            return free;
+            return ended;
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             return false;
-        }
-    }
-
-    // ---------------------------------------------------------------- accepting
-
-    /** The parent of the classic server; its fork() is here the start of a virtual thread. */
-    private void accept() {
-        Thread.Builder threads = Thread.ofVirtual().name("conversation-", 1);
-        Duration pause = MIN_ACCEPT_PAUSE;
-        boolean troubled = false;
-        long silentUntil = System.nanoTime();
-        boolean busy = false;
-        for (long number = 1; listening.isOpen(); ) {
-            Semaphore place = null; // these two are ours until a conversation takes them over
-            SocketChannel channel = null;
-            try {
-                busy = !places.tryAcquire(busy ? 0 : BUSY_AFTER.toMillis(), TimeUnit.MILLISECONDS);
-                place = busy ? busyPlaces : places;
-                if (busy) {
-                    place.acquire();
-                }
-                if (closing) {
-                    listening.configureBlocking(false);
-                }
-                channel = listening.accept();
-                if (channel == null) {
-                    closeQuietly(listening); // here and now, before the next one comes
-                    return;
-                }
-                if (channel.getRemoteAddress().equals(waker)) {
-                    continue;
-                }
-                if (busy && places.tryAcquire()) { // a place came free while nobody came
-                    place.release();
-                    place = places;
-                }
-                threads.start(new Conversation(number++, channel, place));
-                place = null;
-                channel = null;
-                pause = MIN_ACCEPT_PAUSE;
-                if (troubled) {
-                    troubled = false;
-                    listener.trouble("Connections are accepted again.");
-                }
-            } catch (IOException | OutOfMemoryError e) {
-                // Out of descriptors or memory: others will give some back. Wait rather than spin.
-                if (!closing) {
-                    if (!troubled && System.nanoTime() - silentUntil >= 0) {
-                        troubled = true;
-                        silentUntil = System.nanoTime() + SAY_AGAIN_AFTER.toNanos();
-                        listener.trouble("Cannot accept connections for now: " + e.getMessage());
-                    }
-                    pause = longer(pause);
-                    sleep(pause);
-                }
-            } catch (InterruptedException e) {
-                return; // nobody in this class interrupts the acceptor; whoever does wants its end
-            } finally {
-                closeQuietly(channel);
-                if (place != null) {
-                    place.release();
-                }
-            }
-        }
-    }
-
-    private static Duration longer(Duration pause) {
-        Duration doubled = pause.multipliedBy(2);
-        return doubled.compareTo(MAX_ACCEPT_PAUSE) < 0 ? doubled : MAX_ACCEPT_PAUSE;
-    }
-
-    private static void sleep(Duration pause) {
-        try {
-            Thread.sleep(pause);
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-        }
-    }
-
-    private static void closeQuietly(AutoCloseable closeable) {
-        try {
-            if (closeable != null) {
-                closeable.close();
-            }
-        } catch (Exception e) {
-            // Tolerated: there is nothing more to be had from it.
-        }
-    }
-
-    // ---------------------------------------------------------------- one conversation
-
-    /** The child of the classic server: reads one request, replies, closes. */
-    private final class Conversation implements Runnable, Protocol.TimedInput {
-        private final long accepted = System.nanoTime();
-        private final long number;
-        private final SocketChannel channel;
-        private final InetSocketAddress peer;
-        private final Semaphore place;
-        private boolean inputEnded;
-        private Protocol.Request request;
-        private String outcome;
-
-        Conversation(long number, SocketChannel channel, Semaphore place) throws IOException {
-            this.number = number;
-            this.channel = channel;
-            this.place = place;
-            peer = (InetSocketAddress) channel.getRemoteAddress();
-        }
-
-        @Override
-        public void run() {
-            open.add(channel);
-            try (channel) {
-                channel.configureBlocking(false);
-                converse();
-                if (!inputEnded) {
-                    drain();
-                }
-            } catch (IOException e) {
-                String reason =
-                        e instanceof ClosedChannelException ? "it took too long" : e.getMessage();
-                outcome = (outcome == null ? "" : outcome + ", then ") + "cut off: " + reason;
-            } catch (RuntimeException | Error e) {
-                outcome = "failed: " + e;
-                listener.trouble("A conversation failed: " + e);
-            } finally {
-                open.remove(channel);
-                place.release();
-            }
-            listener.ended(ended());
-        }
-
-        private void converse() throws IOException {
-            try {
-                if (place == busyPlaces) {
-                    throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
-                }
-                request = Protocol.read(this, limits.timeout());
-                switch (request) {
-                    case Protocol.Store message -> store(message);
-                    case Protocol.Fetch fetch -> {
-                        if (!fetches.tryAcquire()) {
-                            throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
-                        }
-                        try {
-                            fetch(fetch.recipient());
-                        } finally {
-                            fetches.release();
-                        }
-                    }
-                }
-            } catch (Protocol.RefusedException e) {
-                outcome = e.refusal().text();
-                send(Protocol.line(e.refusal().text()));
-            }
-        }
-
-        private void store(Protocol.Store message) throws IOException, Protocol.RefusedException {
-            try {
-                store.store(message.recipient(), message.sender(), message.message());
-            } catch (MessageStore.StoreException e) {
-                if (!storingFails) {
-                    storingFails = true;
-                    listener.trouble("The message store fails: " + e.getMessage());
-                }
-                throw new Protocol.RefusedException(Protocol.Refusal.NOT_STORED);
-            }
-            if (storingFails) {
-                storingFails = false;
-                listener.trouble("Messages can be stored again.");
-            }
-            outcome = "stored";
-            send(Protocol.line(Protocol.STORED));
-        }
-
-        private void fetch(String recipient) throws IOException, Protocol.RefusedException {
-            MessageStore.Mailbox mailbox = store.fetch(recipient);
-            ByteArrayOutputStream reply = new ByteArrayOutputStream();
-            reply.writeBytes(Protocol.line(Protocol.RETRIEVING));
-            long count = 0;
-            List<MessageStore.Message> page;
-            do {
-                try {
-                    page = mailbox.nextPage();
-                } catch (MessageStore.StoreException e) {
-                    if (!readingFails) {
-                        readingFails = true;
-                        listener.trouble("Mailboxes cannot be read: " + e.getMessage());
-                    }
-                    if (count == 0) {
-                        throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
-                    }
-                    throw new IOException("the rest of the mailbox cannot be read", e);
-                }
-                if (readingFails) {
-                    readingFails = false;
-                    listener.trouble("Mailboxes can be read again.");
-                }
-                for (MessageStore.Message message : page) {
-                    Protocol.appendMessage(
-                            reply, new Protocol.Store(recipient, message.sender(), message.text()));
-                }
-                count += page.size();
-                if (page.size() < MessageStore.PAGE_SIZE) {
-                    reply.writeBytes(
-                            Protocol.line(
-                                    count == 0
-                                            ? Protocol.NO_SUCH_NAME
-                                            : Protocol.NO_MORE_MESSAGES));
-                }
-                sendStretch(reply.toByteArray());
-                reply.reset();
-            } while (page.size() == MessageStore.PAGE_SIZE);
-            outcome = count == 0 ? "no such name" : count + (count == 1 ? " message" : " messages");
-        }
-
-        /** For the first few bytes of a connection, which always fit into the kernel's buffer. */
-        private void send(byte[] reply) throws IOException {
-            channel.write(ByteBuffer.wrap(reply));
-        }
-
-        /**
-         * A blocked write knows no timeout: another thread closes the connection at the deadline.
-         */
-        private void sendStretch(byte[] stretch) throws IOException {
-            Future<?> cut =
-                    watchdog.schedule(
-                            () -> closeQuietly(channel),
-                            limits.timeout().toNanos(),
-                            TimeUnit.NANOSECONDS);
-            channel.configureBlocking(true);
-            try {
-                for (ByteBuffer rest = ByteBuffer.wrap(stretch); rest.hasRemaining(); ) {
-                    channel.write(rest);
-                }
-            } finally {
-                cut.cancel(false);
-            }
-            channel.configureBlocking(false);
-        }
-
-        /**
-         * Mostly the bytes are there already: one system call gets them without a timer. Only when
-         * they are not, the channel's socket view waits, which needs more of both.
-         */
-        @Override
-        public int read(byte[] buffer, int offset, int length, Duration limit) throws IOException {
-            int count = channel.read(ByteBuffer.wrap(buffer, offset, length));
-            if (count == 0) {
-                channel.configureBlocking(true);
-                try {
-                    channel.socket().setSoTimeout((int) Math.max(1, limit.toMillis()));
-                    count = channel.socket().getInputStream().read(buffer, offset, length);
-                } finally {
-                    if (channel.isOpen()) {
-                        channel.configureBlocking(false);
-                    }
-                }
-            }
-            inputEnded = count < 0;
-            return count;
-        }
-
-        /**
-         * To close while input is unread, or still under way, would reset the connection and could
-         * destroy the reply before the client has read it (RFC 1122, section 4.2.2.13).
-         */
-        private void drain() throws IOException {
-            channel.shutdownOutput();
-            long deadline = System.nanoTime() + DRAIN_TIME.toNanos();
-            byte[] buffer = new byte[8192];
-            for (int left = DRAIN_BYTES; left > 0; ) {
-                Duration limit = Duration.ofNanos(deadline - System.nanoTime());
-                if (!limit.isPositive()) {
-                    return;
-                }
-                try {
-                    int count = read(buffer, 0, Math.min(left, buffer.length), limit);
-                    if (count < 0) {
-                        return;
-                    }
-                    left -= count;
-                } catch (SocketTimeoutException e) {
-                    return; // it had its chance
-                }
-            }
-        }
-
-        private Listener.Ended ended() {
-            String verb = null;
-            String recipient = null;
-            String sender = null;
-            switch (request) {
-                case Protocol.Store message -> {
-                    verb = "store";
-                    recipient = message.recipient();
-                    sender = message.sender();
-                }
-                case Protocol.Fetch fetch -> {
-                    verb = "fetch";
-                    recipient = fetch.recipient();
-                }
-                case null -> {}
-            }
-            return new Listener.Ended(
-                    number,
-                    peer,
-                    verb,
-                    recipient,
-                    sender,
-                    outcome,
-                    Duration.ofNanos(System.nanoTime() - accepted),
-                    Thread.currentThread());
         }
     }
 
@@ -540,8 +388,7 @@ public final class MsgServer implements AutoCloseable {
                 "Examples:",
                 "  jbang MsgServer.java 5000                      serve on port 5000",
                 "  jbang MsgServer.java 5000 --bind 127.0.0.1     for this machine only",
-                "  jbang MsgServer.java 0 --store class.db        any free port, a store of its"
-                        + " own",
+                "  jbang MsgServer.java 0 --store class.db        any free port, own store",
                 ""
             },
             description = "%nKeeps messages until their recipient fetches them. Ctrl+C ends it.%n",
@@ -551,43 +398,7 @@ public final class MsgServer implements AutoCloseable {
                 "Exit codes: 0 fine, 1 could not do it, 2 wrong usage; 130 and 143 after signals."
             })
     public static final class ServerCommand implements Callable<Integer> {
-        private static final int LONGEST_TIMEOUT_S = 3600;
-
-        @Parameters(
-                index = "0",
-                paramLabel = "PORT",
-                defaultValue = "${env:MSG_PORT}",
-                description = "0 takes any free one. Environment: MSG_PORT")
-        private int port;
-
-        @Option(
-                names = "--bind",
-                paramLabel = "ADDRESS",
-                defaultValue = "${env:MSG_BIND}",
-                description = "listen on this address only; all, if not given. MSG_BIND")
-        private String bind;
-
-        @Option(
-                names = "--store",
-                paramLabel = "FILE|jdbc:URL",
-                defaultValue = "${env:MSG_STORE}",
-                description =
-                        "where messages are kept: a file, or jdbc:postgresql://...;"
-                                + " .msg-server/messages.db in your home, if not given. MSG_STORE")
-        private String place;
-
-        @Option(
-                names = "--timeout",
-                paramLabel = "SECONDS",
-                defaultValue = "${env:MSG_TIMEOUT:-10}",
-                description =
-                        "for a request as a whole, and for the client to take each stretch of the"
-                                + " reply; 10, if not given. MSG_TIMEOUT")
-        private int timeout;
-
-        @Option(names = "--quiet", description = "no line for each request")
-        private boolean quiet;
-
+        @Mixin private Options options;
         @Spec private CommandSpec spec;
 
         private final Path home;
@@ -609,41 +420,37 @@ public final class MsgServer implements AutoCloseable {
         /** Serves until the thread is interrupted or the process is told to end. */
         @Override
         public Integer call() {
-            check();
-            PrintWriter out = spec.commandLine().getOut();
+            options.check();
+            address = options.address();
+            options.chooseCarriers();
             PrintWriter err = spec.commandLine().getErr();
             MessageStore store;
             try {
                 String standard = home.resolve(".msg-server").resolve("messages.db").toString();
-                store = new MessageStore(place == null ? standard : place);
+                store = new MessageStore(options.store == null ? standard : options.store);
             } catch (MessageStore.StoreException e) {
                 err.println(e.getMessage());
                 return 1;
             }
-            RequestLog log = new RequestLog(out, err, quiet);
-            Limits standard = Limits.defaults();
-            Limits limits =
-                    new Limits(
-                            Duration.ofSeconds(timeout), standard.connections(), standard.grace());
-            MsgServer server = new MsgServer(address, store, limits, log);
-            Thread ending =
-                    Thread.ofPlatform()
-                            .name("ending")
-                            .unstarted(() -> {
-                                server.close();
-                                store.close();
-                                log.close("Goodbye. Every acknowledged message is kept.");
-                            });
+            Log log = options.log(spec.commandLine());
+            MsgServer server =
+                    new MsgServer(
+                            address,
+                            store,
+                            Limits.withTimeout(Duration.ofSeconds(options.timeout)),
+                            log,
+                            options.threads.builder());
+            Thread ending = Thread.ofPlatform().unstarted(() -> end(server, store, log));
             try {
                 Runtime.getRuntime().addShutdownHook(ending);
                 server.start();
-                announce(out, server.port(), store.place());
+                announce(server.port(), store.place());
                 log.open();
                 new CountDownLatch(1).await();
             } catch (IOException e) {
                 Runtime.getRuntime().removeShutdownHook(ending);
                 store.close();
-                err.println(cannotListen(e));
+                err.println(Addresses.cannotListen(address, e));
                 return 1;
             } catch (InterruptedException e) {
                 Runtime.getRuntime().removeShutdownHook(ending);
@@ -654,104 +461,33 @@ public final class MsgServer implements AutoCloseable {
             return 0;
         }
 
-        private String cannotListen(IOException e) {
-            try {
-                InetAddress bound = address.getAddress();
-                if (!bound.isAnyLocalAddress()
-                        && NetworkInterface.getByInetAddress(bound) == null) {
-                    return "This machine has no address " + bind + " to listen on.";
-                }
-            } catch (SocketException unknown) {
-                // Then the first reason will have to do.
-            }
-            return ("Cannot listen on port %d: %s. If another program has it (on macOS, AirPlay"
-                            + " Receiver holds 5000), take another one: jbang MsgServer.java %d")
-                    .formatted(port, e.getMessage(), port == 5000 ? 5001 : 5000);
-        }
-
-        private void check() {
-            if (port < 0 || port > 65_535) {
-                throw new ParameterException(
-                        spec.commandLine(), "PORT must be 0 to 65535, not " + port);
-            }
-            if (timeout < 1 || timeout > LONGEST_TIMEOUT_S) {
-                throw new ParameterException(
-                        spec.commandLine(),
-                        "--timeout must be 1 to " + LONGEST_TIMEOUT_S + " seconds, not " + timeout);
-            }
-            try {
-                address =
-                        bind == null
-                                ? new InetSocketAddress(port)
-                                : new InetSocketAddress(InetAddress.getByName(bind), port);
-            } catch (UnknownHostException e) {
-                throw new ParameterException(
-                        spec.commandLine(), "--bind: there is no address " + bind);
-            }
+        private static void end(MsgServer server, MessageStore store, Log log) {
+            server.close();
+            store.close();
+            log.close("Goodbye. Every acknowledged message is kept.");
         }
 
         /** The first words of the first line are fixed: programs wait for them. */
-        private void announce(PrintWriter out, int port, String place) {
+        private void announce(int port, String place) {
+            PrintWriter out = spec.commandLine().getOut();
             out.println("Listening on port " + port);
             out.println("Messages are kept in " + place);
-            List<String> addresses = addressesForOthers(address.getAddress());
-            for (String other : addresses) {
-                out.printf("On another machine: jbang MsgClient.java %s %d%n", other, port);
+            if (options.threads == Options.Threads.platform) {
+                out.println("Each connection gets a platform thread");
             }
-            if (addresses.isEmpty()) {
-                InetAddress bound = address.getAddress();
-                out.printf(
-                        "On this machine only: jbang MsgClient.java %s %d%n",
-                        bound.isAnyLocalAddress() ? "127.0.0.1" : bound.getHostAddress(), port);
-            }
+            Addresses.invitations(address.getAddress(), port).forEach(out::println);
             out.flush();
-        }
-
-        private static List<String> addressesForOthers(InetAddress bound) {
-            try {
-                return NetworkInterface.networkInterfaces()
-                        .flatMap(NetworkInterface::inetAddresses)
-                        .filter(a -> !a.isLoopbackAddress() && !a.isLinkLocalAddress())
-                        .filter(a -> bound.isAnyLocalAddress() || a.equals(bound))
-                        .map(a -> a.getHostAddress().replaceFirst("%.*", ""))
-                        .sorted()
-                        .toList();
-            } catch (SocketException e) {
-                return List.of(); // only a hint is missing
-            }
         }
     }
 
     /** Runs the command and ends the process with its exit code. */
     public static void main(String... args) {
-        // Half the cores carry the conversations, the rest is for accepting and committing. With
-        // more, threads wake each other more often than they find work.
-        int carriers = Math.max(1, Runtime.getRuntime().availableProcessors() / 2);
-        System.setProperty("jdk.virtualThreadScheduler.parallelism", String.valueOf(carriers));
-        Thread.ofPlatform().daemon().name("load-ahead").start(MsgServer::loadAhead);
+        System.setProperty("jdk.console", "java.base"); // System.console() tells a terminal, again
         System.exit(commandLine(new ServerCommand()).execute(args));
-    }
-
-    /** Loads, beside the command line's own classes, what takes longest to load. */
-    private static void loadAhead() {
-        MessageStore.loadAhead();
-        Limits.defaults();
     }
 
     /** The command with the error texts and exit codes of {@link ServerCommand}. */
     static CommandLine commandLine(ServerCommand command) {
-        CommandLine line = new CommandLine(command);
-        line.setOut(utf8(FileDescriptor.out)).setErr(utf8(FileDescriptor.err));
-        line.setParameterExceptionHandler((e, arguments) -> {
-            line.getErr().println(Protocol.visible(e.getMessage()));
-            line.getErr().println("What it takes: jbang MsgServer.java --help");
-            return CommandLine.ExitCode.USAGE;
-        });
-        return line;
-    }
-
-    /** Names in any script, also where the locale is POSIX. */
-    private static PrintWriter utf8(FileDescriptor file) {
-        return new PrintWriter(new FileOutputStream(file), true, StandardCharsets.UTF_8);
+        return Program.commandLine(command, "MsgServer.java");
     }
 }

@@ -6,11 +6,9 @@ import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.ProtocolException;
-import java.net.SocketTimeoutException;
 import java.nio.ByteBuffer;
 import java.nio.CharBuffer;
 import java.nio.charset.StandardCharsets;
-import java.time.Duration;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 
@@ -23,19 +21,13 @@ import java.util.stream.Stream;
  * </pre>
  *
  * <p>A request is at most {@value #MAX_BUFF_LEN} bytes and is refused, never cut, when it is
- * longer. This class parses and words; it opens no socket, keeps no message and knows no command
- * line.
+ * longer. This class frames, parses and words bytes that it is given; it opens no socket, watches
+ * no clock, keeps no message and knows no command line.
  */
 public final class Protocol {
 
     /** Most bytes of a request, its line end not counted; the name is the seed's. */
     public static final int MAX_BUFF_LEN = 255;
-
-    /**
-     * A request that came in one piece is whole when nothing follows it for this long: the classic
-     * C client sends neither a line end nor the end of its input, and waits.
-     */
-    public static final Duration SILENCE = Duration.ofMillis(100);
 
     /** Reply to a store that is durable. */
     public static final String STORED = "Message accepted and stored:";
@@ -122,66 +114,25 @@ public final class Protocol {
         }
     }
 
-    /** Bytes that arrive from a client. */
-    @FunctionalInterface
-    public interface TimedInput {
-        /**
-         * Reads as {@link InputStream#read(byte[], int, int)} does, but waits {@code limit} at
-         * most.
-         *
-         * @return how many bytes came, at least 1, or -1 at the end of the input
-         * @throws SocketTimeoutException when nothing came within {@code limit}
-         */
-        int read(byte[] buffer, int offset, int length, Duration limit) throws IOException;
-    }
-
     /**
-     * Reads one request. It ends at LF (a CR before it is dropped), at the end of the input, or
-     * after {@link #SILENCE} when what came arrived in one piece of more than one byte; of more
-     * than one, so that a terminal which sends key by key is not cut off.
+     * Where the request that begins {@code bytes} ends: before its LF, or before the CR of its CR
+     * LF.
      *
-     * @param timeout for the request as a whole: dripping bytes does not extend it
-     * @throws RefusedException when it is malformed, too long, or not complete in time
-     * @throws IOException when the connection fails
+     * @param length how many of {@code bytes} have arrived
+     * @return the length of the request, or -1 when its line end has not arrived yet
+     * @throws RefusedException when it is too long, whatever may follow
      */
-    public static Request read(TimedInput in, Duration timeout)
-            throws IOException, RefusedException {
-        long deadline = System.nanoTime() + timeout.toNanos();
-        byte[] buffer = new byte[MAX_BUFF_LEN + 2]; // room for CR LF
-        int length = 0;
-        for (int pieces = 0; ; pieces++) {
-            Duration limit = Duration.ofNanos(deadline - System.nanoTime());
-            boolean perhapsWhole = pieces == 1 && length > 1;
-            if (perhapsWhole && limit.compareTo(SILENCE) > 0) {
-                limit = SILENCE;
-            }
-            if (!limit.isPositive()) {
-                throw new RefusedException(Refusal.TIMED_OUT);
-            }
-            int count;
-            try {
-                count = in.read(buffer, length, buffer.length - length, limit);
-            } catch (SocketTimeoutException silence) {
-                if (perhapsWhole) {
-                    return parse(buffer, length);
-                }
-                throw new RefusedException(Refusal.TIMED_OUT);
-            }
-            if (count < 0) {
-                return parse(buffer, length);
-            }
-            for (int i = length; i < length + count; i++) {
-                if (buffer[i] == '\n') {
-                    return parse(buffer, i > 0 && buffer[i - 1] == '\r' ? i - 1 : i);
-                }
-            }
-            length += count;
-            boolean onlyLineFeedMissing =
-                    length == MAX_BUFF_LEN + 1 && buffer[MAX_BUFF_LEN] == '\r';
-            if (length > MAX_BUFF_LEN && !onlyLineFeedMissing) {
-                throw new RefusedException(Refusal.TOO_LONG);
+    public static int end(byte[] bytes, int length) throws RefusedException {
+        for (int i = 0; i < length; i++) {
+            if (bytes[i] == '\n') {
+                return i > 0 && bytes[i - 1] == '\r' ? i - 1 : i;
             }
         }
+        boolean onlyLineFeedMissing = length == MAX_BUFF_LEN + 1 && bytes[MAX_BUFF_LEN] == '\r';
+        if (length > MAX_BUFF_LEN && !onlyLineFeedMissing) {
+            throw new RefusedException(Refusal.TOO_LONG);
+        }
+        return -1;
     }
 
     /**

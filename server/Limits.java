@@ -17,9 +17,9 @@ public record Limits(Duration timeout, int connections, Duration grace) {
     /** Descriptors that are not for connections: the JVM's, the store's, those of busy replies. */
     private static final int RESERVED_DESCRIPTORS = 100;
 
-    /** 10 s, as many connections as the process may have descriptors for, and 2 s. */
-    public static Limits defaults() {
-        return new Limits(Duration.ofSeconds(10), affordableConnections(), Duration.ofSeconds(2));
+    /** As many connections as the process may have descriptors for, and a grace of 2 s. */
+    public static Limits withTimeout(Duration timeout) {
+        return new Limits(timeout, affordableConnections(), Duration.ofSeconds(2));
     }
 
     private static int affordableConnections() {

@@ -139,11 +139,12 @@ public final class MessageStore implements AutoCloseable {
     /**
      * Puts a message into a mailbox and returns when it is durable.
      *
+     * @return how many messages its commit held, this one included
      * @throws StoreException when it could not be stored, or when nobody knows within {@link
      *     #PATIENCE} whether it was
      */
-    public void store(String recipient, String sender, String text) throws StoreException {
-        outcome(storings, new Storing(recipient, sender, text));
+    public int store(String recipient, String sender, String text) throws StoreException {
+        return outcome(storings, new Storing(recipient, sender, text));
     }
 
     /** The mailbox of {@code recipient}, to be read from its oldest message on. */
@@ -198,7 +199,7 @@ public final class MessageStore implements AutoCloseable {
     }
 
     /** A message on its way into the database; completes when it is durable. */
-    private static final class Storing extends Job<Void> implements Database.Entry {
+    private static final class Storing extends Job<Integer> implements Database.Entry {
         static final Storing STOP = new Storing("", "", "");
 
         private final String recipient;
@@ -312,7 +313,7 @@ public final class MessageStore implements AutoCloseable {
                 try {
                     batch.forEach(storing -> storing.id = ids.next());
                     commit(link, batch);
-                    batch.forEach(storing -> storing.complete(null));
+                    batch.forEach(storing -> storing.complete(batch.size()));
                 } catch (SQLException | RuntimeException | Error e) {
                     link.drop(); // whatever it was, the writer goes on, with a new connection
                     batch.forEach(storing -> storing.completeExceptionally(e));

@@ -117,7 +117,7 @@ class BigMailboxTest {
                     nonReaders.add(socket);
                     byte[] begin = socket.getInputStream().readNBytes(8);
                     busy += new String(begin, StandardCharsets.UTF_8).equals("Message ") ? 1 : 0;
-                    assertTrue(ServerProcess.ask(port, "store;other;al;hi").stored());
+                    assertTrue(Wire.answer(port, "store;other;al;hi").stored());
                 }
             } finally {
                 for (Socket socket : nonReaders) {
@@ -125,9 +125,7 @@ class BigMailboxTest {
                 }
             }
             assertTrue(busy > 0, "nobody was turned away");
-            await(
-                    "who reads is served again",
-                    () -> ServerProcess.ask(port, "fetch;small").whole());
+            await("who reads is served again", () -> Wire.answer(port, "fetch;small").whole());
             assertEquals("", server.errors());
         }
     }
@@ -192,7 +190,7 @@ class BigMailboxTest {
     private static void storeMeanwhile(int port, AtomicLong longest) {
         while (!Thread.currentThread().isInterrupted()) {
             long begun = System.nanoTime();
-            if (!ServerProcess.ask(port, "store;other;al;hi").stored()) {
+            if (!Wire.answer(port, "store;other;al;hi").stored()) {
                 return; // interrupted in the middle, or a failure that leaves no time to show
             }
             long took = System.nanoTime() - begun;

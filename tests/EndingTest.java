@@ -14,14 +14,14 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 
 import java.io.IOException;
 import java.net.ConnectException;
-import java.net.InetAddress;
-import java.net.Socket;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -39,6 +39,8 @@ import java.util.regex.Pattern;
  *
  * <pre>jbang -Dsignals=50 tests/EndingTest.java       50 of each signal instead of 4</pre>
  */
+@ParameterizedClass(name = "{0}")
+@EnumSource(Transport.class)
 @DisabledOnOs(value = OS.WINDOWS, disabledReason = "has no such signals")
 class EndingTest {
     private static final int ROUNDS = Integer.getInteger("signals", 4);
@@ -51,6 +53,7 @@ class EndingTest {
 
     private static final Map<String, Integer> CODES = Map.of("INT", 130, "TERM", 143);
 
+    @Parameter private Transport transport;
     @TempDir private Path folder;
     private final Load.Ledger ledger = new Load.Ledger("mailbox-", 8);
     private Duration longest = Duration.ZERO;
@@ -78,8 +81,9 @@ class EndingTest {
             throws Exception {
         int enough = ledger.acknowledged() + after;
         try (var server = new ServerProcess(ServerProcess.command(store()));
-                var load = new Load(server.port(), ledger, name, CLIENTS)) {
-            List<Socket> silent = silentClients ? silentClients(server.port()) : List.of();
+                var load =
+                        new Load(transport, server.port(), ledger, name, CLIENTS, Duration.ZERO)) {
+            List<Wire> silent = silentClients ? silentClients(server.port()) : List.of();
             load.await(() -> ledger.acknowledged() >= enough);
             long signalled = System.nanoTime();
             server.signal(signal);
@@ -102,8 +106,8 @@ class EndingTest {
             // One of all rounds may: the machine that runs the tests makes pauses of its own.
             assertTrue(late <= 1, () -> "took too long, once more: " + took);
             assertEveryAcceptedOneEndedWell(server, load, silent.size());
-            for (Socket socket : silent) {
-                assertCleanlyClosed(socket);
+            for (Wire client : silent) {
+                assertCleanlyClosed(client);
             }
             assertEquals(List.of("messages.db"), ServerProcess.filesBeside(store()));
             ledger.assertAllThere(Load.Ledger.contentOf(store()));
@@ -117,7 +121,7 @@ class EndingTest {
      */
     private void assertEveryAcceptedOneEndedWell(ServerProcess server, Load load, int silent) {
         long endedWell = load.wholeReplies() + silent;
-        for (ServerProcess.Answer answer : load.brokenAnswers()) {
+        for (Wire.Answer answer : load.brokenAnswers()) {
             assertEquals("", answer.text(), () -> "torn: " + answer);
             endedWell += answer.cleanClose() ? 1 : 0;
             resets += answer.end() instanceof ConnectException || answer.cleanClose() ? 0 : 1;
@@ -134,24 +138,21 @@ class EndingTest {
     }
 
     /** Some that say nothing, one that stopped in the middle of its request. */
-    private static List<Socket> silentClients(int port) throws IOException {
-        var sockets = new ArrayList<Socket>();
+    private List<Wire> silentClients(int port) throws IOException {
+        var clients = new ArrayList<Wire>();
         for (int i = 0; i < SILENT_CLIENTS; i++) {
-            sockets.add(new Socket(InetAddress.getLoopbackAddress(), port));
+            clients.add(new Wire(transport, Wire.loopback(port), 0));
         }
-        sockets.getLast().getOutputStream().write('s');
-        sockets.getLast().getOutputStream().write("tore;bob".getBytes(StandardCharsets.UTF_8));
-        return sockets;
+        clients.getLast().send("s").send("tore;bob");
+        return clients;
     }
 
-    private static void assertCleanlyClosed(Socket socket) throws IOException {
-        try (socket) {
-            socket.setSoTimeout(5_000);
-            String text =
-                    new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    private static void assertCleanlyClosed(Wire client) throws IOException {
+        try (client) {
+            Wire.Answer answer = client.answer();
             assertTrue(
-                    text.isEmpty() || new ServerProcess.Answer(text, null).whole(),
-                    () -> "neither whole reply nor clean close: " + text);
+                    answer.cleanClose() || answer.whole(),
+                    () -> "neither whole reply nor clean close: " + answer);
         }
     }
 }

@@ -238,7 +238,7 @@ class MsgClientTest {
                     new MsgServer(
                             new InetSocketAddress(0),
                             store,
-                            Limits.defaults(),
+                            Limits.withTimeout(Duration.ofSeconds(10)),
                             new Listener() {
                                 @Override
                                 public void ended(Ended conversation) {}

@@ -92,7 +92,7 @@ class ScaleOutTest {
     @Test
     void passwordGivenInThreeWaysExpectItShownInNone() throws Exception {
         for (ServerProcess server : servers) {
-            assertTrue(ServerProcess.ask(server.port(), "store;way;al;hi").stored());
+            assertTrue(Wire.answer(server.port(), "store;way;al;hi").stored());
             assertTrue(
                     server.output().contains("\nMessages are kept in jdbc:postgresql://127.0.0.1:"),
                     server.output());
@@ -102,7 +102,7 @@ class ScaleOutTest {
         for (ServerProcess server : servers) {
             assertEquals(
                     "Retrieving messages...\n" + "way;al;hi\n".repeat(3) + "NO MORE MESSAGES\n",
-                    ServerProcess.ask(server.port(), "fetch;way").text());
+                    Wire.answer(server.port(), "fetch;way").text());
         }
     }
 
@@ -175,6 +175,6 @@ class ScaleOutTest {
     }
 
     private static String ask(ServerProcess server, String request) throws Exception {
-        return ServerProcess.ask(server.port(), request).text();
+        return Wire.answer(server.port(), request).text();
     }
 }

@@ -7,9 +7,6 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
-import java.net.InetAddress;
-import java.net.Socket;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -71,7 +68,7 @@ final class Soak {
                     server.kill();
                 }
                 load.join();
-                for (ServerProcess.Answer answer : load.brokenAnswers()) {
+                for (Wire.Answer answer : load.brokenAnswers()) {
                     check(answer.text().isEmpty() || lives % 4 != 3, "torn: " + answer);
                 }
                 check(rude.sent > 0, "no rude clients");
@@ -151,26 +148,18 @@ final class Soak {
         }
 
         private void run() {
-            var held = new ArrayList<Socket>();
-            byte[] flood = ("store;" + "x".repeat(1 << 20)).getBytes(StandardCharsets.UTF_8);
+            var held = new ArrayList<Wire>();
+            String flood = "store;" + "x".repeat(1 << 20);
             while (!stop) {
                 try {
-                    var socket = new Socket(InetAddress.getLoopbackAddress(), port);
-                    held.add(socket);
+                    var client = new Wire(port);
+                    held.add(client);
                     switch (sent++ % 5) {
                         case 0 -> {} // silent
-                        case 1 -> {
-                            socket.getOutputStream().write('s');
-                            socket.setSoLinger(true, 0); // closes with a reset
-                            socket.close();
-                        }
-                        case 2 -> socket.getOutputStream().write(flood);
-                        case 3 -> socket.shutdownOutput();
-                        default -> // will not read
-                                socket.getOutputStream()
-                                        .write(
-                                                "fetch;mailbox-1\n"
-                                                        .getBytes(StandardCharsets.UTF_8));
+                        case 1 -> client.send("s").reset();
+                        case 2 -> client.send(flood);
+                        case 3 -> client.endInput();
+                        default -> client.send("fetch;mailbox-1\n"); // will not read
                     }
                     if (held.size() > 50) {
                         held.removeFirst().close();
@@ -184,9 +173,9 @@ final class Soak {
                     stop = true;
                 }
             }
-            held.forEach(socket -> {
+            held.forEach(client -> {
                 try {
-                    socket.close();
+                    client.close();
                 } catch (IOException e) {
                     // Tolerated: it is gone either way.
                 }

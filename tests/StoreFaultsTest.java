@@ -169,8 +169,7 @@ class StoreFaultsTest {
 
     private static String store(Load.Ledger ledger, int port, String sender) {
         Protocol.Store message = ledger.next(sender);
-        ServerProcess.Answer answer =
-                ServerProcess.ask(port, new String(message.bytes(), StandardCharsets.UTF_8));
+        Wire.Answer answer = Wire.answer(port, new String(message.bytes(), StandardCharsets.UTF_8));
         if (answer.stored()) {
             ledger.acknowledge(message);
         }
@@ -283,7 +282,7 @@ class StoreFaultsTest {
             var listener =
                     new Listener() {
                         @Override
-                        public void ended(Listener.Ended conversation) {}
+                        public void step(Step step, Conversation conversation) {}
 
                         @Override
                         public void trouble(String sentence) {}
@@ -293,7 +292,8 @@ class StoreFaultsTest {
                             new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
                             store,
                             new Limits(Duration.ofSeconds(10), 100, Duration.ofSeconds(2)),
-                            listener);
+                            listener,
+                            Thread.ofVirtual());
             server.start();
             return new Served(store, server);
         }
@@ -630,8 +630,7 @@ class StoreFaultsTest {
         try (var served = Served.open(store, UnaryOperator.identity())) {
             int spoiled = 0;
             for (int i = 0; i < mailboxes; i++) {
-                ServerProcess.Answer answer =
-                        ServerProcess.ask(served.port(), "fetch;" + ledger.mailbox(i));
+                Wire.Answer answer = Wire.answer(served.port(), "fetch;" + ledger.mailbox(i));
                 List<Protocol.Store> found = new ArrayList<>();
                 boolean whole = answer.whole() && !answer.text().equals(BUSY);
                 spoiled += whole ? 0 : 1;

@@ -1,5 +1,5 @@
 //JAVA 21+
-//SOURCES ServerProcess.java
+//SOURCES Wire.java
 //SOURCES ../../Protocol.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
@@ -32,11 +32,12 @@ import java.util.function.BooleanSupplier;
 final class Load implements AutoCloseable {
     private static final int FETCH_EVERY = 8;
 
+    private final Transport transport;
     private final int port;
     private final Ledger ledger;
     private final Duration pause;
     private final AtomicInteger wholeReplies = new AtomicInteger();
-    private final Queue<ServerProcess.Answer> answers = new ConcurrentLinkedQueue<>();
+    private final Queue<Wire.Answer> answers = new ConcurrentLinkedQueue<>();
     private final List<Thread> clients = new ArrayList<>();
     private volatile boolean stop;
 
@@ -47,6 +48,12 @@ final class Load implements AutoCloseable {
 
     /** As above; each client rests for {@code pause} after a reply. */
     Load(int port, Ledger ledger, String name, int count, Duration pause) {
+        this(Transport.PLAIN, port, ledger, name, count, pause);
+    }
+
+    /** As above, over {@code transport}. */
+    Load(Transport transport, int port, Ledger ledger, String name, int count, Duration pause) {
+        this.transport = transport;
         this.port = port;
         this.ledger = ledger;
         this.pause = pause;
@@ -58,14 +65,16 @@ final class Load implements AutoCloseable {
 
     private void run(String sender) {
         for (int i = 1; !stop; i++) {
-            ServerProcess.Answer answer;
+            Wire.Answer answer;
             if (i % FETCH_EVERY == 0) {
-                answer = ServerProcess.ask(port, "fetch;" + ledger.mailbox(i));
+                answer = Wire.answer(transport, port, "fetch;" + ledger.mailbox(i));
             } else {
                 Protocol.Store message = ledger.next(sender);
                 answer =
-                        ServerProcess.ask(
-                                port, new String(message.bytes(), StandardCharsets.UTF_8));
+                        Wire.answer(
+                                transport,
+                                port,
+                                new String(message.bytes(), StandardCharsets.UTF_8));
                 if (answer.stored()) {
                     ledger.acknowledge(message);
                 }
@@ -102,7 +111,7 @@ final class Load implements AutoCloseable {
     }
 
     /** The answers that were no whole reply, at most one for each client, which ended it. */
-    List<ServerProcess.Answer> brokenAnswers() {
+    List<Wire.Answer> brokenAnswers() {
         return List.copyOf(answers);
     }
 
@@ -267,7 +276,7 @@ final class Load implements AutoCloseable {
         List<Protocol.Store> fetchAll(int port) throws IOException {
             var found = new ArrayList<Protocol.Store>();
             for (int i = 0; i < mailboxes; i++) {
-                ServerProcess.Answer answer = ServerProcess.ask(port, "fetch;" + mailbox(i));
+                Wire.Answer answer = Wire.answer(port, "fetch;" + mailbox(i));
                 if (answer.end() != null) {
                     throw answer.end();
                 }

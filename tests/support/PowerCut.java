@@ -522,7 +522,7 @@ final class PowerCut {
                 new MsgServer(
                         new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
                         store,
-                        Limits.defaults(),
+                        Limits.withTimeout(Duration.ofSeconds(10)),
                         listener);
         server.start();
         Runtime.getRuntime()

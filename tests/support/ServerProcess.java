@@ -1,16 +1,12 @@
 //JAVA 21+
+//SOURCES Wire.java
 //SOURCES ../../MsgServer.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.BufferedReader;
-import java.io.ByteArrayOutputStream;
 import java.io.File;
 import java.io.IOException;
-import java.io.InputStream;
 import java.lang.management.ManagementFactory;
-import java.net.InetAddress;
-import java.net.Socket;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -28,7 +24,6 @@ import java.util.stream.Stream;
 final class ServerProcess implements AutoCloseable {
     private static final Duration START = Duration.ofSeconds(60);
     private static final Duration END = Duration.ofSeconds(30);
-    private static final int REPLY_MS = 30_000;
     private static final List<String> QUICK_START =
             List.of("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC");
     private static final String READY = "Listening on port ";
@@ -172,55 +167,6 @@ final class ServerProcess implements AutoCloseable {
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt(); // it was killed, and nobody waits for its end
         }
-    }
-
-    // ---------------------------------------------------------------- requests
-
-    /**
-     * What came back over one connection.
-     *
-     * @param text all that was received
-     * @param end null when the server closed as it should, otherwise how the connection failed
-     */
-    record Answer(String text, IOException end) {
-
-        /** A reply that is complete, whatever it says, followed by a clean close. */
-        boolean whole() {
-            boolean complete =
-                    text.startsWith("Retrieving messages...\n")
-                            ? text.endsWith("\nNO MORE MESSAGES\n")
-                                    || text.endsWith("...\nThere is no such name\n")
-                            : stored() || text.matches("(Message declined\\. .+|No \\w+)\n");
-            return end == null && complete;
-        }
-
-        /** Closed by the server without a byte. */
-        boolean cleanClose() {
-            return end == null && text.isEmpty();
-        }
-
-        boolean stored() {
-            return text.equals("Message accepted and stored:\n");
-        }
-    }
-
-    /** Sends {@code request} as our client does, and receives until the server closes. */
-    static Answer ask(int port, String request) {
-        var received = new ByteArrayOutputStream();
-        IOException end = null;
-        try (Socket socket = new Socket(InetAddress.getLoopbackAddress(), port)) {
-            socket.setSoTimeout(REPLY_MS);
-            socket.getOutputStream().write(request.getBytes(StandardCharsets.UTF_8));
-            socket.shutdownOutput();
-            InputStream in = socket.getInputStream();
-            byte[] buffer = new byte[8192];
-            for (int count; (count = in.read(buffer)) >= 0; ) {
-                received.write(buffer, 0, count);
-            }
-        } catch (IOException e) {
-            end = e;
-        }
-        return new Answer(received.toString(StandardCharsets.UTF_8), end);
     }
 
     /** Names of the files in the folder of {@code store}, sorted. */

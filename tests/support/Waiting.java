@@ -18,7 +18,9 @@ final class Waiting {
         boolean holds() throws Exception;
     }
 
-    /** Returns once {@code condition} holds, and fails, naming {@code what}, if it does not in 20 s. */
+    /**
+     * Returns once {@code condition} holds, and fails, naming {@code what}, if it does not in 20 s.
+     */
     static void eventually(String what, Condition condition) throws Exception {
         long deadline = System.nanoTime() + BOUND.toNanos();
         while (!condition.holds()) {
@@ -34,5 +36,10 @@ final class Waiting {
         FutureTask<T> task = new FutureTask<>(action);
         Thread.ofVirtual().start(task);
         return task;
+    }
+
+    /** Since {@code start}, a {@link System#nanoTime}. */
+    static long millisSince(long start) {
+        return (System.nanoTime() - start) / 1_000_000;
     }
 }

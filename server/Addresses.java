@@ -1,0 +1,72 @@
+//JAVA 21+
+//SOURCES Program.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.NetworkInterface;
+import java.net.SocketException;
+import java.util.ArrayList;
+import java.util.List;
+
+/** What a person wants to know of the address that a server listens on, or cannot. */
+final class Addresses {
+    private Addresses() {}
+
+    /** What to type to reach a server that listens on {@code bound}, and who can. */
+    static List<String> invitations(InetAddress bound, int port) {
+        String client = Program.started("MsgClient.java");
+        List<String> lines = new ArrayList<>();
+        for (String other : forOthers(bound)) {
+            lines.add("On another machine: %s %s %d".formatted(client, other, port));
+        }
+        if (lines.isEmpty()) {
+            String here = bound.isAnyLocalAddress() ? "127.0.0.1" : bound.getHostAddress();
+            lines.add("On this machine only: %s %s %d".formatted(client, here, port));
+        } else {
+            lines.add(
+                    "Anyone on the network can read and write every mailbox; --bind 127.0.0.1 keeps"
+                            + " it to this machine");
+        }
+        return lines;
+    }
+
+    private static List<String> forOthers(InetAddress bound) {
+        try {
+            return NetworkInterface.networkInterfaces()
+                    .flatMap(NetworkInterface::inetAddresses)
+                    .filter(a -> !a.isLoopbackAddress() && !a.isLinkLocalAddress())
+                    .filter(a -> bound.isAnyLocalAddress() || a.equals(bound))
+                    .map(a -> a.getHostAddress().replaceFirst("%.*", ""))
+                    .sorted()
+                    .toList();
+        } catch (SocketException e) {
+            return List.of(); // only a hint is missing
+        }
+    }
+
+    /** One sentence for why a server cannot listen on {@code address}, and what to do. */
+    static String cannotListen(InetSocketAddress address, IOException reason) {
+        InetAddress bound = address.getAddress();
+        int port = address.getPort();
+        try {
+            if (!bound.isAnyLocalAddress() && NetworkInterface.getByInetAddress(bound) == null) {
+                return "This machine has no address " + bound.getHostAddress() + " to listen on.";
+            }
+        } catch (SocketException e) {
+            // Then the first reason will have to do.
+        }
+        String hint =
+                port == 5000
+                        ? " (on macOS, AirPlay Receiver holds it)"
+                        : port < 1024 ? " (ports below 1024 take an administrator's rights)" : "";
+        return "Cannot listen on port %d: %s%s. Another one: %s %d"
+                .formatted(
+                        port,
+                        reason.getMessage(),
+                        hint,
+                        Program.started("MsgServer.java"),
+                        port == 5000 ? 5001 : 5000);
+    }
+}

@@ -1,0 +1,111 @@
+//JAVA 21+
+//SOURCES Listener.java
+//SOURCES ../Protocol.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.io.PrintWriter;
+import java.time.Duration;
+import java.time.LocalDateTime;
+import java.time.format.DateTimeFormatter;
+import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Supplier;
+
+/**
+ * Writes what the operator should know and nothing of what clients do: the log of {@code --quiet},
+ * on which {@link RequestLog} and {@link Trace} are built.
+ *
+ * <p>Lines are written on a thread of their own: a terminal that was stopped with Ctrl+S must not
+ * stop the server. When that thread cannot follow, lines are left out and counted.
+ */
+class Log implements Listener {
+    private static final int MAX_WAITING = 10_000;
+    private static final Duration LAST_WORDS = Duration.ofMillis(500);
+    private static final Runnable STOP = () -> {};
+
+    private final BlockingQueue<Runnable> lines = new ArrayBlockingQueue<>(MAX_WAITING);
+    private final AtomicLong leftOut = new AtomicLong();
+    private final CountDownLatch opened = new CountDownLatch(1);
+    private final PrintWriter out;
+    private final PrintWriter err;
+    private final DateTimeFormatter clock;
+    private final Thread printer;
+
+    /**
+     * A log that is silent until {@link #open}.
+     *
+     * @param dated whether lines bear the date, too: for a file that outlives the day
+     */
+    Log(PrintWriter out, PrintWriter err, boolean dated) {
+        this.out = out;
+        this.err = err;
+        clock = DateTimeFormatter.ofPattern(dated ? "yyyy-MM-dd HH:mm:ss.SSS" : "HH:mm:ss.SSS");
+        printer = Thread.ofPlatform().daemon().name("log").start(this::print);
+    }
+
+    /** Lets lines out, now that the ready line is. */
+    final void open() {
+        opened.countDown();
+    }
+
+    @Override
+    public void step(Step step, Conversation conversation) {
+        // Clients' affairs are not for this log.
+    }
+
+    @Override
+    public final void trouble(String sentence) {
+        String time = now();
+        add(() -> err.println(time + "  " + Protocol.visible(sentence)));
+    }
+
+    /** Writes {@code line} to standard output; it is worded on the log's own thread. */
+    final void write(Supplier<String> line) {
+        add(() -> out.println(line.get()));
+    }
+
+    final String now() {
+        return clock.format(LocalDateTime.now());
+    }
+
+    private void add(Runnable line) {
+        if (!lines.offer(line)) {
+            leftOut.incrementAndGet();
+        }
+    }
+
+    private void print() {
+        try {
+            opened.await();
+            for (Runnable line; (line = lines.take()) != STOP; ) {
+                line.run();
+                long missing = leftOut.getAndSet(0);
+                if (missing > 0) {
+                    out.println("(" + missing + " lines left out here)");
+                }
+                if (lines.isEmpty()) {
+                    out.flush();
+                    err.flush();
+                }
+            }
+        } catch (InterruptedException e) {
+            return; // nobody does
+        }
+        out.flush();
+        err.flush();
+    }
+
+    /** Writes what is waiting, then {@code farewell}; gives up where nobody takes it. */
+    final void close(String farewell) {
+        open();
+        lines.offer(() -> out.println(farewell));
+        lines.offer(STOP);
+        try {
+            printer.join(LAST_WORDS);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//JAVA 21+
+//DEPS info.picocli:picocli:4.7.7
+//SOURCES Program.java
+//SOURCES RequestLog.java
+//SOURCES Trace.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import picocli.CommandLine;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+import java.io.PrintWriter;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.UnknownHostException;
+
+/** What can be asked of the server's command; {@link Program} adds a variable for each. */
+final class Options {
+    private static final int LONGEST_TIMEOUT_S = 3600;
+
+    /** What a connection can be given. */
+    enum Threads {
+        /** As many as there are connections, carried by a few platform threads (JEP 444). */
+        virtual,
+        /** A thread of the operating system each, to compare with. */
+        platform;
+
+        Thread.Builder builder() {
+            return this == virtual ? Thread.ofVirtual() : Thread.ofPlatform();
+        }
+    }
+
+    @Parameters(
+            index = "0",
+            paramLabel = "PORT",
+            description = "0 takes any free one. Environment: MSG_PORT")
+    int port;
+
+    @Option(
+            names = "--bind",
+            paramLabel = "ADDRESS",
+            description = "listen on this address only; all, if not given. MSG_BIND")
+    String bind;
+
+    @Option(
+            names = "--store",
+            paramLabel = "FILE|jdbc:URL",
+            description =
+                    "where messages are kept: a file, or jdbc:postgresql://...;"
+                            + " .msg-server/messages.db in your home, if not given. MSG_STORE")
+    String store;
+
+    @Option(
+            names = "--timeout",
+            paramLabel = "SECONDS",
+            defaultValue = "10",
+            description =
+                    "for a request as a whole, and for the client to take each stretch of the"
+                            + " reply; 10, if not given. MSG_TIMEOUT")
+    int timeout;
+
+    @Option(
+            names = "--threads",
+            paramLabel = "KIND",
+            defaultValue = "virtual",
+            description =
+                    "what serves each connection: a virtual thread or, to compare, a platform"
+                            + " thread; virtual, if not given. MSG_THREADS")
+    Threads threads;
+
+    @Option(
+            names = "--quiet",
+            fallbackValue = "true",
+            description = "no line for each request. MSG_QUIET")
+    boolean quiet;
+
+    @Option(
+            names = "--trace",
+            fallbackValue = "true",
+            description = "a line for each step of each conversation. MSG_TRACE")
+    boolean trace;
+
+    @Spec(Spec.Target.MIXEE)
+    private CommandSpec spec;
+
+    /**
+     * Where to listen.
+     *
+     * @throws picocli.CommandLine.ParameterException for a value that will not do
+     */
+    InetSocketAddress address() {
+        try {
+            return bind == null
+                    ? new InetSocketAddress(port)
+                    : new InetSocketAddress(InetAddress.getByName(bind), port);
+        } catch (UnknownHostException e) {
+            throw Program.wrong(spec, "--bind", bind, "--bind: there is no address " + bind);
+        }
+    }
+
+    /**
+     * Looks at the numbers.
+     *
+     * @throws picocli.CommandLine.ParameterException for a value that will not do
+     */
+    void check() {
+        requireRange("PORT", port, 0, 65_535, "");
+        requireRange("--timeout", timeout, 1, LONGEST_TIMEOUT_S, " seconds");
+    }
+
+    private void requireRange(String name, int value, int least, int most, String unit) {
+        if (value < least || value > most) {
+            String sentence = "%s must be %d to %d%s, not %d";
+            throw Program.wrong(
+                    spec, name, value, sentence.formatted(name, least, most, unit, value));
+        }
+    }
+
+    /** The log that was asked for, on the writers of {@code line}. */
+    Log log(CommandLine line) {
+        boolean dated = System.console() == null;
+        PrintWriter out = line.getOut();
+        PrintWriter err = line.getErr();
+        return trace
+                ? new Trace(out, err, dated)
+                : quiet ? new Log(out, err, dated) : new RequestLog(out, err, dated);
+    }
+
+    /**
+     * Half the processors carry the virtual threads, the rest is for accepting and committing. With
+     * more, threads wake each other more often than they find work. A trace is to show
+     * conversations that change their carrier, which takes two.
+     */
+    void chooseCarriers() {
+        int half = Math.max(trace ? 2 : 1, Runtime.getRuntime().availableProcessors() / 2);
+        System.getProperties()
+                .putIfAbsent("jdk.virtualThreadScheduler.parallelism", String.valueOf(half));
+    }
+}

@@ -1,0 +1,120 @@
+//JAVA 21+
+//DEPS info.picocli:picocli:4.7.7
+//SOURCES ../Protocol.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import picocli.CommandLine;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Model.ArgSpec;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.Model.UsageMessageSpec;
+import picocli.CommandLine.ParameterException;
+
+import java.io.File;
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
+import java.io.PrintWriter;
+import java.nio.charset.Charset;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.stream.Stream;
+
+/**
+ * What both programs are as commands: values that may come from the environment, one sentence for
+ * what is wrong, an exit code that tells lost output, hints that the user can type.
+ *
+ * <p>Each option and parameter has a variable of its name: {@code --max-size} has {@code
+ * MSG_MAX_SIZE}, {@code PORT} has {@code MSG_PORT}. An empty one is as good as none.
+ */
+record Program(String script, Map<String, String> environment, File folder) {
+
+    /** The command line of {@code command}, the command of {@code script}. */
+    static CommandLine commandLine(Object command, String script) {
+        return new Program(script, System.getenv(), new File(".")).commandLine(command);
+    }
+
+    /** How the user who started this program can start {@code script}. */
+    static String started(String script) {
+        return new Program(script, System.getenv(), new File(".")).started();
+    }
+
+    /** To throw for a value of {@code name}, an option or a parameter's label, that will not do. */
+    static ParameterException wrong(CommandSpec spec, String name, Object value, String sentence) {
+        ArgSpec argument =
+                spec.args().stream().filter(a -> name(a).equals(name)).findFirst().orElseThrow();
+        return new ParameterException(spec.commandLine(), sentence, argument, value.toString());
+    }
+
+    /** It prints through picocli's writers, so that a test can replace them. */
+    CommandLine commandLine(Object command) {
+        CommandLine line = new CommandLine(command);
+        line.setOut(writer(FileDescriptor.out)).setErr(writer(FileDescriptor.err));
+        // A value is what it says: no file is read for "@name", no "${name}" replaced.
+        line.setExpandAtFiles(false);
+        line.setDefaultValueProvider(argument -> {
+            String value = environment.getOrDefault(variable(argument), "");
+            return value.isEmpty() ? null : value.replace("$", "$$");
+        });
+        line.setExecutionStrategy(
+                parsed -> written(line, new CommandLine.RunLast().execute(parsed)));
+        line.setParameterExceptionHandler((e, typed) -> {
+            if (CommandLine.printHelpIfRequested(e.getCommandLine().getParseResult())) {
+                return written(line, ExitCode.OK); // whatever is wrong in the environment
+            }
+            String value = e.getValue();
+            boolean isTyped =
+                    Stream.of(typed).anyMatch(w -> w.equals(value) || w.endsWith("=" + value));
+            String source = value == null || isTyped ? "" : ", from " + variable(e.getArgSpec());
+            line.getErr().println(Protocol.visible(e.getMessage() + source));
+            line.getErr().println("What it takes: " + started() + " --help");
+            return ExitCode.USAGE;
+        });
+        UsageMessageSpec usage = line.getCommandSpec().name(started()).usageMessage();
+        String examples = String.join("%n", usage.header());
+        usage.header(examples.replace("jbang " + script, started()));
+        return line;
+    }
+
+    private static int written(CommandLine line, int exit) {
+        if (line.getOut().checkError() || line.getErr().checkError()) {
+            line.getErr().println("Not all output could be written.");
+            return ExitCode.SOFTWARE;
+        }
+        return exit;
+    }
+
+    private static String name(ArgSpec argument) {
+        return argument instanceof OptionSpec option ? option.longestName() : argument.paramLabel();
+    }
+
+    private static String variable(ArgSpec argument) {
+        String name = name(argument).replaceFirst("^--", "").replace('-', '_');
+        return "MSG_" + name.toUpperCase(Locale.ROOT);
+    }
+
+    /** JBang's launchers, and ours, leave what they were called as in JBANG_LAUNCH_CMD. */
+    String started() {
+        File launcher = new File(environment.getOrDefault("JBANG_LAUNCH_CMD", "jbang"));
+        String[] folders = environment.getOrDefault("PATH", "").split(File.pathSeparator);
+        List<File> path = Stream.of(folders).map(File::new).toList();
+        String jbang =
+                path.contains(launcher.getParentFile()) ? launcher.getName() : launcher.getPath();
+        for (File file : List.of(new File(script), new File(launcher.getParent(), script))) {
+            if (file.isAbsolute() ? file.exists() : new File(folder, file + "").exists()) {
+                return jbang + " " + file;
+            }
+        }
+        String command = script.replaceFirst("Msg(.+)\\.java", "msg-$1").toLowerCase(Locale.ROOT);
+        boolean installed = path.stream().anyMatch(bin -> new File(bin, command).canExecute());
+        return installed ? command : jbang + " " + script;
+    }
+
+    /** UTF-8, also where the locale is POSIX; a Windows console says what it speaks. */
+    private static PrintWriter writer(FileDescriptor file) {
+        boolean windows = System.getProperty("os.name").startsWith("Windows");
+        String charset = windows ? System.getProperty("stdout.encoding", "UTF-8") : "UTF-8";
+        return new PrintWriter(new FileOutputStream(file), true, Charset.forName(charset));
+    }
+}

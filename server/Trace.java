@@ -1,0 +1,61 @@
+//JAVA 21+
+//SOURCES Log.java
+//SOURCES RequestLog.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.io.PrintWriter;
+
+/**
+ * The log of {@code --trace}: a line for each step of each conversation, with the time since
+ * accept, the thread, and the carrier it runs on just then.
+ *
+ * <pre>    #2     151.3 ms  conversation-2      worker-1   request read: store to bob from al</pre>
+ */
+final class Trace extends Log {
+    private static final int WIDTH = 100;
+
+    Trace(PrintWriter out, PrintWriter err, boolean dated) {
+        super(out, err, dated);
+    }
+
+    @Override
+    public void step(Step step, Conversation it) {
+        String line =
+                "%6s %10.1f ms  %-18s  %-9s  %s"
+                        .formatted(
+                                "#" + it.number(),
+                                it.sinceAccept().toNanos() / 1e6,
+                                it.thread().getName(),
+                                carrier(it.thread()),
+                                worded(step, it));
+        write(() -> line.length() <= WIDTH ? line : line.substring(0, WIDTH - 3) + "...");
+    }
+
+    private static String worded(Step step, Conversation it) {
+        int others = it.committedTogether() - 1;
+        return switch (step) {
+            case ACCEPTED -> "accepted from " + RequestLog.shown(it.peer());
+            case WAITING_FOR_REQUEST -> "waiting for its request";
+            case REQUEST_READ -> "request read: " + RequestLog.shown(it.request());
+            case WAITING_FOR_COMMIT -> "waiting for the commit";
+            case COMMITTED ->
+                    others == 0
+                            ? "committed alone"
+                            : "committed together with %d %s"
+                                    .formatted(others, others == 1 ? "other" : "others");
+            case REPLIED -> "replied: " + it.outcome();
+            case CLOSED -> "closed";
+        };
+    }
+
+    /**
+     * The platform thread that a virtual thread runs on, or a dash for a thread that needs none.
+     * Only its toString() tells:
+     * VirtualThread[#22,conversation-1]/runnable@ForkJoinPool-1-worker-1.
+     */
+    private static String carrier(Thread thread) {
+        String text = thread.toString();
+        int at = text.lastIndexOf("worker-");
+        return thread.isVirtual() && at >= 0 ? text.substring(at) : "-";
+    }
+}

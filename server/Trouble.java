@@ -1,0 +1,55 @@
+//JAVA 21+
+//SOURCES Listener.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.time.Duration;
+
+/**
+ * Something that fails for a while. It is said once when it begins and once when it is over,
+ * however many fail in between; and should both alternate quickly, once a minute. Any thread may
+ * use it.
+ */
+final class Trouble {
+    private static final Duration SAY_AGAIN_AFTER = Duration.ofMinutes(1);
+
+    private final Listener listener;
+    private final String begun;
+    private final String over;
+    private volatile boolean said;
+    private long silentUntil = System.nanoTime();
+
+    /**
+     * Tells {@code listener}.
+     *
+     * @param begun the sentence for its begin, which the reason follows
+     * @param over the sentence for its end, which "again" follows
+     */
+    Trouble(Listener listener, String begun, String over) {
+        this.listener = listener;
+        this.begun = begun;
+        this.over = over;
+    }
+
+    /** It has failed. */
+    synchronized void noticed(String reason) {
+        if (!said && System.nanoTime() - silentUntil >= 0) {
+            said = true;
+            silentUntil = System.nanoTime() + SAY_AGAIN_AFTER.toNanos();
+            listener.trouble(begun + reason);
+        }
+    }
+
+    /** It has succeeded; costs next to nothing when there was no trouble. */
+    void over() {
+        if (said) {
+            end();
+        }
+    }
+
+    private synchronized void end() {
+        if (said) {
+            said = false;
+            listener.trouble(over + " again.");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION The engine: its start, its end, and what is left afterwards
+//JAVA 21+
+//MAIN TestMain
+//SOURCES TestMain.java
+//SOURCES support/Engine.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.EnumSource;
+
+import java.io.IOException;
+import java.net.BindException;
+import java.net.ConnectException;
+import java.net.InetSocketAddress;
+import java.net.SocketException;
+import java.nio.file.Path;
+import java.util.HashSet;
+import java.util.Set;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+
+/** The engine begins and ends, in this JVM. */
+@ParameterizedClass(name = "{0}")
+@EnumSource(Transport.class)
+class BeginningAndEndingTest {
+    @Parameter private Transport transport;
+    @TempDir private Path folder;
+
+    @Test
+    void aPortInUseIsSaidAtTheStart() throws Exception {
+        try (Engine engine = new Engine(transport, folder, Engine.ROOMY)) {
+            MsgServer second =
+                    new MsgServer(
+                            new InetSocketAddress(engine.port()),
+                            engine.store,
+                            Engine.ROOMY,
+                            engine.heard,
+                            Thread.ofVirtual());
+            assertThrows(BindException.class, second::start);
+            assertEquals(Wire.EMPTY, engine.ask("fetch;nobody"));
+        }
+    }
+
+    @Test
+    void aRequestInHandIsAnsweredWhileClosing() throws Exception {
+        Engine engine = new Engine(transport, folder, Engine.ROOMY);
+        try (Wire wire = engine.wire()) {
+            wire.send("f");
+            assertEquals(Wire.EMPTY, engine.ask("fetch;nobody")); // f is accepted, too
+            Future<Long> closing =
+                    Waiting.inBackground(() -> {
+                        long start = System.nanoTime();
+                        engine.close();
+                        return Waiting.millisSince(start);
+                    });
+            Waiting.eventually("nobody new is accepted", () -> refuses(engine.port()));
+            assertFalse(closing.isDone(), "it waits for the request in hand");
+            wire.send("etch;nobody\n").endInput();
+            assertEquals(Wire.EMPTY, wire.receive());
+            assertTrue(closing.get(20, TimeUnit.SECONDS) < 10_000);
+        }
+    }
+
+    @Test
+    void closingWhileIdleIsPrompt() throws Exception {
+        Engine engine = new Engine(transport, folder, Engine.limits(10_000, 100, 10_000));
+        assertEquals(Wire.EMPTY, engine.ask("fetch;nobody"));
+        long start = System.nanoTime();
+        engine.close();
+        assertTrue(Waiting.millisSince(start) < 5_000, "was " + Waiting.millisSince(start) + " ms");
+    }
+
+    @Test
+    void afterTheGraceConversationsAreCut() throws Exception {
+        Engine engine = new Engine(transport, folder, Engine.limits(60_000, 100, 300));
+        try (Wire silent = engine.wire();
+                Wire half = engine.wire()) {
+            half.send("f");
+            assertEquals(Wire.EMPTY, engine.ask("fetch;nobody"));
+            long start = System.nanoTime();
+            engine.close();
+            long millis = Waiting.millisSince(start);
+            assertTrue(millis >= 300 && millis < 5_000, "grace and no more, was " + millis);
+            assertEquals("", silent.receive(), "a clean close, no half reply");
+            assertEquals("", half.receive());
+        }
+    }
+
+    @Test
+    void aClientThatDoesNotReadIsCutAfterTheGrace() throws Exception {
+        Engine engine = new Engine(transport, folder, Engine.limits(60_000, 100, 300));
+        engine.fill("bob", 40_000, "x".repeat(230));
+        try (Wire wire = engine.slowReader()) {
+            wire.send("fetch;bob").endInput();
+            assertEquals(22, wire.receive(22).length);
+            long start = System.nanoTime();
+            engine.close();
+            assertTrue(
+                    Waiting.millisSince(start) < 5_000,
+                    "was " + Waiting.millisSince(start) + " ms");
+        }
+    }
+
+    @Test
+    void thePortIsFreeAfterwardsAndTheMessagesAreThere() throws Exception {
+        Engine engine = new Engine(transport, folder, Engine.ROOMY);
+        int port = engine.port();
+        assertEquals(Wire.STORED, Wire.ask(port, "store;bob;al;hi"));
+        engine.close();
+        try (MessageStore store = new MessageStore(folder.resolve("messages.db").toString());
+                MsgServer again =
+                        new MsgServer(
+                                new InetSocketAddress(port),
+                                store,
+                                Engine.ROOMY,
+                                new Engine.Heard(),
+                                Thread.ofVirtual())) {
+            again.start();
+            assertEquals(
+                    "Retrieving messages...\nbob;al;hi\nNO MORE MESSAGES\n",
+                    Wire.ask(port, "fetch;bob"));
+        }
+    }
+
+    @Test
+    void closingTwiceOrBeforeTheStartDoesNoHarm() throws Exception {
+        Engine engine = new Engine(transport, folder, Engine.ROOMY);
+        engine.server.close();
+        engine.close();
+        try (MessageStore store = new MessageStore(folder.resolve("messages.db").toString())) {
+            new MsgServer(
+                            new InetSocketAddress(0),
+                            store,
+                            Engine.ROOMY,
+                            new Engine.Heard(),
+                            Thread.ofVirtual())
+                    .close();
+        }
+    }
+
+    @Test
+    void noThreadIsLeft() throws Exception {
+        Set<Thread> before = Thread.getAllStackTraces().keySet();
+        Engine engine = new Engine(transport, folder, Engine.ROOMY);
+        assertEquals(Wire.EMPTY, engine.ask("fetch;nobody"));
+        // Its own, and perhaps some of a test beside this one, which end, too.
+        Set<Thread> started = new HashSet<>(Thread.getAllStackTraces().keySet());
+        started.removeAll(before);
+        started.removeIf(t -> !t.getName().matches("acceptor|store-.*|.*watchdog"));
+        assertTrue(started.size() >= 5, started.toString());
+        engine.close();
+        Waiting.eventually("its threads end", () -> started.stream().noneMatch(Thread::isAlive));
+    }
+
+    private static boolean refuses(int port) throws IOException {
+        try {
+            new Wire(port).close();
+            return false;
+        } catch (SocketException e) {
+            // Who came just before the listener was closed is reset, and has to ask again.
+            return e instanceof ConnectException;
+        }
+    }
+}

@@ -1,0 +1,138 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION What the classic C server does badly, and ours does not
+//JAVA 21+
+//MAIN TestMain
+//SOURCES TestMain.java
+//SOURCES support/Engine.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.EnumSource;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+
+/** Each row of what the classic server does badly, and that ours does not. */
+@ParameterizedClass(name = "{0}")
+@EnumSource(Transport.class)
+class ClassicServerTest {
+    @Parameter private Transport transport;
+    @TempDir private Path folder;
+
+    private Engine engine;
+
+    @BeforeEach
+    void start() throws Exception {
+        engine = new Engine(transport, folder, Engine.ROOMY);
+    }
+
+    @AfterEach
+    void stop() {
+        engine.close();
+    }
+
+    /** The classic client: one piece, no newline, no end of input, then it only waits. */
+    private String classicClient(String request) throws IOException {
+        try (Wire wire = engine.wire()) {
+            return wire.send(request).receive();
+        }
+    }
+
+    @Test
+    void theClassicClientIsAnswered() throws Exception {
+        assertEquals(Wire.STORED, classicClient("store;Kyriakos;george;hi Kyriakos"));
+        assertEquals(
+                "Retrieving messages...\nKyriakos;george;hi Kyriakos\nNO MORE MESSAGES\n",
+                classicClient("fetch;Kyriakos"));
+        assertEquals(Wire.EMPTY, classicClient("fetch;george"));
+        assertEquals("No message\n", classicClient("store;Kyriakos;george;"));
+    }
+
+    @Test
+    void theClassicClientIsAnsweredSoon() throws Exception {
+        // A server that waited for a newline or for the end of input never answered it.
+        long start = System.nanoTime();
+        assertEquals(Wire.EMPTY, classicClient("fetch;nobody"));
+        assertTrue(Waiting.millisSince(start) < 5_000, "before the deadline of 10 s");
+    }
+
+    @Test
+    void aMessageIsNotCutAtASemicolonAt128BytesOrAtANewline() throws Exception {
+        assertEquals(Wire.STORED, classicClient("store;bob;al;half;other half"));
+        assertEquals(Wire.STORED, classicClient("store;bob;al;" + "x".repeat(200)));
+        assertEquals("Message declined. Control characters\n", classicClient("store;bob;al;a\0b"));
+        assertEquals(Wire.STORED, classicClient("store;bob;al;line\nbob;mallory;forged"));
+        assertEquals(
+                "Retrieving messages...\n"
+                        + "bob;al;half;other half\n"
+                        + "bob;al;"
+                        + "x".repeat(200)
+                        + "\nbob;al;line\n"
+                        + "NO MORE MESSAGES\n",
+                classicClient("fetch;bob"));
+    }
+
+    @Test
+    void adjacentSeparatorsAreNotMerged() throws Exception {
+        assertEquals("No recipient\n", classicClient("store;;al;hi"));
+        assertEquals(Wire.EMPTY, classicClient("fetch;al"));
+    }
+
+    @Test
+    void aNameThatIsAPathIsOnlyData() throws Exception {
+        Path store = folder.resolve("messages.db");
+        for (String name : List.of("../x", "/tmp/x", "CON", "a/../../b", "..")) {
+            assertEquals(Wire.STORED, classicClient("store;" + name + ";a;b"));
+            assertEquals(
+                    "Retrieving messages...\n" + name + ";a;b\nNO MORE MESSAGES\n",
+                    classicClient("fetch;" + name));
+        }
+        try (Stream<Path> files = Files.list(folder)) {
+            files.forEach(file ->
+                    assertTrue(
+                            file.toString().startsWith(store.toString()),
+                            "no file but the store's: " + file));
+        }
+        assertFalse(Files.exists(folder.resolveSibling("x")));
+    }
+
+    @Test
+    void manyClientsAtOnceLoseNoSecondToConnecting() throws Exception {
+        // With a backlog of 5 whole seconds were lost to repeated SYNs. That was so each time;
+        // a pause of the machine comes once.
+        int clients = 200;
+        Waiting.eventually(
+                "nine tenths of them take less than the 1 s after which a SYN is repeated",
+                () -> {
+                    List<Future<Long>> all = new ArrayList<>();
+                    for (int i = 0; i < clients; i++) {
+                        all.add(
+                                Waiting.inBackground(() -> {
+                                    long start = System.nanoTime();
+                                    assertEquals(Wire.EMPTY, engine.ask("fetch;nobody"));
+                                    return Waiting.millisSince(start);
+                                }));
+                    }
+                    int quick = 0;
+                    for (Future<Long> one : all) {
+                        quick += one.get(30, TimeUnit.SECONDS) < 1_000 ? 1 : 0;
+                    }
+                    return quick > clients * 9 / 10;
+                });
+    }
+}

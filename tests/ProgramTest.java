@@ -1,0 +1,217 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Tests of what both programs are as commands
+//JAVA 21+
+//MAIN TestMain
+//SOURCES TestMain.java
+//SOURCES ../server/Program.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+import java.io.IOException;
+import java.io.OutputStream;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.Callable;
+
+class ProgramTest {
+    @TempDir Path folder;
+
+    /** A command that prints what it was given. */
+    @Command(
+            mixinStandardHelpOptions = true,
+            version = "MsgServer 1.0",
+            header = {"Examples:", "  jbang MsgServer.java 5000"})
+    private static final class Printing implements Callable<Integer> {
+        @Parameters(index = "0", paramLabel = "PORT")
+        private int port;
+
+        @Option(names = "--max-size")
+        private String size;
+
+        @Option(names = "--timeout", defaultValue = "10")
+        private int timeout;
+
+        @Spec private CommandSpec spec;
+
+        @Override
+        public Integer call() {
+            if (timeout > 60) {
+                throw Program.wrong(spec, "--timeout", timeout, "--timeout is 60 at most");
+            }
+            spec.commandLine().getOut().println(port + " " + timeout + " " + size);
+            return 0;
+        }
+    }
+
+    private record Run(int exit, String out, List<String> err) {}
+
+    private Run run(Map<String, String> environment, String... arguments) {
+        var out = new StringWriter();
+        var err = new StringWriter();
+        int exit =
+                new Program("MsgServer.java", environment, folder.toFile())
+                        .commandLine(new Printing())
+                        .setOut(new PrintWriter(out, true))
+                        .setErr(new PrintWriter(err, true))
+                        .execute(arguments);
+        return new Run(exit, out.toString(), err.toString().lines().toList());
+    }
+
+    @Test
+    void eachValueMayComeFromTheVariableOfItsName() {
+        var environment = Map.of("MSG_PORT", "7", "MSG_MAX_SIZE", "2G", "MSG_TIMEOUT", "3");
+        assertEquals(new Run(0, "7 3 2G%n".formatted(), List.of()), run(environment));
+    }
+
+    @Test
+    void argumentsGoBeforeVariablesEvenBrokenOnes() {
+        var environment = Map.of("MSG_PORT", "abc", "MSG_TIMEOUT", "999");
+        assertEquals("5 4 null%n".formatted(), run(environment, "5", "--timeout=4").out());
+    }
+
+    @Test
+    void emptyVariableIsAsGoodAsNone() {
+        // MSG_STORE= used to be a store without a name, and MSG_TIMEOUT= "not an int".
+        var environment = Map.of("MSG_MAX_SIZE", "", "MSG_TIMEOUT", "");
+        assertEquals("5 10 null%n".formatted(), run(environment, "5").out());
+        assertEquals(
+                List.of(
+                        "Missing required parameter: 'PORT'",
+                        "What it takes: jbang MsgServer.java --help"),
+                run(Map.of("MSG_PORT", "")).err());
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {"data-${tag}.db", "$${tag}", "a$b", "a$$b", "${", "$", "${sys:user.home}"})
+    void valueWithADollarIsWhatItSays(String value) {
+        // MSG_STORE='data-${tag}.db' used to create data-null.db.
+        var expected = "5 10 " + value + System.lineSeparator();
+        assertEquals(expected, run(Map.of("MSG_MAX_SIZE", value), "5").out());
+        assertEquals(expected, run(Map.of(), "5", "--max-size", value).out());
+    }
+
+    @Test
+    void valueWithAnAtSignNamesNoFile() throws IOException {
+        // --user @al with a file of that name used to be what the file says.
+        var file = Files.writeString(folder.resolve("al"), "from the file");
+        assertEquals(
+                "5 10 @%s%n".formatted(file), run(Map.of(), "5", "--max-size", "@" + file).out());
+    }
+
+    @Test
+    void objectionNamesTheVariableWhereTheValueCameFromOne() {
+        assertEquals(
+                new Run(
+                        2,
+                        "",
+                        List.of(
+                                "Invalid value for option '--timeout': 'x' is not an int, from"
+                                        + " MSG_TIMEOUT",
+                                "What it takes: jbang MsgServer.java --help")),
+                run(Map.of("MSG_TIMEOUT", "x"), "5"));
+        assertEquals(
+                "--timeout is 60 at most, from MSG_TIMEOUT",
+                run(Map.of("MSG_TIMEOUT", "61"), "5").err().getFirst());
+        for (var typed : List.of(List.of("--timeout", "61"), List.of("--timeout=61"))) {
+            assertEquals(
+                    "--timeout is 60 at most",
+                    run(Map.of("MSG_PORT", "5"), typed.toArray(String[]::new)).err().getFirst());
+        }
+    }
+
+    @Test
+    void helpIsShownWhateverTheVariablesSay() {
+        var help = run(Map.of("MSG_PORT", "x", "JBANG_LAUNCH_CMD", "./jbang"), "--help");
+        assertEquals(0, help.exit());
+        var lines = help.out().lines().toList();
+        assertEquals(List.of("Examples:", "  ./jbang MsgServer.java 5000"), lines.subList(0, 2));
+        assertTrue(lines.get(2).startsWith("Usage: ./jbang MsgServer.java ["), lines.get(2));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"5", "--help", "--version"})
+    void outputThatCannotBeWrittenIsAFailure(String argument) {
+        // With stdout on a full disk all of it was lost, and the exit code was 0.
+        var full =
+                new OutputStream() {
+                    @Override
+                    public void write(int b) throws IOException {
+                        throw new IOException("No space left on device");
+                    }
+                };
+        var err = new StringWriter();
+        int exit =
+                new Program("MsgServer.java", Map.of(), folder.toFile())
+                        .commandLine(new Printing())
+                        .setOut(new PrintWriter(full))
+                        .setErr(new PrintWriter(err))
+                        .execute(argument);
+        assertEquals("Not all output could be written.%n".formatted(), err.toString());
+        assertEquals(1, exit);
+    }
+
+    // ---------------------------------------------------------------- how it was started
+
+    private String started(Map<String, String> environment) {
+        return new Program("MsgServer.java", environment, folder.toFile()).started();
+    }
+
+    @Test
+    void hintIsWhatTheUserTyped() throws IOException {
+        // "jbang MsgServer.java" was shown to those who have ./jbang only.
+        Files.createFile(folder.resolve("MsgServer.java"));
+        assertEquals("jbang MsgServer.java", started(Map.of()));
+        assertEquals("./jbang MsgServer.java", started(Map.of("JBANG_LAUNCH_CMD", "./jbang")));
+        var installed = Map.of("JBANG_LAUNCH_CMD", "/opt/jbang/bin/jbang", "PATH", "/bin");
+        assertEquals("/opt/jbang/bin/jbang MsgServer.java", started(installed));
+    }
+
+    @Test
+    @DisabledOnOs(OS.WINDOWS)
+    void launcherOnThePathIsItsNameAlone() {
+        var path = "/usr/bin:/opt/jbang/bin";
+        var environment = Map.of("JBANG_LAUNCH_CMD", "/opt/jbang/bin/jbang", "PATH", path);
+        assertEquals("jbang MsgServer.java", started(environment));
+    }
+
+    @Test
+    void scriptBesideTheLauncherIsShownWhereItIs() throws IOException {
+        Files.createFile(folder.resolve("MsgServer.java"));
+        Files.createDirectory(folder.resolve("sub"));
+        var program =
+                new Program(
+                        "MsgServer.java",
+                        Map.of("JBANG_LAUNCH_CMD", "../jbang"),
+                        folder.resolve("sub").toFile());
+        assertEquals("../jbang ../MsgServer.java", program.started());
+    }
+
+    @Test
+    @DisabledOnOs(OS.WINDOWS)
+    void installedCommandIsTheHintWhereTheScriptIsNot() throws IOException {
+        var bin = Files.createDirectory(folder.resolve("bin"));
+        Files.createFile(bin.resolve("msg-server")).toFile().setExecutable(true);
+        var environment = Map.of("JBANG_LAUNCH_CMD", bin + "/jbang", "PATH", "/bin:" + bin);
+        assertEquals("msg-server", started(environment));
+    }
+}

@@ -1,0 +1,118 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION How many clients a server takes, and what it tells the others
+//JAVA 21+
+//MAIN TestMain
+//SOURCES TestMain.java
+//SOURCES support/Engine.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.sun.management.UnixOperatingSystemMXBean;
+
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.EnumSource;
+
+import java.lang.management.ManagementFactory;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+
+/** Beyond the limit clients wait for a place, and are told so when none comes free. */
+@ParameterizedClass(name = "{0}")
+@EnumSource(Transport.class)
+class ServerLimitsTest {
+    @Parameter private Transport transport;
+    @TempDir private Path folder;
+
+    @Test
+    void beyondTheLimitClientsWaitForAPlace() throws Exception {
+        try (Engine engine = new Engine(transport, folder, Engine.limits(10_000, 2, 2_000));
+                Wire second = engine.wire()) {
+            Future<String> third;
+            try (Wire first = engine.wire()) {
+                third = Waiting.inBackground(() -> engine.ask("fetch;nobody"));
+                assertEquals(Wire.EMPTY, first.send("fetch;nobody\n").receive());
+            }
+            assertEquals(Wire.EMPTY, third.get(20, TimeUnit.SECONDS), "the place of the first");
+            assertEquals(Wire.EMPTY, second.send("fetch;nobody\n").receive());
+        }
+    }
+
+    @Test
+    void afterTwoSecondsWithoutAPlaceTheyAreToldThatTheServerIsBusy() throws Exception {
+        try (Engine engine = new Engine(transport, folder, Engine.limits(20_000, 1, 2_000))) {
+            try (Wire holder = engine.wire()) {
+                List<Future<String>> replies = new ArrayList<>();
+                for (int i = 0; i < 20; i++) {
+                    replies.add(Waiting.inBackground(() -> engine.ask("fetch;nobody")));
+                }
+                for (Future<String> reply : replies) {
+                    assertEquals(Wire.BUSY, reply.get(20, TimeUnit.SECONDS));
+                }
+                holder.send("fetch;nobody\n");
+                assertEquals(Wire.EMPTY, holder.receive(), "who has a place keeps it");
+            }
+            Waiting.eventually(
+                    "the others are served again",
+                    () -> engine.ask("fetch;nobody").equals(Wire.EMPTY));
+        }
+    }
+
+    @Test
+    void theDefaultLimitsSuitTheMachine() {
+        Limits limits = Limits.defaults();
+        assertEquals(Duration.ofSeconds(10), limits.timeout());
+        assertEquals(Duration.ofSeconds(2), limits.grace());
+        if (ManagementFactory.getOperatingSystemMXBean()
+                instanceof UnixOperatingSystemMXBean unix) {
+            assertTrue(
+                    limits.connections() < unix.getMaxFileDescriptorCount(),
+                    "some descriptors are for the store");
+        }
+    }
+
+    /** {@code -Didle.clients=9000} by hand. */
+    @Test
+    void idleClientsDoNotSlowOthersDown() throws Exception {
+        int idle = Integer.getInteger("idle.clients", 2_000);
+        if (ManagementFactory.getOperatingSystemMXBean()
+                instanceof UnixOperatingSystemMXBean unix) {
+            Assumptions.assumeTrue(
+                    unix.getMaxFileDescriptorCount() > 2L * idle + 500,
+                    "ulimit -n is too low for both ends of " + idle + " connections");
+        }
+        List<Wire> clients = new ArrayList<>();
+        try (Engine engine =
+                new Engine(transport, folder, Engine.limits(120_000, idle + 100, 100))) {
+            for (int i = 0; i < idle; i++) {
+                clients.add(engine.wire());
+            }
+            List<Long> millis = new ArrayList<>();
+            for (int i = 0; i < 200; i++) {
+                long start = System.nanoTime();
+                assertEquals(Wire.EMPTY, engine.ask("fetch;nobody"));
+                millis.add(Waiting.millisSince(start));
+            }
+            millis.sort(null);
+            // All but a few: the machine that runs the tests makes pauses of its own.
+            assertTrue(millis.get(189) < 100, "in ms: " + millis);
+            assertEquals(Wire.STORED, engine.ask("store;bob;al;hi"));
+            Waiting.eventually("all others end", () -> engine.heard.conversations().size() == 201);
+            clients.getFirst().send("fetch;nobody\n");
+            assertEquals(Wire.EMPTY, clients.getFirst().receive(), "the idle are still there");
+        } finally {
+            for (Wire client : clients) {
+                client.close();
+            }
+        }
+    }
+}
