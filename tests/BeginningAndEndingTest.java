@@ -24,6 +24,7 @@ import java.net.InetSocketAddress;
 import java.net.SocketException;
 import java.nio.file.Path;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Set;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
@@ -92,6 +93,13 @@ class BeginningAndEndingTest {
             assertTrue(millis >= 300 && millis < 5_000, "grace and no more, was " + millis);
             assertEquals("", silent.receive(), "a clean close, no half reply");
             assertEquals("", half.receive());
+            // That it took too long was said of those whom the server's own end had cut.
+            assertEquals(
+                    List.of(
+                            "no such name",
+                            "cut off: the server ended",
+                            "cut off: the server ended"),
+                    engine.heard.conversations().stream().map(it -> it.outcome()).toList());
         }
     }
 
@@ -107,6 +115,7 @@ class BeginningAndEndingTest {
             assertTrue(
                     Waiting.millisSince(start) < 5_000,
                     "was " + Waiting.millisSince(start) + " ms");
+            assertEquals("cut off: the server ended", engine.heard.conversation().outcome());
         }
     }
 

@@ -42,13 +42,19 @@ class DeadlinesTest {
 
     @Test
     void aClientThatDoesNotCloseIsLetGoAfterItsReply() throws Exception {
-        // A read that had timed out left the connection so that the next one waited for ever.
+        // A read that had timed out left the connection so that the next one waited for ever. And
+        // the log showed the 2 s in which nobody closed as the duration of a reply of 2 ms.
         try (Engine engine = new Engine(transport, folder, Engine.limits(400, 100, 2_000));
                 Wire silent = engine.wire();
                 Wire answered = engine.wire()) {
+            long start = System.nanoTime();
             assertEquals(Wire.EMPTY, answered.send("fetch;nobody\n").receive());
+            long answeredAfter = Waiting.millisSince(start);
             assertEquals(Wire.TIMED_OUT, silent.receive());
             Waiting.eventually("both end", () -> engine.heard.conversations().size() == 2);
+            assertTrue(Waiting.millisSince(start) >= 1_900, "who does not close has 2 s");
+            long shown = engine.heard.of("nobody").untilReply().toMillis();
+            assertTrue(shown <= answeredAfter, shown + " ms, answered after " + answeredAfter);
         }
     }
 
@@ -74,19 +80,44 @@ class DeadlinesTest {
     }
 
     @Test
-    void twoPiecesWithoutAnEndTimeOut() throws Exception {
+    void oneByteOrTwoPiecesWithoutAnEndTimeOut() throws Exception {
         // If the machine lets the server wait, both pieces come with its first read.
-        try (Engine engine = new Engine(transport, folder, Engine.limits(400, 100, 2_000))) {
+        try (Engine engine = new Engine(transport, folder, Engine.limits(1_500, 100, 2_000));
+                Wire terminal = engine.wire()) {
+            terminal.send("f");
             Waiting.eventually(
-                    "they time out",
+                    "two pieces time out",
                     () -> {
+                        long start = System.nanoTime();
                         try (Wire wire = engine.wire()) {
-                            wire.send("f");
+                            wire.send("store;Kyr");
                             Thread.sleep(20);
-                            wire.send("etch;bob");
-                            return wire.receive().equals(Wire.TIMED_OUT);
+                            wire.send("iakos;geo");
+                            boolean timedOut = wire.receive().equals(Wire.TIMED_OUT);
+                            if (timedOut) {
+                                assertSoonAfter(1_500, Waiting.millisSince(start));
+                            }
+                            return timedOut;
                         }
                     });
+            assertEquals(Wire.TIMED_OUT, terminal.receive());
+        }
+    }
+
+    @Test
+    void onePieceIsAWholeRequestOnlyWhenItsSecondOfSilenceIsOver() throws Exception {
+        try (Engine engine = new Engine(transport, folder, Engine.limits(10_000, 100, 2_000))) {
+            long start = System.nanoTime();
+            try (Wire wire = engine.wire()) {
+                assertEquals("No message\n", wire.send("store;Kyriakos;geo").receive());
+                assertSoonAfter(1_000, Waiting.millisSince(start));
+            }
+        }
+        // Half a message could be all that came before a deadline that is shorter than the silence.
+        try (Engine engine = new Engine(transport, folder, Engine.limits(400, 100, 2_000));
+                Wire wire = engine.wire()) {
+            assertEquals(Wire.TIMED_OUT, wire.send("store;bob;al;pay 10").receive());
+            assertEquals(Wire.EMPTY, engine.ask("fetch;bob"));
         }
     }
 
@@ -97,20 +128,15 @@ class DeadlinesTest {
             long start = System.nanoTime();
             try (Wire wire = engine.slowReader()) {
                 wire.send("fetch;bob").endInput();
-                while (engine.heard.conversations().stream()
-                        .noneMatch(c -> "bob".equals(c.recipient()))) {
+                while (engine.heard.of("bob") == null) {
                     assertEquals(Wire.EMPTY, engine.ask("fetch;nobody"));
                     assertTrue(Waiting.millisSince(start) < 20_000, "still not let go");
                     Thread.sleep(20);
                 }
                 assertTrue(Waiting.millisSince(start) >= 1_000, "it had its time");
             }
-            Listener.Conversation ended =
-                    engine.heard.conversations().stream()
-                            .filter(c -> "bob".equals(c.recipient()))
-                            .findFirst()
-                            .orElseThrow();
-            assertTrue(ended.outcome().startsWith("cut off: "), ended.outcome());
+            var ended = engine.heard.of("bob");
+            assertEquals("cut off: it took too long", ended.outcome());
             assertSoonAfter(1_000, ended.untilReply().toMillis());
         }
     }

@@ -238,14 +238,15 @@ class MsgClientTest {
                     new MsgServer(
                             new InetSocketAddress(0),
                             store,
-                            Limits.withTimeout(Duration.ofSeconds(10)),
+                            Limits.withTimeout(java.time.Duration.ofSeconds(10)),
                             new Listener() {
                                 @Override
-                                public void ended(Ended conversation) {}
+                                public void step(Step step, Conversation conversation) {}
 
                                 @Override
                                 public void trouble(String sentence) {}
-                            });
+                            },
+                            Thread.ofVirtual());
             server.start();
         }
 

@@ -8,7 +8,6 @@
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
-import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.params.provider.Arguments.arguments;
 
 import org.junit.jupiter.api.Nested;
@@ -20,18 +19,11 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 import java.io.ByteArrayOutputStream;
-import java.io.IOException;
-import java.net.SocketTimeoutException;
 import java.nio.charset.StandardCharsets;
-import java.time.Duration;
-import java.util.ArrayDeque;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
-import java.util.Queue;
 import java.util.stream.IntStream;
-import java.util.stream.Stream;
 
 /**
  * {@link Protocol} without a socket. Every text of the wire is spelled out, since the text is the
@@ -249,55 +241,23 @@ class ProtocolTest {
 
     // ---------------------------------------------------------------- framing
 
-    /**
-     * Pieces that arrive one read after another; {@link #SILENCE} is a read in which nothing came
-     * within the limit it was given, and after the last piece there is silence.
-     */
-    private static final class Script implements Protocol.TimedInput {
-        static final byte[] SILENCE = {};
-        static final byte[] END = {};
-
-        private final Queue<byte[]> pieces = new ArrayDeque<>();
-        private final List<Duration> limits = new ArrayList<>();
-
-        Script(byte[]... pieces) {
-            this.pieces.addAll(List.of(pieces));
-        }
-
-        @Override
-        public int read(byte[] buffer, int offset, int length, Duration limit)
-                throws SocketTimeoutException {
-            assertTrue(limit.isPositive(), "a limit that is over would wait for ever");
-            assertTrue(length > 0, "no room to read into would look like silence");
-            limits.add(limit);
-            byte[] piece = pieces.isEmpty() ? SILENCE : pieces.remove();
-            if (piece == SILENCE) {
-                throw new SocketTimeoutException("Read timed out");
-            }
-            if (piece == END) {
-                return -1;
-            }
-            int count = Math.min(length, piece.length);
-            System.arraycopy(piece, 0, buffer, offset, count);
-            if (count < piece.length) { // what does not fit is there at the next read
-                List<byte[]> later = new ArrayList<>(pieces);
-                pieces.clear();
-                pieces.add(Arrays.copyOfRange(piece, count, piece.length));
-                pieces.addAll(later);
-            }
-            return count;
-        }
-    }
-
     @Nested
     class Framing {
-        private static final Duration TIMEOUT = Duration.ofSeconds(10);
         private static final String GREEK = "store;Κυριάκος;george;γειά 👋";
         private static final Protocol.Request GREEK_READ =
                 new Protocol.Store("Κυριάκος", "george", "γειά 👋");
 
+        /** The request in {@code pieces} that arrive one after another, then the input ends. */
         private static Protocol.Request read(byte[]... pieces) throws Exception {
-            return Protocol.read(new Script(pieces), TIMEOUT);
+            byte[] arrived = {};
+            for (byte[] piece : pieces) {
+                arrived = joined(arrived, piece);
+                int end = Protocol.end(arrived, arrived.length);
+                if (end >= 0) {
+                    return Protocol.parse(arrived, end);
+                }
+            }
+            return Protocol.parse(arrived, arrived.length);
         }
 
         private static String refusal(byte[]... pieces) {
@@ -323,58 +283,26 @@ class ProtocolTest {
 
         @Test
         void endOfInputEndsARequest() throws Exception {
-            assertEquals(GREEK_READ, read(utf8(GREEK), Script.END));
+            assertEquals(GREEK_READ, read(utf8(GREEK)));
         }
 
         @Test
         void carriageReturnWithoutLineFeedIsPartOfTheRequest() {
-            assertEquals(
-                    "Message declined. Control characters",
-                    refusal(utf8("fetch;bob\r"), Script.END));
+            assertEquals("Message declined. Control characters", refusal(utf8("fetch;bob\r")));
         }
 
         @Test
-        void silenceAfterOnePieceEndsARequest() throws Exception {
-            Script script = new Script(utf8(GREEK), Script.SILENCE);
-            assertEquals(GREEK_READ, Protocol.read(script, TIMEOUT));
-            assertEquals(Duration.ofMillis(100), script.limits.get(1));
-        }
-
-        @Test
-        void silenceAfterTwoPiecesDoesNot() {
-            byte[] request = utf8(GREEK);
-            for (int split = 1; split < request.length; split++) {
-                Script script =
-                        new Script(
-                                Arrays.copyOf(request, split),
-                                Arrays.copyOfRange(request, split, request.length),
-                                Script.SILENCE);
-                assertEquals(
-                        "Message declined. Timed out",
-                        assertThrows(
-                                        Protocol.RefusedException.class,
-                                        () -> Protocol.read(script, TIMEOUT))
-                                .refusal()
-                                .text());
-                assertTrue(
-                        script.limits.getLast().compareTo(Duration.ofSeconds(5)) > 0,
-                        "it waits for the rest until its deadline");
+        void withoutALineEndARequestHasNoEndYet() throws Exception {
+            byte[] request = utf8(GREEK + "\r\n");
+            for (int arrived = 0; arrived < request.length; arrived++) {
+                assertEquals(-1, Protocol.end(request, arrived), arrived + " bytes have arrived");
             }
+            assertEquals(request.length - 2, Protocol.end(request, request.length));
         }
 
         @Test
-        void aSingleByteIsNotTakenForAWholeRequest() {
-            Script script = new Script(utf8("f"), Script.SILENCE);
-            assertEquals(
-                    "Message declined. Timed out",
-                    assertThrows(
-                                    Protocol.RefusedException.class,
-                                    () -> Protocol.read(script, TIMEOUT))
-                            .refusal()
-                            .text());
-            assertTrue(
-                    script.limits.getLast().compareTo(Duration.ofSeconds(5)) > 0,
-                    "a terminal that sends key by key is not cut off");
+        void whatHasNotArrivedIsNotRead() throws Exception {
+            assertEquals(-1, Protocol.end(utf8("fetch;bob\n"), 9));
         }
 
         @ParameterizedTest
@@ -386,8 +314,7 @@ class ProtocolTest {
                         GREEK_READ,
                         read(
                                 Arrays.copyOf(request, split),
-                                Arrays.copyOfRange(request, split, request.length),
-                                Script.END),
+                                Arrays.copyOfRange(request, split, request.length)),
                         "split at " + split + ", also inside a character and before LF");
             }
         }
@@ -396,12 +323,11 @@ class ProtocolTest {
         @ValueSource(strings = {"\n", "\r\n", ""})
         void byteByByteGivesTheSame(String end) throws Exception {
             byte[] request = utf8(GREEK + end);
-            Stream<byte[]> bytes =
+            byte[][] bytes =
                     IntStream.range(0, request.length)
-                            .mapToObj(i -> Arrays.copyOfRange(request, i, i + 1));
-            assertEquals(
-                    GREEK_READ,
-                    read(Stream.concat(bytes, Stream.of(Script.END)).toArray(byte[][]::new)));
+                            .mapToObj(i -> Arrays.copyOfRange(request, i, i + 1))
+                            .toArray(byte[][]::new);
+            assertEquals(GREEK_READ, read(bytes));
         }
 
         @Test
@@ -410,65 +336,46 @@ class ProtocolTest {
         }
 
         @ParameterizedTest
-        @ValueSource(strings = {"\n", "\r\n", "\n\n", "\nfetch;bob\n"})
+        @ValueSource(strings = {"", "\n", "\r\n", "\n\n", "\nfetch;bob\n"})
         void anEmptyLineHasNoVerb(String input) {
             assertEquals("No verb", refusal(utf8(input)));
         }
 
         @Test
-        void nothingAtAllHasNoVerb() {
-            assertEquals("No verb", refusal(Script.END));
-        }
-
-        @Test
         void aCharacterCutByTheEndOfInputIsMalformed() {
             assertEquals(
-                    "Message declined. Not UTF-8",
-                    refusal(Arrays.copyOf(utf8("fetch;👋"), 8), Script.END));
+                    "Message declined. Not UTF-8", refusal(Arrays.copyOf(utf8("fetch;👋"), 8)));
         }
 
-        /** Each way to end a request, at the longest one that fits and one byte beyond. */
+        /** Each way to end a request, at the longest one that fits and the one before. */
         @ParameterizedTest
-        @CsvSource({
-            "lf, 254",
-            "lf, 255",
-            "crlf, 254",
-            "crlf, 255",
-            "end, 254",
-            "end, 255",
-            "silence, 254",
-            "silence, 255"
-        })
+        @CsvSource({"lf, 254", "lf, 255", "crlf, 254", "crlf, 255", "end, 254", "end, 255"})
         void upTo255BytesFit(String ending, int length) throws Exception {
             String message = "x".repeat(length - "store;bob;al;".length());
-            assertEquals(
-                    new Protocol.Store("bob", "al", message),
-                    read(framed("store;bob;al;" + message, ending)));
-            assertEquals(
-                    new Protocol.Store("bob", "al", message),
-                    read(inTwo("store;bob;al;" + message, ending.replace("silence", "end"))),
-                    "in two pieces");
+            byte[] line = ended("store;bob;al;" + message, ending);
+            assertEquals(new Protocol.Store("bob", "al", message), read(line));
+            assertEquals(new Protocol.Store("bob", "al", message), read(inTwo(line)));
         }
 
         @ParameterizedTest
         @CsvSource({
             "lf, 256",
             "lf, 257",
+            "lf, 258",
             "crlf, 256",
             "crlf, 257",
+            "crlf, 258",
             "end, 256",
             "end, 257",
-            "silence, 256",
-            "silence, 257",
+            "end, 258",
             "lf, 100000",
-            "silence, 100000"
+            "end, 100000"
         })
         void moreThan255BytesAreRefusedNeverCut(String ending, int length) {
-            String line = "store;bob;al;" + "x".repeat(length - "store;bob;al;".length());
-            assertEquals(
-                    "Message declined. Too long, 255 bytes at most", refusal(framed(line, ending)));
-            assertEquals(
-                    "Message declined. Too long, 255 bytes at most", refusal(inTwo(line, ending)));
+            byte[] line =
+                    ended("store;bob;al;" + "x".repeat(length - "store;bob;al;".length()), ending);
+            assertEquals("Message declined. Too long, 255 bytes at most", refusal(line));
+            assertEquals("Message declined. Too long, 255 bytes at most", refusal(inTwo(line)));
         }
 
         @Test
@@ -477,79 +384,37 @@ class ProtocolTest {
             Protocol.Fetch read = new Protocol.Fetch("x".repeat(249));
             assertEquals(read, read(utf8(longest + "\r"), utf8("\n")));
             assertEquals(read, read(utf8(longest), utf8("\r"), utf8("\n")));
-            for (byte[] after : List.of(utf8("x"), utf8("\r"), utf8("x\n"), Script.END)) {
+            for (String after : List.of("x", "\r", "x\n", "")) {
                 assertEquals(
                         "Message declined. Too long, 255 bytes at most",
-                        refusal(utf8(longest + "\r"), after));
+                        refusal(utf8(longest + "\r"), utf8(after)));
             }
         }
 
         @Test
-        void tooLongIsSaidBeforeTheRequestEnds() throws Exception {
+        void tooLongIsSaidBeforeTheRequestEnds() {
             // A client that writes for ever would otherwise never be told.
-            Script script = new Script(utf8("x".repeat(256)), utf8("never read"));
-            assertThrows(Protocol.RefusedException.class, () -> Protocol.read(script, TIMEOUT));
-            assertEquals(1, script.pieces.size());
-        }
-
-        @Test
-        void drippingDoesNotExtendTheDeadline() {
-            Protocol.TimedInput dripping =
-                    (buffer, offset, length, limit) -> {
-                        try {
-                            Thread.sleep(Math.min(10, limit.toMillis() + 1));
-                        } catch (InterruptedException e) {
-                            throw new AssertionError(e);
-                        }
-                        buffer[offset] = 'x';
-                        return 1;
-                    };
-            long start = System.nanoTime();
+            byte[] begun = utf8("x".repeat(256));
             Protocol.RefusedException refused =
                     assertThrows(
                             Protocol.RefusedException.class,
-                            () -> Protocol.read(dripping, Duration.ofMillis(300)));
-            long millis = (System.nanoTime() - start) / 1_000_000;
-            assertEquals("Message declined. Timed out", refused.refusal().text());
-            assertTrue(millis >= 300 && millis < 5_000, "after 300 ms, was " + millis);
+                            () -> Protocol.end(begun, begun.length));
+            assertEquals("Message declined. Too long, 255 bytes at most", refused.refusal().text());
         }
 
-        @Test
-        void aDeadlineShorterThanTheSilenceHolds() {
-            Script script = new Script(utf8("fetch;bob"), Script.SILENCE);
-            try {
-                Protocol.read(script, Duration.ofMillis(90));
-            } catch (IOException | Protocol.RefusedException e) {
-                throw new AssertionError("what came in one piece is whole", e);
-            }
-            assertTrue(script.limits.getLast().compareTo(Duration.ofMillis(90)) <= 0);
+        private static byte[] ended(String line, String ending) {
+            return utf8(
+                    switch (ending) {
+                        case "lf" -> line + "\n";
+                        case "crlf" -> line + "\r\n";
+                        default -> line;
+                    });
         }
 
-        @Test
-        void aConnectionThatFailsIsNoRequest() {
-            Protocol.TimedInput reset =
-                    (buffer, offset, length, limit) -> {
-                        throw new IOException("Connection reset");
-                    };
-            assertThrows(IOException.class, () -> Protocol.read(reset, TIMEOUT));
-        }
-
-        private static byte[][] framed(String line, String ending) {
-            return switch (ending) {
-                case "lf" -> new byte[][] {utf8(line + "\n")};
-                case "crlf" -> new byte[][] {utf8(line + "\r\n")};
-                case "end" -> new byte[][] {utf8(line), Script.END};
-                default -> new byte[][] {utf8(line), Script.SILENCE};
+        private static byte[][] inTwo(byte[] line) {
+            return new byte[][] {
+                Arrays.copyOf(line, 250), Arrays.copyOfRange(line, 250, line.length)
             };
-        }
-
-        private static byte[][] inTwo(String line, String ending) {
-            byte[][] framed = framed(line, ending);
-            List<byte[]> pieces = new ArrayList<>(List.of(framed));
-            byte[] first = pieces.removeFirst();
-            pieces.addFirst(Arrays.copyOfRange(first, 250, first.length));
-            pieces.addFirst(Arrays.copyOf(first, 250));
-            return pieces.toArray(byte[][]::new);
         }
     }
 

@@ -121,6 +121,14 @@ final class Engine implements AutoCloseable {
             return conversations.element();
         }
 
+        /** The conversation that asked something of {@code mailbox}, or null if none has ended. */
+        Conversation of(String mailbox) {
+            return conversations.stream()
+                    .filter(it -> it.request() != null && it.request().recipient().equals(mailbox))
+                    .findFirst()
+                    .orElse(null);
+        }
+
         List<String> troubles() {
             return List.copyOf(troubles);
         }

@@ -511,7 +511,7 @@ final class PowerCut {
         var listener =
                 new Listener() {
                     @Override
-                    public void ended(Ended conversation) {}
+                    public void step(Step step, Conversation conversation) {}
 
                     @Override
                     public void trouble(String sentence) {
@@ -523,7 +523,8 @@ final class PowerCut {
                         new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
                         store,
                         Limits.withTimeout(Duration.ofSeconds(10)),
-                        listener);
+                        listener,
+                        Thread.ofVirtual());
         server.start();
         Runtime.getRuntime()
                 .addShutdownHook(
