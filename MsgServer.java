@@ -11,6 +11,8 @@
 //SOURCES server/Options.java
 //SOURCES server/Program.java
 //SOURCES server/RequestLog.java
+//SOURCES server/Tls.java
+//SOURCES server/TlsConnection.java
 //SOURCES server/Trace.java
 //SOURCES server/Trouble.java
 //SOURCES store/MessageStore.java
@@ -64,14 +66,15 @@ import java.util.concurrent.locks.LockSupport;
  * <p>The engine prints nothing, never exits and installs no shutdown hook; {@link ServerCommand}
  * does.
  *
- * <p>Left out on purpose: who may read a mailbox. As in the original, whoever knows a name may
- * fetch it; run the server on a network whose members trust each other.
+ * <p>Left out on purpose, but for {@link #require}: who may read a mailbox. As in the original,
+ * whoever knows a name may fetch it; run the server on a network whose members trust each other.
  */
 public final class MsgServer implements AutoCloseable {
 
     private final MessageStore store;
     private final Limits limits;
     private final Listener listener;
+    private Tls tls; // null: plain connections, and a name is anybody's
 
     /**
      * A server that is not started yet.
@@ -98,6 +101,11 @@ public final class MsgServer implements AutoCloseable {
         places = new Semaphore(limits.connections());
         descriptors = new Semaphore(limits.connections() + WAITING);
         watchdog.setRemoveOnCancelPolicy(true);
+    }
+
+    /** Before the start: speaks TLS only, and each name belongs to the first key that uses it. */
+    void require(Tls tls) {
+        this.tls = tls;
     }
 
     // ---------------------------------------------------------------- accepting
@@ -177,7 +185,10 @@ public final class MsgServer implements AutoCloseable {
 
         Conversation(long number, SocketChannel client) throws IOException {
             this.number = number;
-            connection = new Connection(client, limits.timeout(), watchdog);
+            connection =
+                    tls == null
+                            ? new Connection(client, limits.timeout(), watchdog)
+                            : new TlsConnection(client, limits.timeout(), watchdog, tls);
         }
 
         @Override
@@ -232,9 +243,18 @@ public final class MsgServer implements AutoCloseable {
             }
         }
 
+        /** Asked each time, since on a shared database any server may be a name's first. */
+        private void requireOwner(String name)
+                throws MessageStore.StoreException, Protocol.RefusedException {
+            if (tls != null && !store.owns(name, connection.clientKey())) {
+                throw new Protocol.RefusedException(Protocol.Refusal.NOT_THE_OWNER);
+            }
+        }
+
         private void store(Protocol.Store message) throws IOException, Protocol.RefusedException {
             tell(Listener.Step.WAITING_FOR_COMMIT);
             try {
+                requireOwner(message.sender());
                 committedTogether =
                         store.store(message.recipient(), message.sender(), message.message());
                 storing.over();
@@ -252,6 +272,7 @@ public final class MsgServer implements AutoCloseable {
                 throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
             }
             try {
+                requireOwner(recipient);
                 sendMailbox(recipient);
                 outcome =
                         sent == 0 ? "no such name" : sent + (sent == 1 ? " message" : " messages");
@@ -428,6 +449,11 @@ public final class MsgServer implements AutoCloseable {
             try {
                 String standard = home.resolve(".msg-server").resolve("messages.db").toString();
                 store = new MessageStore(options.store == null ? standard : options.store);
+                if (!options.tls && store.hasOwners()) {
+                    store.close();
+                    err.println("Names in " + store.place() + " belong to keys: start with --tls.");
+                    return 1;
+                }
             } catch (MessageStore.StoreException e) {
                 err.println(e.getMessage());
                 return 1;
@@ -442,11 +468,17 @@ public final class MsgServer implements AutoCloseable {
                             options.threads.builder());
             Thread ending = Thread.ofPlatform().unstarted(() -> end(server, store, log));
             try {
+                Tls tls = options.tls ? key(store) : null;
+                server.require(tls);
                 Runtime.getRuntime().addShutdownHook(ending);
                 server.start();
-                announce(server.port(), store.place());
+                announce(server.port(), store.place(), tls);
                 log.open();
                 new CountDownLatch(1).await();
+            } catch (MessageStore.StoreException | Tls.KeyException e) {
+                store.close();
+                err.println(e.getMessage());
+                return 1;
             } catch (IOException e) {
                 Runtime.getRuntime().removeShutdownHook(ending);
                 store.close();
@@ -467,15 +499,26 @@ public final class MsgServer implements AutoCloseable {
             log.close("Goodbye. Every acknowledged message is kept.");
         }
 
+        /** The server's key: beside a file, in the home where a database is elsewhere. */
+        private Tls key(MessageStore store) throws MessageStore.StoreException, IOException {
+            store.keepOwners();
+            Path file =
+                    store.place().startsWith("jdbc:")
+                            ? home.resolve(".msg-server").resolve("key.pem")
+                            : Path.of(store.place() + ".key.pem");
+            return new Tls(file, anyClient -> true);
+        }
+
         /** The first words of the first line are fixed: programs wait for them. */
-        private void announce(int port, String place) {
+        private void announce(int port, String place, Tls tls) {
             PrintWriter out = spec.commandLine().getOut();
-            out.println("Listening on port " + port);
+            out.println("Listening on port " + port + (tls == null ? "" : ", with TLS only"));
             out.println("Messages are kept in " + place);
             if (options.threads == Options.Threads.platform) {
                 out.println("Each connection gets a platform thread");
             }
-            Addresses.invitations(address.getAddress(), port).forEach(out::println);
+            String fingerprint = tls == null ? null : tls.fingerprint();
+            Addresses.invitations(address.getAddress(), port, fingerprint).forEach(out::println);
             out.flush();
         }
     }

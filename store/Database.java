@@ -1,4 +1,5 @@
 //JAVA 21+
+//SOURCES Owners.java
 //SOURCES Sqlite.java
 //SOURCES Postgres.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
@@ -102,6 +103,9 @@ sealed interface Database permits Sqlite, Postgres {
         abstract void setId(PreparedStatement statement, int index, UUID id) throws SQLException;
 
         abstract UUID id(ResultSet row, int index) throws SQLException;
+
+        /** Which key owns a name. */
+        abstract Owners owners();
 
         /**
          * Gives {@code each} the sender and text of the messages of a mailbox whose ids lie after

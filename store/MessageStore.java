@@ -170,11 +170,36 @@ public final class MessageStore implements AutoCloseable {
          * @throws StoreException when the database cannot be read
          */
         public List<Message> nextPage() throws StoreException {
-            Page page = outcome(readings, new Reading(recipient, last, end));
+            UUID after = last;
+            UUID upTo = end;
+            Page page = look(s -> page(s, recipient, after, upTo));
             last = page.last();
             end = page.end();
             return page.messages();
         }
+    }
+
+    /**
+     * Whether {@code key} owns {@code name}; it does from now on, durably, if no key did before.
+     *
+     * @throws StoreException when nobody can tell
+     */
+    public boolean owns(String name, String key) throws StoreException {
+        String owner = look(session -> session.owners().of(name, key));
+        return owner.equals(key);
+    }
+
+    /** Whether any name has an owner. */
+    public boolean hasOwners() throws StoreException {
+        return look(session -> session.owners().any());
+    }
+
+    /** Makes room for owners, before the first is asked for. */
+    public void keepOwners() throws StoreException {
+        look(session -> {
+            session.owners().make();
+            return true;
+        });
     }
 
     /**
@@ -234,23 +259,33 @@ public final class MessageStore implements AutoCloseable {
         }
     }
 
-    /** A page being asked for. */
-    private static final class Reading extends Job<Page> {
-        static final Reading STOP = new Reading("", LOWEST, LOWEST);
+    /** What a reader looks up over its connection. */
+    private interface Lookup<T> {
+        T in(Database.Session session) throws SQLException;
+    }
 
-        final String recipient;
-        final UUID after;
-        final UUID end;
+    /** Something being looked up. */
+    private static final class Reading extends Job<Object> {
+        static final Reading STOP = new Reading(null);
 
-        Reading(String recipient, UUID after, UUID end) {
-            this.recipient = recipient;
-            this.after = after;
-            this.end = end;
+        private final Lookup<?> lookup;
+
+        Reading(Lookup<?> lookup) {
+            this.lookup = lookup;
+        }
+
+        void answer(Link link) throws SQLException {
+            complete(lookup.in(link.session()));
         }
     }
 
     /** Messages, the id of the last one, and the id that ends this fetch. */
     private record Page(List<Message> messages, UUID last, UUID end) {}
+
+    @SuppressWarnings("unchecked") // a lookup completes its job with what it has found
+    private <T> T look(Lookup<T> lookup) throws StoreException {
+        return (T) outcome(readings, new Reading(lookup));
+    }
 
     /** Hands a job to the threads that serve {@code queue} and waits for what comes of it. */
     private <T, J extends Job<T>> T outcome(BlockingQueue<J> queue, J job) throws StoreException {
@@ -365,11 +400,11 @@ public final class MessageStore implements AutoCloseable {
                 continue;
             }
             try {
-                reading.complete(page(link, reading));
+                reading.answer(link);
             } catch (SQLException | RuntimeException | Error stale) {
                 link.drop();
                 try {
-                    reading.complete(page(link, reading));
+                    reading.answer(link);
                 } catch (SQLException | RuntimeException | Error e) {
                     link.drop();
                     reading.completeExceptionally(e);
@@ -379,22 +414,22 @@ public final class MessageStore implements AutoCloseable {
         link.drop();
     }
 
-    private static Page page(Link link, Reading reading) throws SQLException {
+    private static Page page(Database.Session session, String recipient, UUID after, UUID end)
+            throws SQLException {
         List<Message> messages = new ArrayList<>();
         UUID last =
-                link.session()
-                        .page(
-                                reading.recipient,
-                                reading.after,
-                                reading.end,
-                                (sender, text) -> messages.add(new Message(sender, text)));
-        UUID end = reading.end;
+                session.page(
+                        recipient,
+                        after,
+                        end,
+                        (sender, text) -> messages.add(new Message(sender, text)));
+        UUID newEnd = end;
         if (last == null) {
             last = end;
         } else if (end.equals(HIGHEST)) {
-            end = link.session().newest(reading.recipient);
+            newEnd = session.newest(recipient);
         }
-        return new Page(messages, last, end);
+        return new Page(messages, last, newEnd);
     }
 
     /** The connection of one thread: made when needed, thrown away after any failure. */

@@ -202,5 +202,10 @@ final class Postgres implements Database {
         UUID id(ResultSet row, int index) throws SQLException {
             return row.getObject(index, UUID.class);
         }
+
+        @Override
+        Owners owners() {
+            return new Owners(connection, "SELECT count(to_regclass('owner'))");
+        }
     }
 }

@@ -394,5 +394,11 @@ final class Sqlite implements Database {
             ByteBuffer bytes = ByteBuffer.wrap(row.getBytes(index));
             return new UUID(bytes.getLong(), bytes.getLong());
         }
+
+        @Override
+        Owners owners() {
+            return new Owners(
+                    connection, "SELECT count(*) FROM sqlite_schema WHERE name = 'owner'");
+        }
     }
 }

@@ -39,6 +39,10 @@ final class Engine implements AutoCloseable {
         this.transport = transport;
         store = new MessageStore(folder.resolve("messages.db").toString(), wrap);
         server = new MsgServer(new InetSocketAddress(0), store, limits, heard, Thread.ofVirtual());
+        if (transport == Transport.TLS) {
+            store.keepOwners();
+            server.require(Transport.Keys.SERVER);
+        }
         server.start();
     }
 
