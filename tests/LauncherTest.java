@@ -26,8 +26,10 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 
 /**
  * The launcher among scripts that play JBang, Maven and Java, in a home, and with a PATH, of its
@@ -35,13 +37,21 @@ import java.util.concurrent.TimeUnit;
  */
 @DisabledOnOs(OS.WINDOWS)
 class LauncherTest {
-    /** As JBang does: quotes its own arguments into the command it prints, this one a shell's. */
+    /**
+     * As JBang does: quotes its own arguments into the command it prints, this one a shell's, where
+     * an empty one is lost; and takes {@code @name} for a file of arguments, {@code @@name} not.
+     */
     private static final String JBANG_THAT_RUNS_PRINTF =
             """
             until [ "$1" = dev.jbang.Main ]; do shift; done
             shift
             printf %s "/bin/sh -c 'printf \\"<%s>\\n\\" \\"\\$@\\"' sh"
             for argument; do
+                case $argument in
+                '') printf ' '; continue ;;
+                @@*) argument=${argument#@} ;;
+                @*) argument=$(cat "${argument#@}") ;;
+                esac
                 printf " '%s'" "$(printf '%s' "$argument" | sed "s/'/'\\\\\\\\''/g")"
             done
             exit 255
@@ -53,6 +63,7 @@ class LauncherTest {
             echo "all of JBang" >"${2%pom.xml}jbang.jar"
             """;
 
+    private static final List<String> GOTTEN = List.of("jbang-0.132.1.jar", "lock");
     private static final String PROGRAM_ENDS_WITH_7 = "echo \"/bin/sh -c 'exit 7'\"; exit 255";
 
     @TempDir Path folder;
@@ -72,7 +83,13 @@ class LauncherTest {
         launcher = folder.resolve("a checkout/jbang");
         executable(launcher, Files.readString(TestMain.checkout().resolve("jbang")));
         for (var tool : List.of("cat", "mkdir", "mktemp", "mv", "rm", "sed", "sleep")) {
-            command(tool, "exec '" + onPath(tool) + "' \"$@\"");
+            command(tool, "exec '" + onPath(tool).orElseThrow() + "' \"$@\"");
+        }
+        for (var locking : List.of("flock", "perl")) { // Linux has the one, macOS the other
+            var there = onPath(locking);
+            if (there.isPresent()) {
+                command(locking, "exec '" + there.get() + "' \"$@\"");
+            }
         }
         environment.put("HOME", home.toString());
         environment.put("PATH", bin.toString());
@@ -116,7 +133,7 @@ class LauncherTest {
         command("mvn", MAVEN_THAT_WORKS);
         java(PROGRAM_ENDS_WITH_7);
         assertEquals(7, launch("").status());
-        assertEquals("round\n".repeat(5), Files.readString(home.resolve("rounds")));
+        assertEquals("round\n", Files.readString(home.resolve("rounds")));
     }
 
     @Test
@@ -138,7 +155,7 @@ class LauncherTest {
         assertTrue(first.err().startsWith("Getting JBang 0.132.1 with Maven"), first.err());
         assertEquals(new Outcome(0, "<second>\n", ""), launch("", "second"));
         assertEquals("run\n", Files.readString(home.resolve("maven-runs")));
-        assertEquals(List.of("jbang-0.132.1.jar"), launcherFiles());
+        assertEquals(GOTTEN, launcherFiles());
     }
 
     @Test
@@ -172,30 +189,57 @@ class LauncherTest {
         assertEquals(1, outcome.status());
         assertEquals("", outcome.out());
         assertTrue(outcome.err().contains("no network\njbang: Maven could not get"), outcome.err());
-        assertEquals(List.of(), launcherFiles());
+        assertEquals(List.of("lock"), launcherFiles());
     }
 
     @Test
-    void secondFirstStartWaitsUntilJBangIsThereAndHasBuilt() throws Exception {
-        // Two of JBang at once on the same script used to break each other's build.
+    void oneJBangAtATimeWorksAndTheOtherWaits() throws Exception {
+        // Two of JBang at once on the same script broke each other's build: the first time, and
+        // after each edit as well.
         command("mvn", MAVEN_THAT_WORKS);
-        java(
-                "echo begin >>\"$HOME/builds\"\n"
-                        + "until [ -f \"$HOME/go\" ]; do sleep 0.01; done\n"
-                        + "echo end >>\"$HOME/builds\"\n"
-                        + PROGRAM_ENDS_WITH_7);
-        var first = start();
-        await("the first to build", () -> Files.exists(home.resolve("builds")) ? true : null);
-        var second = start();
-        var waiting = folder.resolve("err1");
-        await("the second to wait", () -> Files.size(waiting) > 0 ? true : null);
-        Files.createFile(home.resolve("go"));
-        assertEquals(7, end(first).status());
-        assertEquals(
-                new Outcome(7, "", "Waiting for another first start of JBang ...\n"), end(second));
-        assertEquals("begin\nend\nbegin\nend\n", Files.readString(home.resolve("builds")));
+        for (var name : List.of("first", "edited")) {
+            environment.put("BUILDS", home.resolve(name).toString());
+            java(
+                    "echo begin >>\"$BUILDS\"\n"
+                            + "until [ -f \"$BUILDS.go\" ]; do sleep 0.01; done\n"
+                            + "echo end >>\"$BUILDS\"\n"
+                            + PROGRAM_ENDS_WITH_7);
+            var first = start();
+            await("the first", () -> Files.exists(home.resolve(name)) ? true : null);
+            var waiting = folder.resolve("err" + processes.size());
+            var second = start();
+            await("the second to wait", () -> Files.size(waiting) > 0 ? true : null);
+            Files.createFile(home.resolve(name + ".go"));
+            assertEquals(7, end(first).status());
+            assertEquals(
+                    new Outcome(7, "", "Waiting for another start of JBang ...\n"), end(second));
+            assertEquals("begin\nend\nbegin\nend\n", Files.readString(home.resolve(name)));
+        }
         assertEquals("run\n", Files.readString(home.resolve("maven-runs")));
-        assertEquals(List.of("jbang-0.132.1.jar"), launcherFiles());
+        assertEquals(GOTTEN, launcherFiles());
+    }
+
+    @Test
+    void othersStartWhileAProgramRunsOrAnEditorIsOpen() throws Exception {
+        haveJBang("case \"$*\" in *\" edit\") ;; *) echo /bin/cat; exit 255 ;; esac; exec cat");
+        var running = List.of(start("edit"), start());
+        assertEquals(new Outcome(0, "typed in\n", ""), launch("typed in\n"));
+        for (var each : running) {
+            assertTrue(each.isAlive());
+            each.getOutputStream().close();
+            assertEquals(0, end(each).status());
+        }
+    }
+
+    @Test
+    void killedStartHoldsNobodyUp() throws Exception {
+        haveJBang("echo $$ >\"$HOME/java\"; exec sleep 60");
+        var killed = start();
+        var jbang = await("JBang", () -> pidIn(home.resolve("java")));
+        killed.destroyForcibly();
+        jbang.destroyForcibly();
+        haveJBang(PROGRAM_ENDS_WITH_7);
+        assertEquals(new Outcome(7, "", ""), launch(""));
     }
 
     @Test
@@ -207,7 +251,7 @@ class LauncherTest {
             assertEquals(7, end(each).status());
         }
         assertEquals("run\n", Files.readString(home.resolve("maven-runs")));
-        assertEquals(List.of("jbang-0.132.1.jar"), launcherFiles());
+        assertEquals(GOTTEN, launcherFiles());
     }
 
     @Test
@@ -217,7 +261,7 @@ class LauncherTest {
         var mavenProcess = await("Maven to have half of JBang", maven);
         starting.destroy();
         assertEquals(143, end(starting).status());
-        assertEquals(List.of(), launcherFiles());
+        assertEquals(List.of("lock"), launcherFiles());
         await("Maven to end", () -> mavenProcess.isAlive() ? null : true);
     }
 
@@ -233,7 +277,7 @@ class LauncherTest {
         assertEquals(7, launch("").status());
         var jar = home.resolve(".jbang/cache/launcher/jbang-0.132.1.jar");
         assertEquals("all of JBang\n", Files.readString(jar));
-        assertEquals(List.of("jbang-0.132.1.jar"), launcherFiles());
+        assertEquals(GOTTEN, launcherFiles());
     }
 
     @Test
@@ -248,10 +292,52 @@ class LauncherTest {
 
     @Test
     void argumentsReachTheProgramAsTheyAre() throws Exception {
+        // --store "" lost its value, and --user @al was what the file "al" says.
         haveJBang(JBANG_THAT_RUNS_PRINTF);
+        Files.writeString(folder.resolve("al"), "from the file");
         assertEquals(
-                "<a b>\n<it's>\n<*>\n<$HOME>\n<>\n<\">\n<two\nlines>\n",
-                launch("", "a b", "it's", "*", "$HOME", "", "\"", "two\nlines").out());
+                "<a b>\n<it's>\n<*>\n<$HOME>\n<>\n<\">\n<two\nlines>\n<@al>\n<@@al>\n<>\n",
+                launch("", "a b", "it's", "*", "$HOME", "", "\"", "two\nlines", "@al", "@@al", "")
+                        .out());
+    }
+
+    @Test
+    void closedStandardInputIsTheEndOfInput() throws Exception {
+        // Java read its own files as answers of the user, and two messages went out.
+        var installed = bin.resolve("jbang");
+        script(installed, "exec cat");
+        assertEquals(new Outcome(0, "", ""), launchWithoutInput());
+        Files.delete(installed);
+        haveJBang("echo /bin/cat; exit 255");
+        assertEquals(new Outcome(0, "", ""), launchWithoutInput());
+    }
+
+    private Outcome launchWithoutInput() throws Exception {
+        var checkout = launcher;
+        launcher = folder.resolve("without input");
+        script(launcher, "exec \"" + checkout + "\" <&-");
+        var outcome = launch("typed in\n");
+        launcher = checkout;
+        return outcome;
+    }
+
+    @Test
+    void theCLocaleIsReplacedAsJavaWouldLoseCharactersInIt() throws Exception {
+        // A checkout or home with a Greek name could not be found, a PGPASSWORD was another one.
+        haveJBang("printf '<%s> ' \"$LC_ALL\"; exit 0");
+        assertEquals("<C.UTF-8> \n", launch("").out());
+        environment.put("LANG", "el_GR.UTF-8");
+        assertEquals("<> \n", launch("").out());
+        environment.put("LC_ALL", "C");
+        assertEquals("<C.UTF-8> \n", launch("").out());
+        command("jbang", "echo \"$LC_ALL\"");
+        assertEquals("C.UTF-8\n", launch("").out());
+    }
+
+    @Test
+    void programIsToldHowItWasStarted() throws Exception {
+        haveJBang("echo \"/bin/sh -c 'echo \\$JBANG_LAUNCH_CMD'\"; exit 255");
+        assertEquals(launcher + "\n", launch("").out());
     }
 
     @Test
@@ -337,13 +423,15 @@ class LauncherTest {
                 "echo half >\"${2%pom.xml}jbang.jar\"\n"
                         + "echo $$ >\"$HOME/maven\"\n"
                         + "exec sleep 60");
-        return () -> {
-            var file = home.resolve("maven");
-            var pid = Files.exists(file) ? Files.readString(file) : "";
-            return pid.endsWith("\n")
-                    ? ProcessHandle.of(Long.parseLong(pid.strip())).orElseThrow()
-                    : null;
-        };
+        return () -> pidIn(home.resolve("maven"));
+    }
+
+    /** The process whose pid is in {@code file}, or null while it is not written. */
+    private static ProcessHandle pidIn(Path file) throws IOException {
+        var pid = Files.exists(file) ? Files.readString(file) : "";
+        return pid.endsWith("\n")
+                ? ProcessHandle.of(Long.parseLong(pid.strip())).orElseThrow()
+                : null;
     }
 
     private List<String> launcherFiles() throws IOException {
@@ -382,14 +470,11 @@ class LauncherTest {
         assertEquals(0, writer.onExit().join().exitValue(), file::toString);
     }
 
-    private static Path onPath(String name) {
-        for (var folder : System.getenv("PATH").split(File.pathSeparator)) {
-            var file = Path.of(folder, name);
-            if (Files.isExecutable(file)) {
-                return file;
-            }
-        }
-        throw new IllegalStateException("These tests need the command " + name + ".");
+    private static Optional<Path> onPath(String name) {
+        return Stream.of(System.getenv("PATH").split(File.pathSeparator))
+                .map(folder -> Path.of(folder, name))
+                .filter(Files::isExecutable)
+                .findFirst();
     }
 
     private Outcome launch(String input, String... arguments) throws Exception {

@@ -25,6 +25,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /** Beyond the limit clients wait for a place, and are told so when none comes free. */
 @ParameterizedClass(name = "{0}")
@@ -64,6 +65,39 @@ class ServerLimitsTest {
             Waiting.eventually(
                     "the others are served again",
                     () -> engine.ask("fetch;nobody").equals(Wire.EMPTY));
+        }
+    }
+
+    @Test
+    void aConversationThatFailsGivesItsPlaceBack() throws Exception {
+        // What failed before the place was looked after kept it, and in the end nobody got in.
+        AtomicBoolean failing = new AtomicBoolean(true);
+        Engine.Heard heard =
+                new Engine.Heard() {
+                    @Override
+                    public void step(Step step, Conversation conversation) {
+                        // Each conversation at another step; the last step has no place any more.
+                        Step failsAt =
+                                Step.values()[(int) conversation.number() % Step.CLOSED.ordinal()];
+                        if (failing.get() && step == failsAt) {
+                            throw new StackOverflowError("as if");
+                        }
+                        super.step(step, conversation);
+                    }
+                };
+        try (Engine engine =
+                new Engine(transport, folder, Engine.limits(10_000, 1, 10_000), heard)) {
+            for (int i = 0; i < 4 * Listener.Step.values().length; i++) {
+                engine.ask("store;bob;al;hi"); // whether or not it gets a reply
+            }
+            failing.set(false);
+            assertEquals(Wire.STORED, engine.ask("store;bob;al;hi"));
+            assertEquals(
+                    List.of("A conversation failed: java.lang.StackOverflowError: as if"),
+                    heard.troubles().stream().distinct().toList());
+            long start = System.nanoTime();
+            engine.server.close();
+            assertTrue(Waiting.millisSince(start) < 5_000, "it waits for who has gone");
         }
     }
 

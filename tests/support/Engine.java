@@ -23,20 +23,36 @@ final class Engine implements AutoCloseable {
     /** More than a test needs. */
     static final Limits ROOMY = limits(10_000, 5_000, 2_000);
 
-    final Heard heard = new Heard();
+    final Heard heard;
     final MessageStore store;
     final MsgServer server;
     private final Transport transport;
 
     /** Starts it; {@code messages.db} of {@code folder} keeps its messages. */
     Engine(Transport transport, Path folder, Limits limits) throws Exception {
-        this(transport, folder, limits, UnaryOperator.identity());
+        this(transport, folder, limits, new Heard());
+    }
+
+    /** As above; {@code heard} is told what happens. */
+    Engine(Transport transport, Path folder, Limits limits, Heard heard) throws Exception {
+        this(transport, folder, limits, heard, UnaryOperator.identity());
     }
 
     /** As above; {@code wrap} may let statements of the database fail. */
     Engine(Transport transport, Path folder, Limits limits, UnaryOperator<Connection> wrap)
             throws Exception {
+        this(transport, folder, limits, new Heard(), wrap);
+    }
+
+    private Engine(
+            Transport transport,
+            Path folder,
+            Limits limits,
+            Heard heard,
+            UnaryOperator<Connection> wrap)
+            throws Exception {
         this.transport = transport;
+        this.heard = heard;
         store = new MessageStore(folder.resolve("messages.db").toString(), wrap);
         server = new MsgServer(new InetSocketAddress(0), store, limits, heard, Thread.ofVirtual());
         if (transport == Transport.TLS) {
@@ -97,7 +113,7 @@ final class Engine implements AutoCloseable {
     }
 
     /** What a server has told its listener. */
-    static final class Heard implements Listener {
+    static class Heard implements Listener {
         private final ConcurrentLinkedQueue<Conversation> conversations =
                 new ConcurrentLinkedQueue<>();
         private final ConcurrentLinkedQueue<String> troubles = new ConcurrentLinkedQueue<>();
