@@ -1,175 +1,98 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Measures the server beside a bare accept loop and Redis, in turn, and prints ratios
+//DESCRIPTION Measures the server beside bare servers and Redis, in turn, and prints ratios
 //JAVA 21+
+//MAIN Bench
 //DEPS info.picocli:picocli:4.7.7
+//DEPS org.hdrhistogram:HdrHistogram:2.2.2
 //SOURCES Bars.java
+//SOURCES Idle.java
 //SOURCES Load.java
 //SOURCES Report.java
 //SOURCES Servers.java
 //SOURCES Target.java
+//SOURCES Yardsticks.java
 //SOURCES ../store/MessageStore.java
 //SOURCES ../store/Database.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmn256m
 
+import static java.nio.file.StandardOpenOption.CREATE;
+import static java.nio.file.StandardOpenOption.WRITE;
+
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Spec;
 
+import java.io.File;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Comparator;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
-import java.util.Optional;
 import java.util.concurrent.Callable;
-import java.util.stream.Stream;
+import java.util.stream.DoubleStream;
 
 /**
- * Puts the same load on our server, on a bare accept loop (the floor) and on Redis, in turn.
+ * Puts the same load on our server, on bare servers ({@link Yardsticks}) and on Redis, in turn.
  *
  * <p>Each target is a process of its own that stays up over all rounds. A round visits every target
  * at every number of clients, in an order that changes. What counts is the ratio of two figures of
- * the same round: the rates themselves are those of this machine, today. Afterwards every message
- * is fetched and counted. (The generator is compiled by C1 only: what it does is system calls, and
- * C2 would compile it on the processors that are being measured.)
- *
- * <p>What the figures do not say. Load and server share the processors, so a rate is that of both
- * together, and there is no network in any latency. The generator is one thread: where requests a
- * second times its microseconds a request come near a million, it is the limit. The loop is closed:
- * a slow server is asked less often, no queue builds up before it. With one connection a request,
- * most of the work is the kernel's; Redis, made for many requests on one connection and holding its
- * data in memory, is measured at something it is not used for. A disk that lies about its flushes
- * makes durable stores look free.
+ * the same round: the rates themselves are those of this machine, today, and of a generator that
+ * shares its processors. Afterwards every message is fetched and counted. (The generator is
+ * compiled by C1 only: what it does is system calls, and C2 would compile it on the processors that
+ * are being measured.) README.md says what the figures do not say.
  */
 @Command(
         name = "bench",
         mixinStandardHelpOptions = true,
         sortOptions = false,
         usageHelpAutoWidth = true,
+        showDefaultValues = true,
         header = {
-            "Examples, in a checkout of the project:",
-            "  ./jbang bench --clients 64 --rounds 9",
-            "  ./jbang bench --mode fetch --targets ours,floor",
-            "  ./jbang bench --variant one=-Djdk.virtualThreadScheduler.parallelism=1",
+            "In a checkout of the project, for example:",
             "  ./jbang bench --bars",
-            ""
+            "  ./jbang bench --clients 64 --rounds 9 --against ../another-checkout%n"
         },
-        description = "Measures the server beside a bare accept loop and Redis, in turn.%n",
-        footer = {
-            "",
-            "Exit codes: 0 fine, 1 a request failed or a message is missing, 2 wrong usage."
-        })
+        description = "Measures the server beside bare servers and Redis, in turn.%n",
+        footer = "%nExit codes: 0 fine, 1 a request failed or a message is missing, 2 wrong usage.")
 public final class Bench implements Callable<Integer> {
-    static final String OURS = "ours";
+    static final int MAILBOXES = 1000;
+    private static final Path HERE = Path.of("");
 
-    private static final int PRELOADING_CLIENTS = 64;
+    @Option(names = "--targets", split = ",", defaultValue = "floor,shape,redis,ours")
+    List<String> names;
 
-    /** The servers that can be measured. */
-    enum Kind {
-        FLOOR,
-        REDIS,
-        OURS
-    }
-
-    @Option(names = "--mode", defaultValue = "store", description = "store, fetch or mixed")
-    Load.Mode mode;
-
-    @Option(names = "--targets", split = ",", defaultValue = "floor,redis,ours")
-    List<Kind> kinds;
-
-    @Option(
-            names = "--clients",
-            split = ",",
-            defaultValue = "1,64,1000",
-            description = "clients at once, each with one request under way; 1,64,1000")
+    @Option(names = "--clients", split = ",", defaultValue = "1,64,1000", description = "at once")
     List<Integer> clients;
 
-    @Option(names = "--rounds", defaultValue = "5", description = "5, if not given")
+    @Option(names = "--rounds", defaultValue = "5", description = "turns of each")
     int rounds;
 
-    @Option(
-            names = "--seconds",
-            defaultValue = "2",
-            description = "how long a target's turn in a round is; 2")
+    @Option(names = "--seconds", defaultValue = "2", description = "how long a turn is")
     double seconds;
 
-    @Option(
-            names = "--requests",
-            defaultValue = "1000000",
-            description = "most requests in a turn; 1000000")
-    int requests;
-
-    @Option(
-            names = "--warmup",
-            defaultValue = "3",
-            description = "seconds of load for each target and number of clients before; 3")
+    @Option(names = "--warmup", defaultValue = "3", description = "seconds of load before")
     double warmup;
 
-    @Option(names = "--mailboxes", defaultValue = "1000", description = "recipients; 1000")
-    int mailboxes;
-
-    @Option(
-            names = "--per-mailbox",
-            defaultValue = "10",
-            description = "messages in each mailbox to fetch, in mode fetch; 10")
-    int perMailbox;
-
-    @Option(
-            names = "--idle",
-            paramLabel = "N",
-            description = "our server again, with N silent clients connected all the time")
-    int idle;
-
-    @Option(
-            names = "--preload",
-            paramLabel = "N",
-            description = "our server again, with N messages stored before")
+    @Option(names = "--preload", description = "ours again, with so many messages stored before")
     int preload;
 
-    @Option(
-            names = "--variant",
-            paramLabel = "NAME=JVM-OPTIONS",
-            description = "our server again, with these JVM options; can be repeated")
-    Map<String, String> variants = new LinkedHashMap<>();
-
-    @Option(
-            names = "--against",
-            paramLabel = "FOLDER",
-            description = "the server of another checkout too; can be repeated")
+    @Option(names = "--against", description = "the server of another checkout too; repeatable")
     List<Path> checkouts = List.of();
 
-    @Option(
-            names = "--store",
-            paramLabel = "jdbc:URL",
-            description =
-                    "a database for our server; the messages stay there. If not given, a new file")
+    @Option(names = "--store", description = "a database for ours; its messages stay there")
     String place;
 
-    @Option(
-            names = "--servers",
-            split = ",",
-            defaultValue = "1",
-            description = "how many of our servers share the database of --store, such as 1,2,3")
-    List<Integer> servers;
+    @Option(names = "--servers", split = ",", description = "so many of ours, sharing that --store")
+    List<Integer> servers = List.of(1);
 
-    @Option(
-            names = "--dir",
-            paramLabel = "FOLDER",
-            defaultValue = "${sys:java.io.tmpdir}",
-            description = "where the files of all servers go; the system's temporary folder")
-    Path parent;
+    @Option(names = "--dir", description = "where the files of all servers go; not into memory")
+    Path parent = Path.of(System.getProperty("java.io.tmpdir"));
 
     @Option(names = "--bars", description = "everything needed to judge the project's goals")
     boolean bars;
@@ -177,34 +100,15 @@ public final class Bench implements Callable<Integer> {
     @Option(names = "--quick", description = "small counts: shows that it works, nothing more")
     boolean quick;
 
-    @Option(names = "--json", description = "for programs")
-    boolean json;
-
-    @Option(
-            names = "--jbang",
-            paramLabel = "COMMAND",
-            description = "what starts our server; ./jbang, or else jbang")
-    String jbang = Files.isExecutable(Path.of("jbang")) ? "./jbang" : "jbang";
-
-    @Spec CommandSpec spec;
-
-    private final List<Target> targets = new ArrayList<>();
-    Path folder;
     Servers starter;
+    private int started;
 
-    /** Runs the benchmark; {@code run-floor} runs the floor, for the benchmark itself. */
+    /** Runs the benchmark. */
     public static void main(String... args) {
-        Locale.setDefault(Locale.ROOT); // a point for a decimal, for people and for JSON
+        Locale.setDefault(Locale.ROOT); // a point for a decimal
         var line = new CommandLine(new Bench());
-        line.addSubcommand(new Servers.Floor());
-        line.setCaseInsensitiveEnumValuesAllowed(true);
-        line.setParameterExceptionHandler((e, arguments) -> {
-            e.getCommandLine().getErr().println(e.getMessage());
-            e.getCommandLine().getErr().println("What it takes: jbang bench --help");
-            return CommandLine.ExitCode.USAGE;
-        });
         line.setExecutionExceptionHandler((e, command, parsed) -> {
-            command.getErr().println(e instanceof IOException ? e.getMessage() : e);
+            System.err.println(e instanceof IOException ? e.getMessage() : e);
             return CommandLine.ExitCode.SOFTWARE;
         });
         System.exit(line.execute(args));
@@ -212,167 +116,112 @@ public final class Bench implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        check();
-        folder = Files.createTempDirectory(parent, "msg-bench");
-        starter = new Servers(jbang, folder);
-        // However the run ends: main leaves through System.exit.
-        Runtime.getRuntime().addShutdownHook(new Thread(this::cleanUp, "bench-cleaner"));
-        var report = bars ? new Bars(this).report() : report();
-        var out = spec.commandLine().getOut();
-        if (json) {
-            report.json(out);
-        } else {
-            report.text(out);
-        }
-        out.flush();
-        return report.isFine() ? 0 : 1;
-    }
-
-    private void check() {
-        if (!Files.exists(Path.of("MsgServer.java"))) {
-            throw new ParameterException(
-                    spec.commandLine(),
-                    "Run it in a checkout of the project: there is no MsgServer.java here.");
-        }
-        boolean several = servers.stream().anyMatch(count -> count > 1);
-        if (place == null ? several : !place.startsWith("jdbc:postgresql:") || preload > 0) {
-            throw new ParameterException(
-                    spec.commandLine(),
-                    "--servers needs a --store that they can share, jdbc:postgresql://...,"
-                            + " and --preload needs a file of its own.");
-        }
-        if (bars && (place != null || mode != Load.Mode.STORE)) {
-            throw new ParameterException(
-                    spec.commandLine(), "--bars goes with neither --store nor --mode.");
-        }
         if (quick) {
             clients = List.of(1, 16);
             rounds = 1;
             seconds = 0.3;
             warmup = 0.3;
         }
+        starter = new Servers(Files.createTempDirectory(parent, "msg-bench"));
+        // However the run ends: main leaves through System.exit.
+        Runtime.getRuntime().addShutdownHook(new Thread(this::cleanUp, "bench-cleaner"));
+        var report = bars ? new Bars(this).report() : report();
+        report.print();
+        if (warmup < 2) { // or quick
+            System.out.println(
+                    "\nFigures of cold JVMs: it works; how fast, --warmup 3 would tell.");
+        }
+        return report.isFine() ? 0 : 1;
     }
 
     private void cleanUp() {
-        starter.stopAll();
-        try (var files = Files.walk(folder)) {
-            files.sorted(Comparator.reverseOrder()).map(Path::toFile).forEach(java.io.File::delete);
+        ProcessHandle.current().descendants().forEach(ProcessHandle::destroyForcibly);
+        try (var files = Files.walk(starter.folder())) {
+            files.sorted(Comparator.reverseOrder()).map(Path::toFile).forEach(File::delete);
         } catch (IOException e) {
-            spec.commandLine().getErr().println("Not deleted: " + folder + ", " + e.getMessage());
+            progress("Not all deleted: " + e.getMessage());
         }
     }
 
     private Report report() throws IOException {
-        startTargets();
-        var lanes = new ArrayList<Report.Lane>();
-        for (int count : clients) {
-            targets.forEach(target -> lanes.add(new Report.Lane(target, count)));
-        }
-        if (mode == Load.Mode.FETCH) {
-            fillMailboxes();
-        }
-        var fsyncMicros = measure(lanes);
-        return new Report(lanes, count(lanes), List.of(), fsyncMicros);
-    }
-
-    // ---------------------------------------------------------------- the targets
-
-    private void startTargets() throws IOException {
-        if (kinds.contains(Kind.FLOOR)) {
-            addFloor();
-        }
-        if (kinds.contains(Kind.REDIS)) {
-            addRedis();
-        }
-        if (kinds.contains(Kind.OURS)) {
-            for (int count : servers) {
-                addOurs(count == 1 ? OURS : OURS + " x" + count, count, "", Path.of(""));
-            }
-        }
-        for (var variant : variants.entrySet()) {
-            addOurs(variant.getKey(), 1, variant.getValue(), Path.of(""));
-        }
+        var all = targets(names);
         for (var checkout : checkouts) {
-            addOurs(checkout.toRealPath().getFileName().toString(), 1, "", checkout);
+            all.add(ours(checkout.toRealPath().getFileName().toString(), 1, checkout));
         }
         if (preload > 0) {
-            addPreloaded("ours+preload", preload, mailboxes);
+            all.add(preloaded("preloaded", preload, MAILBOXES));
         }
-        if (idle > 0) {
-            addOurs("ours+idle", 1, "", Path.of("")).holdIdle(idle);
+        var lanes = new ArrayList<Report.Lane>();
+        for (int count : clients) {
+            all.forEach(target -> lanes.add(new Report.Lane(target, count)));
         }
+        var flush = measure(lanes);
+        return new Report(lanes, count(lanes), List.of(), flush);
     }
 
-    Target addFloor() throws IOException {
-        return add(
-                Servers.FLOOR,
-                Target.Wire.MESSAGES,
-                prefix(),
-                mailboxes,
-                starter.floor(perMailbox));
-    }
-
-    /** Nothing where Redis is not installed. */
-    Optional<Target> addRedis() throws IOException {
-        if (!Servers.isInstalled("redis-server")) {
-            spec.commandLine().getErr().println("redis-server is not installed: left out");
-            return Optional.empty();
+    /** Starts one of each name, without Redis where it is not installed. */
+    List<Target> targets(List<String> names) throws IOException {
+        var all = new ArrayList<Target>();
+        for (var name : names) {
+            switch (name) {
+                case "floor", "shape" -> all.add(target(name, List.of(starter.yardstick(name))));
+                case "redis" -> {
+                    if (Servers.isInstalled("redis-server")) {
+                        all.add(target(name, List.of(starter.redis())));
+                    } else {
+                        progress("redis-server is not installed: left out");
+                    }
+                }
+                case "ours" -> {
+                    for (int count : servers) {
+                        all.add(ours(count == 1 ? name : name + " x" + count, count, HERE));
+                    }
+                }
+                default -> throw new IOException("There is no target " + name + ".");
+            }
         }
-        return Optional.of(
-                add("redis", Target.Wire.REDIS, prefix(), mailboxes, starter.redis("redis")));
+        return all;
     }
 
-    Target addOurs(String name, int count, String jvmOptions, Path checkout) throws IOException {
-        var options = Stream.of(jvmOptions.split(" ")).filter(o -> !o.isEmpty()).toList();
-        var store = place == null ? folder.resolve(name + ".db").toString() : place;
-        var group = new Servers.Server[count];
-        for (int i = 0; i < count; i++) {
-            progress("starting " + name);
-            group[i] = starter.ours(name, checkout, options, store);
-        }
-        return add(name, Target.Wire.MESSAGES, prefix(), mailboxes, group);
-    }
-
-    Target addPreloaded(String name, int messages, int into) throws IOException {
-        var file = folder.resolve(name + ".db");
-        var prefix = prefix();
-        progress("storing %,d messages".formatted(messages));
-        Target.preload(file, prefix, into, messages);
-        var server = starter.ours(name, Path.of(""), List.of(), file.toString());
-        var target = add(name, Target.Wire.MESSAGES, prefix, into, server);
-        target.preloaded(messages);
-        return target;
-    }
-
-    private Target add(
-            String name, Target.Wire wire, String prefix, int into, Servers.Server... group) {
-        var target = new Target(name, wire, List.of(group), prefix, into);
-        targets.add(target);
-        return target;
+    private Target target(String name, List<Servers.Server> group) {
+        return new Target(name, group, prefix(), MAILBOXES, 0);
     }
 
     /** Mailboxes that no other target and no other run has: they may share a database. */
     private String prefix() {
-        return "%s-%d-".formatted(folder.getFileName(), targets.size());
+        return "%s-%d-".formatted(starter.folder().getFileName(), started++);
     }
 
-    // ---------------------------------------------------------------- the rounds
+    Target ours(String name) throws IOException {
+        return ours(name, 1, HERE);
+    }
 
-    private void fillMailboxes() throws IOException {
-        for (var target : targets) {
-            progress("filling mailboxes: " + target.name);
-            int messages = target.keeps() ? mailboxes * perMailbox : 0;
-            Load.turn(target, Load.Mode.STORE, PRELOADING_CLIENTS, 120, messages);
+    private Target ours(String name, int count, Path checkout) throws IOException {
+        progress("starting " + name);
+        var store = place == null ? starter.folder().resolve(name + ".db").toString() : place;
+        var group = new ArrayList<Servers.Server>();
+        while (group.size() < count) {
+            group.add(starter.ours(name, checkout, store));
         }
+        return target(name, group);
+    }
+
+    Target preloaded(String name, int messages, int mailboxes) throws IOException {
+        progress("storing %,d messages".formatted(messages));
+        var file = starter.folder().resolve(name + ".db").toString();
+        var prefix = prefix();
+        Target.preload(file, prefix, mailboxes, messages);
+        var server = starter.ours(name, HERE, file);
+        return new Target(name, List.of(server), prefix, mailboxes, messages);
     }
 
     /** Gives every lane its turns, and returns what a flush of the disk cost in each round. */
-    List<Double> measure(List<Report.Lane> lanes) throws IOException {
+    Report.Spread measure(List<Report.Lane> lanes) throws IOException {
         for (var lane : lanes) {
             progress("warming up: " + lane);
-            Load.turn(lane.target(), mode, lane.clients(), warmup, requests);
+            Load.turn(lane.target(), lane.clients(), warmup, Integer.MAX_VALUE);
         }
-        var fsyncMicros = new ArrayList<Double>();
+        var fsyncMicros = DoubleStream.builder();
         for (int round = 0; round < rounds; round++) {
             fsyncMicros.add(fsyncMicros());
             var order = new ArrayList<>(lanes);
@@ -382,41 +231,39 @@ public final class Bench implements Callable<Integer> {
             }
             for (var lane : order) {
                 progress("round %d of %d: %s".formatted(round + 1, rounds, lane));
-                lane.turns().add(Load.turn(lane.target(), mode, lane.clients(), seconds, requests));
+                var turn = Load.turn(lane.target(), lane.clients(), seconds, Integer.MAX_VALUE);
+                lane.turns().add(turn);
+                if (turn.failures() > 0) {
+                    progress(lane + ": a failure, " + turn.firstFailure() + "\n");
+                }
             }
         }
-        return fsyncMicros;
+        return Report.Spread.of(fsyncMicros.build());
     }
 
     /** The median of what one flush of 4 KiB costs: no durable store can take less. */
     private double fsyncMicros() throws IOException {
         var page = ByteBuffer.allocateDirect(4096);
-        int pages = 64;
-        var micros = new double[100];
-        try (var channel =
-                FileChannel.open(
-                        folder.resolve("fsync"),
-                        StandardOpenOption.CREATE,
-                        StandardOpenOption.WRITE)) {
-            for (int i = 0; i < pages; i++) {
-                channel.write(page.rewind());
-            }
-            channel.force(true);
-            for (int i = 0; i < micros.length; i++) {
+        var micros = DoubleStream.builder();
+        var file = starter.folder().resolve("fsync");
+        try (var channel = FileChannel.open(file, CREATE, WRITE)) {
+            for (int i = 0; i <= 100; i++) {
                 long start = System.nanoTime();
-                channel.write(page.rewind(), (i % pages) * 4096L);
+                channel.write(page.rewind(), 0);
                 channel.force(false);
-                micros[i] = (System.nanoTime() - start) / 1e3;
+                if (i > 0) { // the first one makes the file longer
+                    micros.add((System.nanoTime() - start) / 1e3);
+                }
             }
         }
-        return Report.Spread.of(micros).median();
+        return Report.Spread.of(micros.build()).median();
     }
 
     /** Looks for every message that the targets of these lanes have acknowledged. */
     List<Target.Count> count(List<Report.Lane> lanes) throws IOException {
         var counts = new ArrayList<Target.Count>();
         for (var target : lanes.stream().map(Report.Lane::target).distinct().toList()) {
-            if (target.keeps()) {
+            if (target.canFetch()) {
                 progress("counting every message: " + target.name);
                 counts.add(target.count());
             }
@@ -427,12 +274,6 @@ public final class Bench implements Callable<Integer> {
 
     /** One line that changes, on a terminal; else one line each. */
     void progress(String what) {
-        var err = spec.commandLine().getErr();
-        if (System.console() != null) {
-            err.printf("\r%-78s\r", what);
-        } else if (!what.isEmpty()) {
-            err.println(what);
-        }
-        err.flush();
+        System.err.printf(System.console() != null ? "\r%-78s\r" : "%s%n", what);
     }
 }

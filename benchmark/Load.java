@@ -1,275 +1,158 @@
 //JAVA 21+
+//DEPS org.hdrhistogram:HdrHistogram:2.2.2
 //SOURCES Target.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
+import org.HdrHistogram.Histogram;
+
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.lang.management.ManagementFactory;
-import java.net.StandardProtocolFamily;
 import java.nio.ByteBuffer;
 import java.nio.channels.SelectionKey;
 import java.nio.channels.Selector;
 import java.nio.channels.SocketChannel;
-import java.time.Duration;
+import java.nio.charset.StandardCharsets;
+import java.util.concurrent.TimeUnit;
 
 /**
  * The load generator: a closed loop on one thread and one selector. Each client connects, sends its
- * request in one write, shuts down its sending side, reads to the end, and begins again. A turn is
- * bounded in time and in requests.
+ * request in one write, shuts down its sending side, reads to the end, and begins again.
  *
  * <p>The latency of a request runs from before its socket is made until the end of its reply has
  * been read, so it includes the connection, and the time that the reply waits for this thread.
  */
 final class Load {
-    /** A request without a whole answer by then has failed. */
-    private static final Duration ANSWER_LIMIT = Duration.ofSeconds(15);
+    /** After the last request has been sent, answers may take so long. */
+    private static final long ANSWER_LIMIT = TimeUnit.SECONDS.toNanos(15);
 
     /** A turn ends early after so many failures. */
     private static final int FAILURE_LIMIT = 1000;
 
-    /** What each request does. In MIXED, one request of four is a fetch. */
-    enum Mode {
-        STORE,
-        FETCH,
-        MIXED
-    }
+    private static final int LONGEST_REPLY = 256;
 
     /**
-     * What one turn gave.
+     * What one turn gave; times in microseconds.
      *
-     * @param cpuMicros user and system time of the server for each request
-     * @param loadMicros the same of this generator, which has to share the machine
+     * @param rate requests a second
+     * @param cpu user and system time of the server for each request
+     * @param load the same of this generator, which has to share the machine
+     * @param resident the server's memory in megabytes
      */
     record Turn(
-            int requests,
             int failures,
             String firstFailure,
-            double seconds,
-            Histogram latency,
-            double cpuMicros,
-            double loadMicros,
-            double residentMegabytes) {
-        double rate() {
-            return requests / seconds;
-        }
+            double rate,
+            double p50,
+            double p99,
+            double cpu,
+            double load,
+            double resident) {}
 
-        double p50() {
-            return latency.micros(0.50);
-        }
+    /** One request under way. */
+    private record Request(int number, SocketChannel channel, ByteBuffer reply, long start) {}
 
-        double p99() {
-            return latency.micros(0.99);
-        }
-
-        double max() {
-            return latency.micros(1);
-        }
-    }
-
-    /** One client and its request under way. */
-    private static final class Client {
-        final Target.Reply reply = new Target.Reply();
-        SocketChannel channel;
-        long start;
-        int number;
-        boolean fetching;
-    }
-
-    private final ByteBuffer input = ByteBuffer.allocateDirect(1 << 16);
     private final Selector selector;
     private final Target target;
-    private final Mode mode;
-    private final Histogram latency = new Histogram();
-    private long deadline;
+    private final long deadline;
+    private final Histogram nanos = new Histogram(3);
     private int left;
     private int running;
-    private int done;
     private int failures;
     private String firstFailure;
 
-    private Load(Target target, Mode mode, Selector selector) {
+    private Load(Target target, Selector selector, double seconds, int requests) {
         this.target = target;
-        this.mode = mode;
         this.selector = selector;
+        deadline = System.nanoTime() + (long) (seconds * 1e9);
+        left = requests;
     }
 
     /** Gives {@code target} its turn: so many clients at once, until one of the two bounds. */
-    static Turn turn(Target target, Mode mode, int clients, double seconds, int requests)
-            throws IOException {
+    static Turn turn(Target target, int clients, double seconds, int requests) throws IOException {
         try (var selector = Selector.open()) {
-            return new Load(target, mode, selector).run(clients, seconds, requests);
+            return new Load(target, selector, seconds, requests).run(clients);
         }
     }
 
-    private Turn run(int clients, double seconds, int requests) throws IOException {
-        double cpuBefore = target.cpuMicros();
-        long loadBefore = threadCpuNanos();
+    private Turn run(int clients) throws IOException {
+        double cpu = target.cpuMicros();
+        double load = cpuMicros();
         long start = System.nanoTime();
-        deadline = start + (long) (seconds * 1e9);
-        left = requests;
+        running = clients;
         for (int i = 0; i < clients; i++) {
-            running++;
-            begin(new Client());
+            begin(ByteBuffer.allocateDirect(LONGEST_REPLY));
         }
-        long limit = deadline + ANSWER_LIMIT.toNanos();
-        while (running > 0 && System.nanoTime() < limit) {
+        while (running > 0 && System.nanoTime() < deadline + ANSWER_LIMIT) {
             selector.select(this::proceed, 1000);
         }
-        for (var key : selector.keys()) {
-            if (key.isValid()) {
-                fail("no whole answer within " + ANSWER_LIMIT.toSeconds() + " s");
-                close((Client) key.attachment());
-            }
+        for (int i = 0; i < running; i++) {
+            fail("no whole answer in time");
         }
-        int counted = Math.max(1, done);
+        double seconds = (System.nanoTime() - start) / 1e9;
+        double done = Math.max(1, nanos.getTotalCount());
         return new Turn(
-                done,
                 failures,
                 firstFailure,
-                (System.nanoTime() - start) / 1e9,
-                latency,
-                (target.cpuMicros() - cpuBefore) / counted,
-                (threadCpuNanos() - loadBefore) / 1e3 / counted,
-                target.residentMegabytes());
+                done / seconds,
+                nanos.getValueAtPercentile(50) / 1e3,
+                nanos.getValueAtPercentile(99) / 1e3,
+                (target.cpuMicros() - cpu) / done,
+                (cpuMicros() - load) / done,
+                target.memory("VmRSS"));
     }
 
-    private static long threadCpuNanos() {
-        return ManagementFactory.getThreadMXBean().getCurrentThreadCpuTime();
+    private static double cpuMicros() {
+        return ManagementFactory.getThreadMXBean().getCurrentThreadCpuTime() / 1e3;
     }
 
-    /** Starts the client's next request, or lets the client go when the turn is over. */
-    private void begin(Client client) {
+    /** Sends a client's next request, or lets the client go when the turn is over. */
+    private void begin(ByteBuffer reply) {
         while (left > 0 && failures < FAILURE_LIMIT && System.nanoTime() < deadline) {
             left--;
-            client.fetching = isFetchDue();
-            client.number = client.fetching ? nextToFetch() : target.issued++;
-            client.reply.clear();
-            client.start = System.nanoTime();
+            int number = target.next();
+            long start = System.nanoTime();
             try {
-                client.channel = SocketChannel.open(StandardProtocolFamily.INET);
-                client.channel.configureBlocking(false);
-                // On loopback the connection stands by the time finishConnect asks.
-                if (client.channel.connect(target.address(left))
-                        || client.channel.finishConnect()) {
-                    send(client);
-                } else {
-                    client.channel.register(selector, SelectionKey.OP_CONNECT, client);
-                }
+                // On loopback this waits for nobody, as long as the backlog has room.
+                var channel = SocketChannel.open(target.address(left));
+                channel.write(target.store(number)); // all of it: short, into an empty socket
+                channel.shutdownOutput();
+                channel.configureBlocking(false);
+                var request = new Request(number, channel, reply.clear(), start);
+                channel.register(selector, SelectionKey.OP_READ, request);
                 return;
             } catch (IOException e) {
                 fail(e.toString());
-                close(client);
             }
         }
         running--;
     }
 
-    private boolean isFetchDue() {
-        return switch (mode) {
-            case STORE -> false;
-            case FETCH -> true;
-            case MIXED -> left % 4 == 0 && !target.acknowledged.isEmpty();
-        };
-    }
-
-    /** In MIXED a mailbox that is known to have something, else one after the other. */
-    private int nextToFetch() {
-        return mode == Mode.MIXED ? target.lastAcknowledged : left;
-    }
-
-    private void send(Client client) throws IOException {
-        var request = client.fetching ? target.fetch(client.number) : target.store(client.number);
-        client.channel.write(request);
-        if (request.hasRemaining()) {
-            throw new IOException("a short request did not fit into an empty socket");
-        }
-        client.channel.shutdownOutput();
-        client.channel.register(selector, SelectionKey.OP_READ, client);
-    }
-
     private void proceed(SelectionKey key) {
-        var client = (Client) key.attachment();
+        var request = (Request) key.attachment();
         try {
-            if (key.isConnectable()) {
-                client.channel.finishConnect();
-                send(client);
-            } else if (isAtEnd(client)) {
-                close(client);
-                judge(client);
-                begin(client);
+            int size;
+            do {
+                size = request.channel.read(request.reply);
+            } while (size > 0);
+            if (size == 0 && request.reply.hasRemaining()) {
+                return;
+            }
+            request.channel.close();
+            var reply = StandardCharsets.US_ASCII.decode(request.reply.flip()).toString();
+            if (target.accept(request.number, reply)) {
+                nanos.recordValue(System.nanoTime() - request.start);
+            } else {
+                fail("the reply: " + reply);
             }
         } catch (IOException e) {
+            key.cancel();
             fail(e.toString());
-            close(client);
-            begin(client);
         }
-    }
-
-    private boolean isAtEnd(Client client) throws IOException {
-        int size;
-        while ((size = client.channel.read(input.clear())) > 0) {
-            client.reply.add(input.flip());
-        }
-        return size < 0;
-    }
-
-    private void judge(Client client) {
-        if (client.fetching
-                ? target.wire.isFetched(client.reply)
-                : target.wire.isStored(client.reply)) {
-            done++;
-            latency.add(System.nanoTime() - client.start);
-            if (!client.fetching) {
-                target.acknowledged.set(client.number);
-                target.lastAcknowledged = client.number;
-            }
-        } else {
-            fail("a reply of " + client.reply);
-        }
+        begin(request.reply);
     }
 
     private void fail(String why) {
         failures++;
         firstFailure = firstFailure == null ? why : firstFailure;
-    }
-
-    private static void close(Client client) {
-        try {
-            client.channel.close();
-        } catch (IOException e) {
-            throw new UncheckedIOException("a socket that cannot be closed", e);
-        }
-    }
-
-    /** Latencies, kept to within one percent. */
-    static final class Histogram {
-        /** Each power of two has this many buckets, as a power of two itself. */
-        private static final int FINE_BITS = 7;
-
-        private final int[] counts = new int[(64 - FINE_BITS) << FINE_BITS];
-        private long total;
-        private long max;
-
-        void add(long nanos) {
-            int shift = Math.max(0, Long.SIZE - 1 - FINE_BITS - Long.numberOfLeadingZeros(nanos));
-            counts[(shift << FINE_BITS) + (int) (nanos >>> shift)]++;
-            total++;
-            max = Math.max(max, nanos);
-        }
-
-        /** The latency that this part of all requests did not exceed, or NaN of no requests. */
-        double micros(double part) {
-            long rank = (long) Math.ceil(part * total);
-            long seen = 0;
-            for (int i = 0; i < counts.length && total > 0; i++) {
-                seen += counts[i];
-                if (seen >= rank) {
-                    int shift = Math.max(0, (i >> FINE_BITS) - 1);
-                    long highest = ((long) (i - (shift << FINE_BITS) + 1) << shift) - 1;
-                    return Math.min(highest, max) / 1e3;
-                }
-            }
-            return Double.NaN;
-        }
     }
 }

@@ -1,260 +1,132 @@
 //JAVA 21+
-//DEPS info.picocli:picocli:4.7.7
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
-import picocli.CommandLine.Command;
-import picocli.CommandLine.Parameters;
-
-import java.io.Closeable;
 import java.io.File;
 import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.net.InetSocketAddress;
 import java.net.ServerSocket;
-import java.nio.ByteBuffer;
-import java.nio.channels.ServerSocketChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Queue;
-import java.util.concurrent.Callable;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ConcurrentLinkedQueue;
-import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
-import java.util.regex.Matcher;
+import java.util.concurrent.locks.LockSupport;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
  * Starts the servers that are measured, each as a process of its own: ours the way a user does,
  * through JBang, whose launcher puts the java command in its own place; Redis as durable as ours;
- * and the floor, which is the least that a server with one connection a request can do.
+ * the yardsticks from the benchmark's own class path.
+ *
+ * @param folder for all that they write
  */
-final class Servers {
-    static final String FLOOR = "floor";
+record Servers(Path folder) {
+    private static final String READY = "Listening on port (\\d+)\\R";
 
-    /** Ours may have to be compiled first. */
-    private static final Duration START_LIMIT = Duration.ofSeconds(120);
+    /** Our server may have to be compiled first. */
+    private static final long START_LIMIT = TimeUnit.SECONDS.toNanos(120);
 
-    private static final int STOP_LIMIT_S = 15;
-    private static final Pattern READY = Pattern.compile("Listening on port (\\d+)");
-    private static final Pattern REDIS_READY = Pattern.compile("Ready to accept connections");
+    private static final long POLL = TimeUnit.MILLISECONDS.toNanos(2);
 
-    /** Longest that our server takes, so that idle clients outlast the run. */
+    /** The longest timeout that our server takes, so that idle clients outlast the run. */
     private static final String TIMEOUT_S = "3600";
 
-    private final String jbang;
-    private final Path folder;
-    private final Queue<Process> processes = new ConcurrentLinkedQueue<>();
-
-    /** Files of the servers go into {@code folder}. */
-    Servers(String jbang, Path folder) {
-        this.jbang = jbang;
-        this.folder = folder;
-    }
-
-    /** Our server from the sources in {@code checkout}, with JVM options beside its own. */
-    Server ours(String name, Path checkout, List<String> jvmOptions, String store)
-            throws IOException {
-        var options = new ArrayList<String>();
-        jvmOptions.forEach(option -> options.add("--runtime-option=" + option));
-        var command = script(checkout.resolve("MsgServer.java"), options);
-        command.addAll(List.of("0", "--store", store, "--timeout", TIMEOUT_S, "--quiet"));
-        return start(name, command, READY, 0);
-    }
-
     /** The command that runs a script through JBang. */
-    List<String> script(Path file, List<String> options) {
-        var command = new ArrayList<>(List.of(jbang, "run"));
-        command.addAll(options);
-        command.add(file.toString());
+    static List<String> script(Path file, String... arguments) {
+        var jbang = Files.isExecutable(Path.of("jbang")) ? "./jbang" : "jbang";
+        var command = new ArrayList<>(List.of(jbang, "run", file.toString()));
+        command.addAll(List.of(arguments));
         return command;
     }
 
-    /** Its reply to a fetch has as many messages as a mailbox has. */
-    Server floor(int perMailbox) throws IOException {
-        var java = ProcessHandle.current().info().command().orElse("java");
-        var path = System.getProperty("java.class.path");
-        var command =
-                List.of(
-                        java,
-                        "-XX:+UseSerialGC",
-                        "-cp",
-                        path,
-                        "Bench",
-                        Floor.NAME,
-                        "" + perMailbox);
-        return start(FLOOR, command, READY, 0);
+    /** Our server from the sources in {@code checkout}. */
+    Server ours(String name, Path checkout, String store) throws IOException {
+        var file = checkout.resolve("MsgServer.java");
+        var options = new String[] {"0", "--store", store, "--timeout", TIMEOUT_S, "--quiet"};
+        return start(name, script(file, options), READY);
+    }
+
+    /** One of the servers in {@link Yardsticks}, with our server's JVM options. */
+    Server yardstick(String name) throws IOException {
+        var java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
+        var command = new ArrayList<>(List.of(java, "-XX:+UseSerialGC", "-Xmn16m"));
+        command.addAll(List.of("-cp", System.getProperty("java.class.path"), "Yardsticks"));
+        command.addAll(List.of(name, folder.resolve(name).toString()));
+        return start(name, command, READY);
     }
 
     /** Listens on every address but, being in protected mode, serves only this machine. */
-    Server redis(String name) throws IOException {
-        var home = Files.createDirectory(folder.resolve(name)).toString();
+    Server redis() throws IOException {
+        var home = Files.createDirectory(folder.resolve("redis")).toString();
         int port;
         try (var free = new ServerSocket(0)) {
             port = free.getLocalPort();
         }
-        var command = new ArrayList<>(List.of("redis-server", "--port", "" + port, "--dir", home));
-        command.addAll(List.of("--bind", "0.0.0.0", "--protected-mode", "yes"));
-        command.addAll(List.of("--appendonly", "yes", "--appendfsync", "always", "--save", ""));
-        // No rewrite of its log in the middle of a turn.
-        command.addAll(List.of("--auto-aof-rewrite-percentage", "0"));
-        command.addAll(List.of("--tcp-backlog", "1024", "--maxclients", "15000"));
-        return start(name, command, REDIS_READY, port);
+        var command = new ArrayList<>(List.of("redis-server", "--dir", home, "--save", ""));
+        // The last option: no rewrite of its log in the middle of a turn.
+        var options =
+                "--bind 0.0.0.0 --protected-mode yes --tcp-backlog 1024 --maxclients 15000"
+                        + " --appendonly yes --appendfsync always --auto-aof-rewrite-percentage 0";
+        command.addAll(List.of((options + " --port " + port).split(" ")));
+        return new Server(start("redis", command, "Ready to accept connections").process, port);
     }
 
     static boolean isInstalled(String program) {
         return Stream.of(System.getenv().getOrDefault("PATH", "").split(File.pathSeparator))
-                .anyMatch(folder -> Files.isExecutable(Path.of(folder, program)));
+                .anyMatch(path -> Files.isExecutable(Path.of(path, program)));
     }
 
-    /** Waits for the ready line; where {@code port} is 0, its first group is the port. */
-    private Server start(String name, List<String> command, Pattern ready, int port)
-            throws IOException {
-        var process = launch(name, command);
-        process.getOutputStream().close();
-        var found = new CompletableFuture<Integer>();
-        Thread.ofPlatform()
-                .name(name + "-output")
-                .daemon()
-                .start(() -> follow(process, ready, port, found));
-        try {
-            return new Server(process, found.get(START_LIMIT.toSeconds(), TimeUnit.SECONDS));
-        } catch (InterruptedException | ExecutionException | TimeoutException e) {
-            throw failed(name, command);
-        }
-    }
-
-    /** Starts a process that the user's settings for the server and the client do not reach. */
-    Process launch(String name, List<String> command) throws IOException {
-        var builder = new ProcessBuilder(command).redirectError(errors(name));
+    /**
+     * Waits until {@code command} has said that it is ready; the first group of {@code ready}, if
+     * there is one, is its port. The user's settings for server and client do not reach it.
+     */
+    Server start(String name, List<String> command, String ready) throws IOException {
+        var log = folder.resolve(name + ".log");
+        var builder = new ProcessBuilder(command).redirectErrorStream(true);
         builder.environment().keySet().removeIf(variable -> variable.startsWith("MSG_"));
-        var process = builder.start();
-        processes.add(process);
-        return process;
-    }
-
-    /** To be thrown when {@code command} does not do what it should. */
-    IOException failed(String name, List<String> command) throws IOException {
-        var said = Files.readString(errors(name).toPath()).strip();
-        return new IOException(name + " did not start: " + String.join(" ", command) + "\n" + said);
-    }
-
-    private File errors(String name) {
-        return folder.resolve(name + ".err").toFile();
-    }
-
-    /** Ends every process that was started here. */
-    void stopAll() {
-        processes.forEach(Process::destroy);
-        processes.forEach(process -> new Server(process, 0).stop());
-    }
-
-    /** Reads the output to its end, so that the server never has to wait for a reader. */
-    private static void follow(
-            Process process, Pattern ready, int port, CompletableFuture<Integer> found) {
-        try (var lines = process.inputReader()) {
-            for (String line; (line = lines.readLine()) != null; ) {
-                Matcher matcher = ready.matcher(line);
-                if (!found.isDone() && matcher.find()) {
-                    found.complete(port != 0 ? port : Integer.parseInt(matcher.group(1)));
-                }
+        var process = builder.redirectOutput(log.toFile()).start();
+        long start = System.nanoTime();
+        while (process.isAlive() && System.nanoTime() - start < START_LIMIT) {
+            var found = Pattern.compile(ready).matcher(Files.readString(log));
+            if (found.find()) {
+                int port = found.groupCount() == 0 ? 0 : Integer.parseInt(found.group(1));
+                return new Server(process, port);
             }
-            found.completeExceptionally(new IOException("it ended before it was ready"));
-        } catch (IOException e) {
-            found.completeExceptionally(e);
+            LockSupport.parkNanos(POLL);
         }
-    }
-
-    static void closeQuietly(Closeable closeable) {
-        try {
-            closeable.close();
-        } catch (IOException e) {
-            // Tolerated: nothing more is wanted from it.
-        }
+        var said = String.join(" ", command) + "\n" + Files.readString(log).strip();
+        throw new IOException(name + " did not start: " + said);
     }
 
     /** A process that is ready to serve on a port. */
     record Server(Process process, int port) {
-        /** User and system time; where a launcher stays in front (Windows), its child's too. */
+        /** The process and, where a launcher stays in front (Windows), its child. */
+        private Stream<ProcessHandle> handles() {
+            return Stream.concat(process.descendants(), Stream.of(process.toHandle()));
+        }
+
+        /** User and system time. */
         Duration cpu() {
-            return Stream.concat(Stream.of(process.toHandle()), process.descendants())
+            return handles()
                     .map(handle -> handle.info().totalCpuDuration().orElse(Duration.ZERO))
                     .reduce(Duration.ZERO, Duration::plus);
         }
 
-        /** Or NaN where there is no /proc. */
-        double residentMegabytes() {
-            var status = Path.of("/proc", Long.toString(process.pid()), "status");
-            try (var lines = Files.lines(status)) {
-                return lines.filter(line -> line.startsWith("VmRSS:"))
-                        .mapToDouble(line -> Double.parseDouble(line.split("\\s+")[1]) / 1024)
-                        .findFirst()
-                        .orElse(Double.NaN);
-            } catch (IOException | UncheckedIOException e) {
+        /** VmRSS or VmHWM, the highest so far, in megabytes; NaN where there is no /proc. */
+        double memory(String key) {
+            try (var lines = Files.lines(Path.of("/proc/" + process.pid() + "/status"))) {
+                var line = lines.filter(text -> text.startsWith(key)).findFirst().orElseThrow();
+                return Integer.parseInt(line.replaceAll("\\D", "")) / 1024.0;
+            } catch (IOException e) {
                 return Double.NaN;
             }
         }
 
+        /** Kills it, which costs no server an acknowledged message. */
         void stop() {
-            process.destroy();
-            try {
-                if (!process.waitFor(STOP_LIMIT_S, TimeUnit.SECONDS)) {
-                    process.destroyForcibly();
-                }
-            } catch (InterruptedException e) {
-                process.destroyForcibly();
-                Thread.currentThread().interrupt();
-            }
-        }
-    }
-
-    /**
-     * One platform thread accepts, reads to the end of input, answers what is always the same, and
-     * closes. It stores nothing.
-     */
-    @Command(name = Floor.NAME, hidden = true, description = "Runs the bare accept loop")
-    static final class Floor implements Callable<Integer> {
-        static final String NAME = "run-floor";
-        private static final int BACKLOG = 1024;
-
-        @Parameters(paramLabel = "MESSAGES")
-        private int perMailbox;
-
-        @Override
-        public Integer call() throws IOException {
-            var stored = direct("Message accepted and stored:\n");
-            var message = "mailbox000000;bench;000000000 a line of chat in forty bytes.\n";
-            var fetched =
-                    direct(
-                            "Retrieving messages...\n"
-                                    + message.repeat(perMailbox)
-                                    + "NO MORE MESSAGES\n");
-            var input = ByteBuffer.allocateDirect(256);
-            try (var listener = ServerSocketChannel.open()) {
-                listener.bind(new InetSocketAddress(0), BACKLOG);
-                System.out.println("Listening on port " + listener.socket().getLocalPort());
-                while (true) {
-                    try (var client = listener.accept()) {
-                        input.clear();
-                        while (input.hasRemaining() && client.read(input) >= 0) {
-                            // until the client has shut down its sending side
-                        }
-                        client.write(input.get(0) == 'f' ? fetched.rewind() : stored.rewind());
-                    } catch (IOException e) {
-                        // Tolerated: a client that went away, at the end of a turn.
-                    }
-                }
-            }
-        }
-
-        private static ByteBuffer direct(String text) {
-            var bytes = text.getBytes(java.nio.charset.StandardCharsets.US_ASCII);
-            return ByteBuffer.allocateDirect(bytes.length).put(bytes);
+            handles().forEach(ProcessHandle::destroyForcibly);
+            process.onExit().join();
         }
     }
 }

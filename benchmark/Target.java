@@ -5,33 +5,31 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
+import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.SocketAddress;
 import java.nio.ByteBuffer;
-import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
 import java.util.concurrent.Executors;
-import java.util.concurrent.atomic.AtomicInteger;
-import java.util.concurrent.atomic.AtomicReference;
-import java.util.stream.IntStream;
+import java.util.regex.Pattern;
 
 /**
  * What is measured under one name: one server or several that share a store, how they are asked,
  * and which messages they have acknowledged. Message number n goes into mailbox n modulo mailboxes.
  */
 final class Target implements AutoCloseable {
-    /** After its number: 40 bytes of text in all, about a line of chat. */
+    private static final String SENDER = "bench";
+
+    /** After a number of nine digits: 40 bytes in all, about a line of chat. */
     private static final String TEXT = " a line of chat in forty bytes.";
 
-    private static final String SENDER = "bench";
-    private static final int NUMBER_DIGITS = 9;
-    private static final int MAILBOX_DIGITS = 6;
+    /** The first message, so that all have nine digits. */
+    private static final int FIRST = 100_000_000;
+
+    private static final Pattern MESSAGE = Pattern.compile(SENDER + ";(\\d{9})" + TEXT);
     private static final int PRELOADING_CALLERS = 1000;
     private static final int REPLY_LIMIT_MS = 60_000;
 
@@ -43,382 +41,142 @@ final class Target implements AutoCloseable {
     private static final int ADDRESSES = System.getProperty("os.name").startsWith("Linux") ? 16 : 1;
 
     final String name;
-    final Wire wire;
-    final List<Servers.Server> servers;
-    final BitSet acknowledged = new BitSet();
-    int issued;
-    int lastAcknowledged;
-    private final SocketAddress[] addresses;
+    private final List<Servers.Server> servers;
+    private final String prefix;
     private final int mailboxes;
-    private final Template store;
-    private final Template fetch;
-    private final List<SocketChannel> idle = new ArrayList<>();
+    private final BitSet acknowledged = new BitSet();
+    private int issued;
 
-    /** The names of its mailboxes begin with {@code prefix}. */
-    Target(String name, Wire wire, List<Servers.Server> servers, String prefix, int mailboxes) {
+    /** The names of its mailboxes begin with {@code prefix}; some messages are there already. */
+    Target(String name, List<Servers.Server> servers, String prefix, int mailboxes, int preloaded) {
         this.name = name;
-        this.wire = wire;
         this.servers = servers;
+        this.prefix = prefix;
         this.mailboxes = mailboxes;
-        var mailbox = prefix + "@".repeat(MAILBOX_DIGITS);
-        store = new Template(wire.store(mailbox, SENDER, "#".repeat(NUMBER_DIGITS) + TEXT));
-        fetch = new Template(wire.fetch(mailbox));
-        addresses =
-                IntStream.rangeClosed(1, ADDRESSES)
-                        .mapToObj(host -> "127.0.0." + host)
-                        .flatMap(host -> servers.stream().map(s -> at(host, s.port())))
-                        .toArray(SocketAddress[]::new);
-    }
-
-    private static SocketAddress at(String host, int port) {
-        return new InetSocketAddress(host, port);
+        acknowledged.set(0, preloaded);
+        issued = preloaded;
     }
 
     /** The address for the n-th connection: every server and every address has its turn. */
-    SocketAddress address(int n) {
-        return addresses[n % addresses.length];
-    }
-
-    /** The request that stores message {@code number}; good until the next call. */
-    ByteBuffer store(int number) {
-        return store.filled(number % mailboxes, number);
-    }
-
-    /**
-     * The request for the mailbox that message {@code number} went to; good until the next call.
-     */
-    ByteBuffer fetch(int number) {
-        return fetch.filled(number % mailboxes, number);
-    }
-
-    /** Whether messages are kept at all; the floor keeps none. */
-    boolean keeps() {
-        return !name.equals(Servers.FLOOR);
+    SocketAddress address(int n) throws IOException {
+        int port = servers.get(n / ADDRESSES % servers.size()).port();
+        byte[] host = {127, 0, 0, (byte) (1 + n % ADDRESSES)};
+        return new InetSocketAddress(InetAddress.getByAddress(host), port);
     }
 
     double cpuMicros() {
         return servers.stream().mapToDouble(server -> server.cpu().toNanos() / 1e3).sum();
     }
 
-    double residentMegabytes() {
-        return servers.stream().mapToDouble(Servers.Server::residentMegabytes).sum();
-    }
-
-    /** Opens {@code count} connections that never say anything. */
-    void holdIdle(int count) throws IOException {
-        for (int i = 0; i < count; i++) {
-            idle.add(SocketChannel.open(address(i)));
-        }
-    }
-
-    /** How many of the idle connections the server has closed; each is asked without waiting. */
-    private int idleLost() throws IOException {
-        int lost = 0;
-        for (var channel : idle) {
-            channel.configureBlocking(false);
-            lost += channel.read(ByteBuffer.allocate(1)) == 0 ? 0 : 1;
-        }
-        return lost;
+    double memory(String key) {
+        return servers.stream().mapToDouble(server -> server.memory(key)).sum();
     }
 
     @Override
     public void close() {
-        idle.forEach(Servers::closeQuietly);
         servers.forEach(Servers.Server::stop);
     }
 
-    // ---------------------------------------------------------------- counting
-
-    /**
-     * What a target holds, compared with what it has acknowledged.
-     *
-     * @param more stored without an acknowledgement; each belongs to a request that failed
-     * @param hungUp idle clients whose connection is gone
-     */
-    record Count(
-            String target,
-            int acknowledged,
-            int missing,
-            int twice,
-            int torn,
-            int more,
-            int hungUp) {
-        boolean isWhole() {
-            return missing == 0 && twice == 0 && torn == 0 && hungUp == 0;
-        }
-
-        @Override
-        public String toString() {
-            var text = "%s: %,d messages acknowledged, %d missing, %d twice, %d torn, %d more%s";
-            var idleText = hungUp == 0 ? "" : "; " + hungUp + " idle clients cut off";
-            return text.formatted(target, acknowledged, missing, twice, torn, more, idleText);
-        }
+    private boolean isRedis() {
+        return name.equals("redis");
     }
 
-    /** Fetches every mailbox over the wire and looks for every message. */
-    Count count() throws IOException {
-        var seen = new BitSet();
-        int twice = 0;
-        int torn = 0;
-        for (int mailbox = 0; mailbox < mailboxes; mailbox++) {
-            for (var line : mailbox(mailbox).split("\r?\n")) {
-                int number = number(line);
-                if (number >= 0) {
-                    twice += seen.get(number) ? 1 : 0;
-                    seen.set(number);
-                } else if (line.contains(SENDER)) {
-                    torn++;
-                }
-            }
-        }
-        var missing = (BitSet) acknowledged.clone();
-        missing.andNot(seen);
-        seen.andNot(acknowledged);
-        return new Count(
-                name,
-                acknowledged.cardinality(),
-                missing.cardinality(),
-                twice,
-                torn,
-                seen.cardinality(),
-                idleLost());
+    /** The number of a message that has not been sent before. */
+    int next() {
+        return issued++;
     }
 
-    private String mailbox(int mailbox) throws IOException {
-        try (var socket = ask(mailbox)) {
-            return new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        }
+    /** The request that stores message {@code number}. */
+    ByteBuffer store(int number) {
+        var mailbox = prefix + number % mailboxes;
+        var message = SENDER + ";" + (FIRST + number) + TEXT;
+        var line = "store;" + mailbox + ";" + message;
+        return isRedis() ? redis("RPUSH", mailbox, message) : ascii(line);
+    }
+
+    /** Whether {@code reply} acknowledges message {@code number}, which has to be there then. */
+    boolean accept(int number, String reply) {
+        boolean stored =
+                isRedis() // which tells how many the list has now
+                        ? reply.startsWith(":") && reply.endsWith("\r\n")
+                        : reply.equals("Message accepted and stored:\n");
+        acknowledged.set(number, stored);
+        return stored;
     }
 
     /** Asks for a mailbox; the reply is to be read from what is returned. */
-    Socket ask(int mailbox) throws IOException {
-        var request = new byte[fetch.filled(mailbox, 0).remaining()];
-        fetch.filled(mailbox, 0).get(request);
+    Socket fetch(int mailbox) throws IOException {
+        var name = prefix + mailbox;
+        var request = isRedis() ? redis("LRANGE", name, "0", "-1") : ascii("fetch;" + name);
         var socket = new Socket();
-        try {
-            socket.connect(address(mailbox));
-            socket.setSoTimeout(REPLY_LIMIT_MS);
-            socket.getOutputStream().write(request);
-            socket.shutdownOutput();
-            return socket;
-        } catch (IOException e) {
-            socket.close();
-            throw e;
+        socket.connect(address(mailbox));
+        socket.setSoTimeout(REPLY_LIMIT_MS);
+        socket.getOutputStream().write(request.array());
+        socket.shutdownOutput();
+        return socket;
+    }
+
+    private static ByteBuffer redis(String... words) {
+        var command = new StringBuilder("*" + words.length + "\r\n");
+        for (var word : words) {
+            command.append("$" + word.length() + "\r\n" + word + "\r\n");
         }
+        return ascii(command.toString());
     }
 
-    /** The number of the whole message in a line of a mailbox, or -1. */
-    private static int number(String line) {
-        var mark = SENDER + ";";
-        int start = line.lastIndexOf(mark) + mark.length();
-        boolean whole =
-                start >= mark.length()
-                        && line.length() == start + NUMBER_DIGITS + TEXT.length()
-                        && line.endsWith(TEXT)
-                        && line.chars()
-                                .skip(start)
-                                .limit(NUMBER_DIGITS)
-                                .allMatch(Character::isDigit);
-        return whole ? Integer.parseInt(line, start, start + NUMBER_DIGITS, 10) : -1;
+    private static ByteBuffer ascii(String text) {
+        return ByteBuffer.wrap(text.getBytes(StandardCharsets.US_ASCII));
     }
 
-    // ---------------------------------------------------------------- preloading
+    /** How what a target holds compares with what it has acknowledged. */
+    record Count(String text, boolean isWhole) {}
 
-    /** Counts messages 0 to {@code count} - 1 as acknowledged: they were there before. */
-    void preloaded(int count) {
-        acknowledged.set(0, count);
-        issued = count;
-        lastAcknowledged = Math.max(0, count - 1);
+    /** The yardsticks take messages and do not give them back. */
+    boolean canFetch() {
+        return !name.equals("floor") && !name.equals("shape");
+    }
+
+    /** Fetches every mailbox over the wire and looks for every message, whole. */
+    Count count() throws IOException {
+        var seen = new BitSet();
+        int twice = 0;
+        for (int mailbox = 0; mailbox < mailboxes; mailbox++) {
+            try (var reply = fetch(mailbox)) {
+                var bytes = reply.getInputStream().readAllBytes();
+                var text = new String(bytes, StandardCharsets.US_ASCII);
+                for (var found = MESSAGE.matcher(text); found.find(); ) {
+                    int number = Integer.parseInt(found.group(1)) - FIRST;
+                    twice += seen.get(number) ? 1 : 0;
+                    seen.set(number);
+                }
+            }
+        }
+        seen.and(acknowledged);
+        int stored = acknowledged.cardinality();
+        int missing = stored - seen.cardinality();
+        var format = "%s: %,d messages acknowledged, %d missing, %d twice";
+        return new Count(format.formatted(name, stored, missing, twice), missing + twice == 0);
     }
 
     /**
      * Stores messages 0 to {@code count} - 1 as requests would, but straight into the file, which
-     * no server has open: many callers at once, so that they share transactions.
+     * no server has open: many callers at once, so that they share transactions. What could not be
+     * stored will be missing when it is counted.
      */
-    static void preload(Path file, String prefix, int mailboxes, int count) throws IOException {
-        var next = new AtomicInteger();
-        var failure = new AtomicReference<Exception>();
-        try (var store = new MessageStore(file.toString());
+    static void preload(String file, String prefix, int mailboxes, int count) throws IOException {
+        try (var store = new MessageStore(file);
                 var callers = Executors.newVirtualThreadPerTaskExecutor()) {
             for (int caller = 0; caller < PRELOADING_CALLERS; caller++) {
-                callers.execute(() -> {
-                    try {
-                        for (int n; (n = next.getAndIncrement()) < count; ) {
-                            var mailbox = prefix + digits(MAILBOX_DIGITS, n % mailboxes);
-                            var text = digits(NUMBER_DIGITS, n) + TEXT;
-                            store.store(mailbox, SENDER, text);
-                        }
-                    } catch (MessageStore.StoreException e) {
-                        failure.set(e);
+                int first = caller;
+                callers.submit(() -> {
+                    for (int n = first; n < count; n += PRELOADING_CALLERS) {
+                        store.store(prefix + n % mailboxes, SENDER, FIRST + n + TEXT);
                     }
+                    return true;
                 });
             }
         } catch (MessageStore.StoreException e) {
-            failure.set(e);
-        }
-        if (failure.get() != null) {
-            throw new IOException("cannot preload " + file, failure.get());
-        }
-    }
-
-    private static String digits(int count, int value) {
-        var digits = Integer.toString(value);
-        return "0".repeat(count - digits.length()) + digits;
-    }
-
-    // ---------------------------------------------------------------- what goes over the wire
-
-    /** A request in which only the digits of its mailbox and its number change. */
-    private static final class Template {
-        private final ByteBuffer bytes;
-        private final int mailboxAt;
-        private final int numberAt;
-
-        /** Digits of the mailbox are marked with {@code @}, those of the number with {@code #}. */
-        Template(String text) {
-            var ascii = text.getBytes(StandardCharsets.US_ASCII);
-            bytes = ByteBuffer.allocateDirect(ascii.length).put(ascii);
-            mailboxAt = text.indexOf('@');
-            numberAt = text.indexOf('#');
-        }
-
-        ByteBuffer filled(int mailbox, int number) {
-            digits(mailboxAt, MAILBOX_DIGITS, mailbox);
-            if (numberAt >= 0) {
-                digits(numberAt, NUMBER_DIGITS, number);
-            }
-            return bytes.rewind();
-        }
-
-        private void digits(int at, int count, int value) {
-            int rest = value;
-            for (int i = at + count - 1; i >= at; i--) {
-                bytes.put(i, (byte) ('0' + rest % 10));
-                rest /= 10;
-            }
-        }
-    }
-
-    /** Length, first and last bytes of a reply: enough to tell whether it is whole. */
-    static final class Reply {
-        private static final int KEPT = 64;
-        private final byte[] head = new byte[KEPT];
-        private final byte[] tail = new byte[KEPT];
-        private long length;
-
-        void clear() {
-            length = 0;
-        }
-
-        void add(ByteBuffer piece) {
-            int size = piece.remaining();
-            if (length < KEPT) {
-                int room = KEPT - (int) length;
-                piece.get(piece.position(), head, (int) length, Math.min(size, room));
-            }
-            int fresh = Math.min(size, KEPT);
-            System.arraycopy(tail, fresh, tail, 0, KEPT - fresh);
-            piece.get(piece.limit() - fresh, tail, KEPT - fresh, fresh);
-            length += size;
-        }
-
-        boolean is(byte[] text) {
-            return length == text.length && startsWith(text);
-        }
-
-        boolean startsWith(byte[] text) {
-            return length >= text.length
-                    && Arrays.equals(head, 0, text.length, text, 0, text.length);
-        }
-
-        boolean endsWith(byte[] text) {
-            return length >= text.length
-                    && Arrays.equals(tail, KEPT - text.length, KEPT, text, 0, text.length);
-        }
-
-        @Override
-        public String toString() {
-            var text = new String(head, 0, (int) Math.min(length, KEPT), StandardCharsets.UTF_8);
-            return length + " bytes: " + text.replaceAll("\\p{Cntrl}", " ");
-        }
-    }
-
-    /** How a target is asked, and what its replies must be. */
-    enum Wire {
-        /** The project's own protocol. */
-        MESSAGES {
-            @Override
-            String store(String mailbox, String sender, String text) {
-                return "store;" + mailbox + ";" + sender + ";" + text;
-            }
-
-            @Override
-            String fetch(String mailbox) {
-                return "fetch;" + mailbox;
-            }
-
-            @Override
-            boolean isStored(Reply reply) {
-                return reply.is(STORED);
-            }
-
-            @Override
-            boolean isFetched(Reply reply) {
-                return reply.startsWith(FETCHED) && reply.endsWith(END);
-            }
-        },
-
-        /** Redis's, with a list for a mailbox; Redis closes once the client has half-closed. */
-        REDIS {
-            @Override
-            String store(String mailbox, String sender, String text) {
-                return command("RPUSH", mailbox, sender + ";" + text);
-            }
-
-            @Override
-            String fetch(String mailbox) {
-                return command("LRANGE", mailbox, "0", "-1");
-            }
-
-            @Override
-            boolean isStored(Reply reply) {
-                return reply.startsWith(INTEGER) && reply.endsWith(LINE_END);
-            }
-
-            @Override
-            boolean isFetched(Reply reply) {
-                return reply.startsWith(ARRAY)
-                        && !reply.is(EMPTY_ARRAY)
-                        && reply.endsWith(LINE_END);
-            }
-        };
-
-        static final byte[] STORED = ascii("Message accepted and stored:\n");
-        static final byte[] FETCHED = ascii("Retrieving messages...\n");
-        static final byte[] END = ascii("\nNO MORE MESSAGES\n");
-        private static final byte[] INTEGER = ascii(":");
-        private static final byte[] ARRAY = ascii("*");
-        private static final byte[] EMPTY_ARRAY = ascii("*0\r\n");
-        private static final byte[] LINE_END = ascii("\r\n");
-
-        abstract String store(String mailbox, String sender, String text);
-
-        abstract String fetch(String mailbox);
-
-        abstract boolean isStored(Reply reply);
-
-        abstract boolean isFetched(Reply reply);
-
-        private static byte[] ascii(String text) {
-            return text.getBytes(StandardCharsets.US_ASCII);
-        }
-
-        private static String command(String... words) {
-            var command = new StringBuilder("*" + words.length + "\r\n");
-            for (var word : words) {
-                command.append("$%d\r\n%s\r\n".formatted(word.length(), word));
-            }
-            return command.toString();
+            throw new IOException("cannot preload " + file, e);
         }
     }
 }

@@ -101,14 +101,15 @@ record Program(String script, Map<String, String> environment, File folder) {
         List<File> path = Stream.of(folders).map(File::new).toList();
         String jbang =
                 path.contains(launcher.getParentFile()) ? launcher.getName() : launcher.getPath();
-        for (File file : List.of(new File(script), new File(launcher.getParent(), script))) {
-            if (file.isAbsolute() ? file.exists() : new File(folder, file + "").exists()) {
-                return jbang + " " + file;
-            }
+        if (new File(folder, script).exists()) {
+            return jbang + " " + script;
         }
         String command = script.replaceFirst("Msg(.+)\\.java", "msg-$1").toLowerCase(Locale.ROOT);
-        boolean installed = path.stream().anyMatch(bin -> new File(bin, command).canExecute());
-        return installed ? command : jbang + " " + script;
+        if (path.stream().anyMatch(bin -> new File(bin, command).canExecute())) {
+            return command;
+        }
+        File beside = folder.toPath().resolve(launcher.toPath()).resolveSibling(script).toFile();
+        return jbang + " " + (beside.exists() ? new File(launcher.getParent(), script) : script);
     }
 
     /** UTF-8, also where the locale is POSIX; a Windows console says what it speaks. */

@@ -19,7 +19,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -64,15 +63,6 @@ class RepliesTest {
         void refusalsAreWordedAsPromised(Protocol.Refusal refusal, String text) {
             assertEquals(text, refusal.text());
             assertEquals(text, new Protocol.RefusedException(refusal).getMessage());
-        }
-
-        @ParameterizedTest
-        @EnumSource(Protocol.Refusal.class)
-        void everyRefusalIsUnderstoodByTheClient(Protocol.Refusal refusal) throws Exception {
-            assertEquals(
-                    new Protocol.Refused(refusal.text()),
-                    Protocol.readReply(
-                            new ByteArrayInputStream(Protocol.line(refusal.text())), mail -> {}));
         }
 
         @Test

@@ -108,13 +108,19 @@ class ServerCommandTest {
                         .filter(a -> !a.isLoopbackAddress() && !a.isLinkLocalAddress())
                         .forEach(a ->
                                 hints.add(
-                                        "On another machine: jbang MsgClient.java "
+                                        "On another machine: "
+                                                + Program.started("MsgClient.java")
+                                                + " "
                                                 + a.getHostAddress().replaceFirst("%.*", "")
                                                 + " "
                                                 + port));
             }
             if (hints.isEmpty()) {
-                hints.add("On this machine only: jbang MsgClient.java 127.0.0.1 " + port);
+                hints.add(
+                        "On this machine only: "
+                                + Program.started("MsgClient.java")
+                                + " 127.0.0.1 "
+                                + port);
             }
             assertEquals(hints, Set.copyOf(lines.subList(2, 2 + hints.size())));
         }
@@ -149,7 +155,7 @@ class ServerCommandTest {
         try (Command command = new Command("0", "--bind", address)) {
             int port = command.port();
             String hint = command.out.toString().lines().toList().get(2);
-            String prefix = "On this machine only: jbang MsgClient.java ";
+            String prefix = "On this machine only: " + Program.started("MsgClient.java") + " ";
             assertTrue(hint.startsWith(prefix), hint);
             String host = hint.substring(prefix.length()).replaceFirst(" .*", "");
             try (Wire wire = new Wire(Transport.PLAIN, new InetSocketAddress(host, port), 0)) {
@@ -176,7 +182,7 @@ class ServerCommandTest {
             List<String> log = command.log(4);
             String start =
                     "(\\d{4}-\\d\\d-\\d\\d )?\\d\\d:\\d\\d:\\d\\d\\.\\d{3}  #%d "
-                        + " 127\\.0\\.0\\.1:\\d+  ";
+                            + " 127\\.0\\.0\\.1:\\d+  ";
             String end = "  \\d+\\.\\d ms  VirtualThread\\[#\\d+,conversation-%d\\]";
             assertMatches(
                     start.formatted(1) + "store to bob from al  ->  stored" + end.formatted(1),
@@ -265,7 +271,8 @@ class ServerCommandTest {
         List<String> lines = command.err.toString().lines().toList();
         assertEquals(2, lines.size(), lines.toString());
         assertTrue(lines.get(0).contains(said), lines.get(0));
-        assertEquals("What it takes: jbang MsgServer.java --help", lines.get(1));
+        assertEquals(
+                "What it takes: " + Program.started("MsgServer.java") + " --help", lines.get(1));
         assertEquals("", command.out.toString());
         assertFalse(Files.exists(folder.resolve(".msg-server")), "no store for a mistake");
     }
