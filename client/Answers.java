@@ -1,0 +1,88 @@
+//JAVA 21+
+//SOURCES Screen.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.io.InterruptedIOException;
+import java.io.PrintWriter;
+import java.nio.charset.Charset;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+/** Where the answers to the menu's questions come from: a pipe, a file, or a person. */
+interface Answers {
+
+    /**
+     * Asks {@code question} and waits for the answer.
+     *
+     * @return one line without its end, or null at the end of the input
+     * @throws InterruptedIOException when the user pressed Ctrl+C instead
+     */
+    String ask(String question) throws IOException;
+
+    /** Whether a person answers, who can be asked again and sees no more than a screen. */
+    boolean person();
+
+    /** How many rows that person can see at once. */
+    int height();
+
+    /** How many of these rows {@code line} takes. */
+    int rowsOf(String line);
+
+    /**
+     * The answers that this process is given; questions that are not a screen's go to {@code out}.
+     */
+    static Answers ofThisProcess(PrintWriter out) {
+        boolean person = System.console() != null;
+        Screen screen = person ? Screen.open(out) : null;
+        return screen != null ? screen : new Lines(standardInput(), out, person);
+    }
+
+    private static BufferedReader standardInput() {
+        InputStream in = isInputClosed() ? InputStream.nullInputStream() : System.in;
+        boolean windows = System.getProperty("os.name").startsWith("Windows");
+        String charset = windows ? System.getProperty("stdin.encoding", "UTF-8") : "UTF-8";
+        return new BufferedReader(new InputStreamReader(in, Charset.forName(charset)));
+    }
+
+    /**
+     * Whether the shell started this process without a standard input ({@code <&-}). Then the first
+     * file that the JVM opened has taken its place, and its bytes would be read as answers.
+     */
+    private static boolean isInputClosed() {
+        try {
+            Path classes = Path.of(System.getProperty("java.home"), "lib", "modules");
+            return Files.isSameFile(Path.of("/dev/stdin"), classes);
+        } catch (IOException e) {
+            return false; // a pipe has no such name, and Windows no such folder
+        }
+    }
+
+    /** Answers read line by line. A person's are so where the terminal cannot do more. */
+    record Lines(BufferedReader in, PrintWriter out, boolean person) implements Answers {
+
+        @Override
+        public String ask(String question) throws IOException {
+            out.print(question);
+            out.flush();
+            String answer = in.readLine();
+            if (answer != null && !person) {
+                out.println(); // a person's Enter ends the line of the question, a pipe's does not
+            }
+            return answer;
+        }
+
+        @Override
+        public int height() {
+            return 24;
+        }
+
+        @Override
+        public int rowsOf(String line) {
+            return 1 + line.length() / 80;
+        }
+    }
+}

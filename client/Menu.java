@@ -1,0 +1,247 @@
+//JAVA 21+
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.function.Function;
+
+/**
+ * The menu: asks, requests, shows. The order of its questions is the interface for everyone who
+ * pipes input into it.
+ *
+ * <p>A person is asked again for what cannot be sent, and goes back with an empty answer. A pipe
+ * would answer the repeated question with its next line, meant for something else: there the menu
+ * says what is wrong and goes on with the next choice.
+ */
+final class Menu {
+    private final MsgClient client;
+    private final Answers answers;
+    private final PrintWriter out;
+    private final PrintWriter err;
+    private boolean failed;
+    private long seen = Long.MAX_VALUE; // messages at the last look, which here was never
+
+    /**
+     * A menu of requests to {@code client}; complaints go to {@code err}, all else to {@code out}.
+     */
+    Menu(MsgClient client, Answers answers, PrintWriter out, PrintWriter err) {
+        this.client = client;
+        this.answers = answers;
+        this.out = out;
+        this.err = err;
+    }
+
+    /** Ends the menu where the input ends, wherever that is. */
+    private static final class InputEndedException extends IOException {
+        private static final long serialVersionUID = 1;
+    }
+
+    /** Goes back to the menu: the answer is no answer, and why has been said. */
+    private static final class NoAnswerException extends Exception {
+        private static final long serialVersionUID = 1;
+    }
+
+    /**
+     * Runs until the user leaves or the input ends.
+     *
+     * @param userName the user's name, or null to ask for it
+     * @return whether every request succeeded
+     */
+    boolean run(String userName) throws IOException {
+        try {
+            String user =
+                    userName != null ? userName : askName("Your user name: ", name -> null, false);
+            while (choose(user)) {
+                out.println();
+            }
+        } catch (InputEndedException e) {
+            out.println();
+        } catch (NoAnswerException e) {
+            failed = true; // without a name there is nothing to do
+        }
+        out.println("Goodbye.");
+        out.flush();
+        return !failed;
+    }
+
+    private boolean choose(String user) throws IOException {
+        out.println("1. Send message");
+        out.println("2. Read messages");
+        out.println("3. Exit");
+        String choice = ask("Your choice: ").strip();
+        try {
+            switch (choice) {
+                case "1" -> send(user);
+                case "2" -> read(user);
+                case "3" -> {
+                    return false;
+                }
+                default -> {
+                    complain("Please choose 1, 2 or 3.");
+                    failed |= !answers.person(); // a script that has lost its place
+                }
+            }
+        } catch (MsgClient.RequestException e) {
+            complain(e.getMessage());
+            failed = true;
+        } catch (NoAnswerException e) {
+            failed |= !answers.person();
+        }
+        return true;
+    }
+
+    // ---------------------------------------------------------------- 1. Send message
+
+    private void send(String user)
+            throws IOException, MsgClient.RequestException, NoAnswerException {
+        String recipient = askName("Recipient: ", name -> objection(name, user, "m"), true);
+        int room = Protocol.MAX_BUFF_LEN - new Protocol.Store(recipient, user, "").bytes().length;
+        String question =
+                answers.person() ? "Message (at most %d bytes): ".formatted(room) : "Message: ";
+        String message = askUntil(question, text -> objection(recipient, user, text), true);
+        client.store(recipient, user, message);
+        out.println("The message to " + Protocol.visible(recipient) + " is stored.");
+    }
+
+    /** What is wrong with a name, or null. */
+    static String objectionToName(String name) {
+        if (name.isEmpty()) {
+            return "A name cannot be empty.";
+        }
+        if (name.contains(";")) {
+            return "A name cannot contain ';'.";
+        }
+        return objection("r", name, "m");
+    }
+
+    /** What is wrong with a message, or null. The server would find the same, but less kindly. */
+    private static String objection(String recipient, String sender, String message) {
+        if (message.isEmpty()) {
+            return "A message cannot be empty.";
+        }
+        byte[] request = new Protocol.Store(recipient, sender, message).bytes();
+        int excess = request.length - Protocol.MAX_BUFF_LEN;
+        if (excess > 0) {
+            return "That is %d %s too long.".formatted(excess, excess == 1 ? "byte" : "bytes");
+        }
+        if ((recipient + sender + message).contains("\uFFFD")) {
+            return "That holds characters that did not arrive as UTF-8.";
+        }
+        try {
+            Protocol.parse(request, request.length);
+            return null;
+        } catch (Protocol.RefusedException e) {
+            return "That cannot be sent: " + e.refusal().text();
+        }
+    }
+
+    // ---------------------------------------------------------------- 2. Read messages
+
+    private void read(String user) throws MsgClient.RequestException {
+        Mailbox mailbox = new Mailbox();
+        try {
+            client.fetch(user, mailbox::add);
+        } finally {
+            mailbox.newest.forEach(out::println); // also of a mailbox that was cut off
+        }
+        seen = mailbox.count;
+        out.println(mailbox.summary(user));
+    }
+
+    /**
+     * A mailbox while it comes. A pipe gets each message at once, a person the newest screenful,
+     * and what came since the last look is marked; no more than that is ever kept in memory.
+     */
+    private final class Mailbox {
+        private static final int ROWS_OF_THE_MENU = 7; // with what is said below the messages
+
+        private final Deque<String> newest = new ArrayDeque<>();
+        private long count;
+        private long fresh;
+        private int rows;
+
+        void add(Protocol.Store mail) {
+            count++;
+            String number = "%4d".formatted(count);
+            if (answers.person() && count > seen) {
+                fresh++;
+                number = "*" + number.replaceFirst("^ ", "");
+            }
+            String sender = Protocol.visible(mail.sender());
+            String line = number + ". " + sender + ": " + Protocol.visible(mail.message());
+            if (!answers.person()) {
+                out.println(line);
+                return;
+            }
+            newest.add(line);
+            rows += answers.rowsOf(line);
+            while (rows > answers.height() - ROWS_OF_THE_MENU && newest.size() > 1) {
+                rows -= answers.rowsOf(newest.remove());
+            }
+        }
+
+        String summary(String user) {
+            String marked = fresh == 0 ? "" : "; new since your last look: " + fresh + ", marked *";
+            if (count == 0) {
+                return "There are no messages for " + Protocol.visible(user) + ".";
+            }
+            if (answers.person() && newest.size() < count) {
+                return "These are the newest %d of %d messages%s.%nAll of them: echo 2 | %s"
+                        .formatted(newest.size(), count, marked, client.command(user));
+            }
+            return count == 1
+                    ? "That is the only message" + marked + "."
+                    : "These are all " + count + " messages" + marked + ".";
+        }
+    }
+
+    // ---------------------------------------------------------------- asking
+
+    private String askName(String question, Function<String, String> objection, boolean canGoBack)
+            throws IOException, NoAnswerException {
+        return askUntil(
+                        question,
+                        answer -> {
+                            String wrong = objectionToName(answer.strip());
+                            return wrong != null ? wrong : objection.apply(answer.strip());
+                        },
+                        canGoBack)
+                .strip();
+    }
+
+    private String askUntil(String question, Function<String, String> objection, boolean canGoBack)
+            throws IOException, NoAnswerException {
+        while (true) {
+            String answer = ask(question);
+            if (canGoBack && answers.person() && answer.isBlank()) {
+                complain("Nothing is sent.");
+                throw new NoAnswerException();
+            }
+            String wrong = objection.apply(answer);
+            if (wrong == null) {
+                return answer;
+            }
+            complain(wrong);
+            if (!answers.person()) {
+                throw new NoAnswerException();
+            }
+        }
+    }
+
+    private String ask(String question) throws IOException {
+        out.flush();
+        String answer = answers.ask(question);
+        if (answer == null) {
+            throw new InputEndedException();
+        }
+        return answer;
+    }
+
+    private void complain(String sentence) {
+        out.flush();
+        err.println(sentence);
+        err.flush();
+    }
+}

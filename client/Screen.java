@@ -1,0 +1,121 @@
+//JAVA 21+
+//DEPS org.jline:jline:3.30.6
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+//RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED
+
+import org.jline.reader.EndOfFileException;
+import org.jline.reader.LineReader;
+import org.jline.reader.LineReaderBuilder;
+import org.jline.reader.UserInterruptException;
+import org.jline.terminal.Attributes;
+import org.jline.terminal.Size;
+import org.jline.terminal.Terminal;
+import org.jline.terminal.TerminalBuilder;
+import org.jline.utils.AttributedString;
+
+import java.io.IOException;
+import java.io.InterruptedIOException;
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
+
+/**
+ * A person at a terminal, with JLine's line editor: arrow keys, history, and a paste that stays one
+ * answer. The JDK's own console has the same editor, but tells neither how large the terminal is
+ * nor, in Java 21, whether there is one.
+ */
+final class Screen implements Answers {
+    private final Terminal terminal;
+    private final LineReader reader;
+    private final PrintWriter out;
+
+    private Screen(Terminal terminal, PrintWriter out) {
+        this.terminal = terminal;
+        this.out = out;
+        reader =
+                LineReaderBuilder.builder()
+                        .terminal(terminal)
+                        .option(LineReader.Option.DISABLE_EVENT_EXPANSION, true) // "!" is a text
+                        .variable(LineReader.HISTORY_IGNORE, "1:2:3") // choices of the menu
+                        .build();
+    }
+
+    /** The terminal of this process, or null where lines cannot be edited. */
+    static Screen open(PrintWriter out) {
+        try {
+            // The one that needs a native library, or else the one that calls stty.
+            Terminal terminal =
+                    TerminalBuilder.builder()
+                            .providers("jni,exec")
+                            .dumb(false)
+                            .encoding(StandardCharsets.UTF_8)
+                            .build();
+            if (terminal.getWidth() == 0 || terminal.getHeight() == 0) {
+                terminal.setSize(new Size(80, 24)); // a terminal that was never told its size
+            }
+            return new Screen(terminal, out);
+        } catch (IOException | IllegalStateException e) {
+            return null; // a line without an editor is a line all the same
+        }
+    }
+
+    /**
+     * Asks until the answer is one line. Several lines are a paste that ends at more than one
+     * question: the second line of a letter must not become a choice of the menu, and the third a
+     * recipient.
+     */
+    @Override
+    public String ask(String question) throws IOException {
+        if (System.in.available() > 0 && !typedSince().isBlank()) {
+            out.println("What was typed before this question is thrown away.");
+        }
+        out.flush();
+        try {
+            while (true) {
+                String answer = reader.readLine(question).replaceFirst("\n+$", "");
+                String paste = (answer + '\n' + typedSince()).stripTrailing();
+                long lines = paste.lines().count();
+                if (lines < 2) {
+                    return answer;
+                }
+                out.println("These are " + lines + " lines, and an answer is one: none is taken.");
+            }
+        } catch (UserInterruptException e) {
+            throw new InterruptedIOException();
+        } catch (EndOfFileException e) {
+            return null;
+        }
+    }
+
+    /**
+     * Takes what the terminal has sent that nobody has read, until it is quiet for a tenth of a
+     * second.
+     */
+    private String typedSince() throws IOException {
+        Attributes before = terminal.enterRawMode(); // so that a read ends without a line end
+        try {
+            StringBuilder typed = new StringBuilder();
+            for (int c; (c = terminal.reader().read(1)) >= 0; ) {
+                typed.append(c == '\r' ? '\n' : (char) c);
+            }
+            return typed.toString();
+        } finally {
+            terminal.setAttributes(before);
+        }
+    }
+
+    @Override
+    public boolean person() {
+        return true;
+    }
+
+    @Override
+    public int height() {
+        return terminal.getHeight();
+    }
+
+    @Override
+    public int rowsOf(String line) {
+        int columns = new AttributedString(line).columnLength();
+        return Math.max(1, Math.ceilDiv(columns, terminal.getWidth()));
+    }
+}

@@ -1,0 +1,332 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Tests of the client as a command and as a process
+//JAVA 21+
+//MAIN TestMain
+//SOURCES TestMain.java
+//SOURCES support/FakeServer.java
+//SOURCES support/ClientRun.java
+//SOURCES support/ServerProcess.java
+//SOURCES ../MsgClient.java
+//SOURCES ../Protocol.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.Nested;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.net.Socket;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeUnit;
+
+/** The client as a command: its options, its exit codes, its streams. */
+class ClientCommandTest {
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "localhost abc|'abc'",
+                "localhost 70000|70000",
+                "localhost 0|not 0",
+                "localhost -1|-1",
+                "localhost 5000 6000|'6000'",
+                "localhost|PORT",
+                "|HOST",
+                "localhost 5000 --nonsense|--nonsense",
+                "localhost 5000 --user|--user",
+                "localhost 5000 --user=a;b|cannot contain ';'",
+                "localhost 5000 --user=|cannot be empty"
+            })
+    void wrongUsageIsSaidAndExitsWith2(String arguments, String said) {
+        ClientRun run =
+                ClientRun.command(
+                        false, "", arguments == null ? new String[0] : arguments.split(" "));
+        assertEquals(2, run.exit());
+        List<String> lines = run.err().lines().toList();
+        assertEquals(2, lines.size(), run.err());
+        assertTrue(lines.get(0).contains(said), run.err());
+        assertEquals(
+                "What it takes: " + Program.started("MsgClient.java") + " --help", lines.get(1));
+        assertEquals("", run.out());
+    }
+
+    @Test
+    void aUserNameThatIsTooLongIsWrongUsage() {
+        ClientRun run =
+                ClientRun.command(false, "", "localhost", "5000", "--user", "n".repeat(250));
+        assertEquals(2, run.exit());
+        assertTrue(run.err().contains("bytes too long"), run.err());
+    }
+
+    @Test
+    void helpLeadsWithExamples() {
+        ClientRun run = ClientRun.command(false, "", "--help");
+        assertEquals(0, run.exit());
+        assertTrue(
+                run.out().startsWith("Examples:\n  " + Program.started("MsgClient.java") + " "),
+                run.out());
+        for (String part :
+                List.of("HOST", "PORT", "--user", "MSG_HOST", "MSG_PORT", "MSG_USER", "130")) {
+            assertTrue(run.out().contains(part), part);
+        }
+        assertEquals("", run.err());
+    }
+
+    @Test
+    void versionIsPrinted() {
+        ClientRun run = ClientRun.command(false, "", "--version");
+        assertEquals(0, run.exit());
+        assertTrue(run.out().matches("MsgClient \\d+\\.\\d+\n"), run.out());
+    }
+
+    // ---------------------------------------------------------------- as a process
+
+    @Nested
+    @EnabledOnOs({OS.LINUX, OS.MAC})
+    class AsAProcess {
+
+        /** Runs the client with {@code environment} and {@code input}; stdin ends after it. */
+        private static ClientRun client(
+                Map<String, String> environment, String input, String... args) throws Exception {
+            return run(environment, input, ServerProcess.java("MsgClient", args));
+        }
+
+        private static ClientRun run(
+                Map<String, String> environment, String input, List<String> command)
+                throws Exception {
+            ProcessBuilder builder = new ProcessBuilder(command);
+            builder.environment().putAll(environment);
+            Process process = builder.start();
+            try {
+                FutureTask<String> err = new FutureTask<>(() -> text(process.getErrorStream()));
+                Thread.ofVirtual().start(err);
+                try (OutputStream stdin = process.getOutputStream()) {
+                    stdin.write(input.getBytes(StandardCharsets.UTF_8));
+                }
+                String out = text(process.getInputStream());
+                assertTrue(process.waitFor(30, TimeUnit.SECONDS), "still running: " + out);
+                return new ClientRun(process.exitValue(), out, err.get(30, TimeUnit.SECONDS));
+            } finally {
+                process.destroyForcibly();
+            }
+        }
+
+        private static String text(InputStream in) throws IOException {
+            return new String(in.readAllBytes(), StandardCharsets.UTF_8);
+        }
+
+        @Test
+        void anyScriptWorksAlsoWhereTheLocaleIsPosix() throws Exception {
+            try (FakeServer server = FakeServer.classic()) {
+                ClientRun run =
+                        client(
+                                Map.of("LC_ALL", "POSIX"),
+                                "Κυριάκος\n1\nΚυριάκος\nγειά σου 👋\n2\n3\n",
+                                "127.0.0.1",
+                                Integer.toString(server.port()));
+                assertEquals("", run.err());
+                assertTrue(run.out().contains("The message to Κυριάκος is stored.\n"), run.out());
+                assertTrue(run.out().contains("   1. Κυριάκος: γειά σου 👋\n"), run.out());
+                assertEquals(0, run.exit());
+            }
+        }
+
+        @Test
+        void takesWhatIsNotGivenFromTheEnvironment() throws Exception {
+            try (FakeServer server =
+                    FakeServer.answering("Retrieving messages...\nThere is no such name")) {
+                ClientRun run =
+                        client(
+                                Map.of(
+                                        "MSG_HOST",
+                                        "127.0.0.1",
+                                        "MSG_PORT",
+                                        Integer.toString(server.port()),
+                                        "MSG_USER",
+                                        "george"),
+                                "2\n");
+                assertEquals("", run.err());
+                assertEquals(List.of("fetch;george"), List.copyOf(server.requests));
+                assertEquals(0, run.exit());
+            }
+        }
+
+        @Test
+        void aFailureIsOneSentenceAndExitCode1() throws Exception {
+            try (Socket dead = FakeServer.deadPort()) {
+                String port = Integer.toString(dead.getLocalPort());
+                ClientRun run = client(Map.of(), "2\n3\n", "127.0.0.1", port, "--user", "bob");
+                assertEquals(
+                        "No server answers at 127.0.0.1 port "
+                                + port
+                                + ". To start one there: "
+                                + Program.started("MsgServer.java")
+                                + " "
+                                + port
+                                + "\n",
+                        run.err());
+                assertEquals(1, run.exit());
+            }
+        }
+
+        @Test
+        void bytesThatAreNoUtf8AreSaidNotSent() throws Exception {
+            try (FakeServer server = FakeServer.answering("Message accepted and stored:\n")) {
+                ProcessBuilder builder =
+                        new ProcessBuilder(
+                                ServerProcess.java(
+                                        "MsgClient",
+                                        "127.0.0.1",
+                                        Integer.toString(server.port()),
+                                        "--user",
+                                        "bob"));
+                Process process = builder.start();
+                try (OutputStream stdin = process.getOutputStream()) {
+                    stdin.write("1\nal\n".getBytes(StandardCharsets.UTF_8));
+                    stdin.write(new byte[] {'h', (byte) 0xe9, '\n'}); // é in Latin-1
+                }
+                assertEquals(
+                        "That holds characters that did not arrive as UTF-8.\n",
+                        text(process.getErrorStream()));
+                assertTrue(process.waitFor(30, TimeUnit.SECONDS));
+                assertEquals(1, process.exitValue());
+                assertEquals(0, server.requests.size());
+            }
+        }
+
+        @Test
+        void interruptEndsItWhileItAsks() throws Exception {
+            Process process =
+                    new ProcessBuilder(ServerProcess.java("MsgClient", "127.0.0.1", "5000"))
+                            .start();
+            try {
+                byte[] question = "Your user name: ".getBytes(StandardCharsets.UTF_8);
+                assertTrue(
+                        Arrays.equals(
+                                question, process.getInputStream().readNBytes(question.length)));
+                new ProcessBuilder("kill", "-INT", Long.toString(process.pid())).start().waitFor();
+                assertTrue(process.waitFor(20, TimeUnit.SECONDS), "still running");
+                assertEquals(130, process.exitValue());
+                assertEquals("", text(process.getErrorStream()));
+            } finally {
+                process.destroyForcibly();
+            }
+        }
+
+        /** Runs the client with {@code redirection}, as the shell writes it. */
+        private static ClientRun redirected(String redirection, String input, String... args)
+                throws Exception {
+            List<String> command =
+                    new ArrayList<>(List.of("sh", "-c", "exec \"$0\" \"$@\" " + redirection));
+            command.addAll(ServerProcess.java("MsgClient", args));
+            return run(Map.of(), input, command);
+        }
+
+        @Test
+        void aClosedStandardInputIsTheEndOfInput() throws Exception {
+            // The JVM's own files took its place: their bytes were read as answers, and two
+            // messages were sent.
+            try (FakeServer server = FakeServer.answering("Message accepted and stored:\n")) {
+                String port = Integer.toString(server.port());
+                ClientRun run = redirected("<&-", "", "127.0.0.1", port, "--user", "al");
+                assertEquals("", run.err());
+                assertEquals(ClientRun.MENU + "Goodbye.\n", run.out());
+                assertEquals(0, run.exit());
+                assertEquals(0, server.requests.size());
+            }
+        }
+
+        @Test
+        void aFileOfAnswersIsReadAsAPipeIs(@TempDir Path folder) throws Exception {
+            Path answers = Files.writeString(folder.resolve("answers"), "1\nbob\nhi\n3\n");
+            try (FakeServer server = FakeServer.answering("Message accepted and stored:\n")) {
+                String port = Integer.toString(server.port());
+                ClientRun run =
+                        redirected("<'" + answers + "'", "", "127.0.0.1", port, "--user", "al");
+                assertEquals(List.of("store;bob;al;hi"), List.copyOf(server.requests));
+                assertEquals(0, run.exit());
+            }
+        }
+
+        @ParameterizedTest
+        @ValueSource(strings = {">/dev/full", ">&-"})
+        @EnabledOnOs(OS.LINUX) // which has /dev/full
+        void outputThatIsLostIsNoSuccess(String redirection) throws Exception {
+            // A full disk swallowed the mail, and the exit code was 0.
+            try (FakeServer server =
+                    FakeServer.answering("Retrieving messages...\nThere is no such name")) {
+                String port = Integer.toString(server.port());
+                ClientRun run =
+                        redirected(redirection, "2\n3\n", "127.0.0.1", port, "--user", "al");
+                assertEquals("Not all output could be written.\n", run.err());
+                assertEquals(1, run.exit());
+                assertEquals(1, redirected(redirection, "", "--help").exit());
+            }
+        }
+
+        @Test
+        void aNameWithAnAtSignIsAName(@TempDir Path folder) throws Exception {
+            // The content of a file "al" in the current folder was taken for the arguments.
+            Files.writeString(folder.resolve("al"), "bob");
+            try (FakeServer server =
+                    FakeServer.answering("Retrieving messages...\nThere is no such name")) {
+                String port = Integer.toString(server.port());
+                List<String> command =
+                        new ArrayList<>(
+                                List.of("sh", "-c", "cd '" + folder + "' && \"$0\" \"$@\""));
+                command.addAll(ServerProcess.java("MsgClient", "127.0.0.1", port, "--user", "@al"));
+                assertEquals("", run(Map.of(), "2\n", command).err());
+                assertEquals(List.of("fetch;@al"), List.copyOf(server.requests));
+            }
+        }
+
+        @ParameterizedTest
+        @CsvSource(
+                delimiter = '|',
+                value = {
+                    "MSG_PORT|70000|PORT must be 1 to 65535, not 70000, from MSG_PORT",
+                    "MSG_PORT|abc|from MSG_PORT",
+                    "MSG_USER|a;b|from MSG_USER"
+                })
+        void aWrongValueFromTheEnvironmentNamesItsVariable(String name, String value, String said)
+                throws Exception {
+            // The sentence named an option that nobody had typed.
+            Map<String, String> environment = new HashMap<>();
+            environment.put("MSG_HOST", "localhost");
+            environment.put("MSG_PORT", "5000");
+            environment.put(name, value);
+            ClientRun run = client(environment, "");
+            assertTrue(run.err().lines().findFirst().orElse("").endsWith(said), run.err());
+            assertEquals(2, run.exit());
+        }
+
+        @Test
+        void anEmptyVariableIsAsGoodAsNone() throws Exception {
+            // An empty MSG_USER was "A name cannot be empty", though nobody had given a name.
+            Map<String, String> empty = Map.of("MSG_USER", "", "MSG_HOST", "", "MSG_PORT", "");
+            ClientRun run = client(empty, "", "127.0.0.1", "5000");
+            assertEquals("Your user name: \nGoodbye.\n", run.out());
+            assertEquals(0, run.exit());
+            assertTrue(client(empty, "").err().contains("HOST"), "it is missing");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//JAVA 21+
+//SOURCES ../../MsgClient.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import java.io.BufferedReader;
+import java.io.PrintWriter;
+import java.io.StringReader;
+import java.io.StringWriter;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+
+/** What a run of the menu or the command left behind. */
+record ClientRun(int exit, String out, String err) {
+
+    /** The menu, up to its question. */
+    static final String MENU =
+            """
+            1. Send message
+            2. Read messages
+            3. Exit
+            Your choice:\s
+            """;
+
+    /** Runs the command on {@code input}, of a person if {@code interactive}. */
+    static ClientRun command(boolean interactive, String input, String... arguments) {
+        StringWriter out = new StringWriter();
+        StringWriter err = new StringWriter();
+        BufferedReader in = new BufferedReader(new StringReader(input));
+        var command =
+                new MsgClient.ClientCommand(
+                        questions -> new Answers.Lines(in, questions, interactive));
+        int exit =
+                MsgClient.commandLine(command)
+                        .setOut(new PrintWriter(out, true))
+                        .setErr(new PrintWriter(err, true))
+                        .execute(arguments);
+        return new ClientRun(exit, lines(out.toString()), lines(err.toString()));
+    }
+
+    private static String lines(String text) {
+        return text.replace(System.lineSeparator(), "\n");
+    }
+
+    /** Input through a pipe. */
+    static ClientRun piped(int port, String input, String... more) {
+        return command(false, input, withPort(port, more));
+    }
+
+    /** Input of a person, whose Enter ends the line of a question. */
+    static ClientRun typed(int port, String input, String... more) {
+        return command(true, input, withPort(port, more));
+    }
+
+    private static String[] withPort(int port, String... more) {
+        return Stream.concat(Stream.of("127.0.0.1", Integer.toString(port)), Stream.of(more))
+                .toArray(String[]::new);
+    }
+
+    /** The only sentence on stderr. */
+    String sentence() {
+        assertEquals(1, err.lines().count(), err);
+        return err.strip();
+    }
+
+    /** What follows the nth menu, up to the next. */
+    String answer(int menu) {
+        return out.split(Pattern.quote(MENU))[menu + 1].replaceFirst("\n$", "");
+    }
+}
