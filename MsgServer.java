@@ -36,7 +36,6 @@ import java.nio.channels.SocketChannel;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
-import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ConcurrentHashMap;
@@ -427,10 +426,7 @@ public final class MsgServer implements AutoCloseable {
 
         /** Keeps messages in the user's home, if no other place is given. */
         public ServerCommand() {
-            this(
-                    Path.of(
-                            Objects.requireNonNullElse(
-                                    System.getenv("HOME"), System.getProperty("user.home"))));
+            this(Program.home());
         }
 
         /** As if {@code home} were the user's home. */
