@@ -7,6 +7,7 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.sun.management.UnixOperatingSystemMXBean;
@@ -18,7 +19,9 @@ import org.junit.jupiter.params.Parameter;
 import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.provider.EnumSource;
 
+import java.io.IOException;
 import java.lang.management.ManagementFactory;
+import java.net.InetSocketAddress;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -98,6 +101,35 @@ class ServerLimitsTest {
             long start = System.nanoTime();
             engine.server.close();
             assertTrue(Waiting.millisSince(start) < 5_000, "it waits for who has gone");
+        }
+    }
+
+    /** An Error ended the acceptor: the process stayed up and accepted nobody any more. */
+    @Test
+    void whenNoThreadCanBeStartedTheServerSaysSoAndServesAgainAfterwards() throws Exception {
+        Thread.Builder.OfPlatform threads = Thread.ofPlatform().stackSize(1L << 56);
+        Engine.Heard heard = new Engine.Heard();
+        try (MessageStore store = new MessageStore(folder.resolve("messages.db").toString());
+                MsgServer server =
+                        new MsgServer(
+                                new InetSocketAddress(0), store, Engine.ROOMY, heard, threads)) {
+            server.start();
+            try (Wire refused = new Wire(server.port())) {
+                assertThrows(IOException.class, () -> refused.send("fetch;nobody").receive());
+            }
+            Waiting.eventually("it is said", () -> heard.troubles().size() == 1);
+            assertTrue(heard.troubles().get(0).startsWith("Cannot accept connections: "));
+            threads.stackSize(0);
+            Waiting.eventually(
+                    "it serves again",
+                    () -> {
+                        try {
+                            return Wire.ask(server.port(), "fetch;nobody").equals(Wire.EMPTY);
+                        } catch (IOException e) {
+                            return false;
+                        }
+                    });
+            Waiting.eventually("that is said, too", () -> heard.troubles().size() >= 2);
         }
     }
 
