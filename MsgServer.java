@@ -16,6 +16,7 @@
 //SOURCES server/Trace.java
 //SOURCES server/Trouble.java
 //SOURCES store/MessageStore.java
+//SOURCES store/Owners.java
 //SOURCES store/Database.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:CompileThresholdScaling=5
@@ -73,7 +74,8 @@ public final class MsgServer implements AutoCloseable {
     private final MessageStore store;
     private final Limits limits;
     private final Listener listener;
-    private Tls tls; // null: plain connections, and a name is anybody's
+    private Tls tls; // null: plain connections
+    private Owners owners; // null: a name is anybody's
 
     /**
      * A server that is not started yet.
@@ -102,9 +104,13 @@ public final class MsgServer implements AutoCloseable {
         watchdog.setRemoveOnCancelPolicy(true);
     }
 
-    /** Before the start: speaks TLS only, and each name belongs to the first key that uses it. */
-    void require(Tls tls) {
+    /**
+     * Called before the start: it speaks TLS only, and a name belongs to the first key that uses
+     * it.
+     */
+    void require(Tls tls, Owners owners) {
         this.tls = tls;
+        this.owners = owners;
     }
 
     // ---------------------------------------------------------------- accepting
@@ -242,10 +248,9 @@ public final class MsgServer implements AutoCloseable {
             }
         }
 
-        /** Asked each time, since on a shared database any server may be a name's first. */
         private void requireOwner(String name)
                 throws MessageStore.StoreException, Protocol.RefusedException {
-            if (tls != null && !store.owns(name, connection.clientKey())) {
+            if (owners != null && !owners.owns(name, connection.clientKey())) {
                 throw new Protocol.RefusedException(Protocol.Refusal.NOT_THE_OWNER);
             }
         }
@@ -291,24 +296,22 @@ public final class MsgServer implements AutoCloseable {
             MessageStore.Mailbox mailbox = store.fetch(recipient);
             ByteArrayOutputStream reply = new ByteArrayOutputStream();
             reply.writeBytes(Protocol.line(Protocol.RETRIEVING));
-            List<MessageStore.Message> page;
-            do {
-                page = mailbox.nextPage();
+            while (mailbox.hasNext()) {
+                List<MessageStore.Message> page = mailbox.nextPage();
                 reading.over();
                 for (MessageStore.Message message : page) {
                     Protocol.appendMessage(
                             reply, new Protocol.Store(recipient, message.sender(), message.text()));
                 }
-                if (page.size() < MessageStore.PAGE_SIZE) {
-                    boolean empty = sent == 0 && page.isEmpty();
+                sent += page.size();
+                if (!mailbox.hasNext()) {
                     reply.writeBytes(
                             Protocol.line(
-                                    empty ? Protocol.NO_SUCH_NAME : Protocol.NO_MORE_MESSAGES));
+                                    sent == 0 ? Protocol.NO_SUCH_NAME : Protocol.NO_MORE_MESSAGES));
                 }
                 connection.write(reply.toByteArray());
-                sent += page.size();
                 reply.reset();
-            } while (page.size() == MessageStore.PAGE_SIZE);
+            }
         }
 
         private Duration sinceAccept() {
@@ -443,13 +446,12 @@ public final class MsgServer implements AutoCloseable {
             PrintWriter err = spec.commandLine().getErr();
             MessageStore store;
             try {
-                String standard = home.resolve(".msg-server").resolve("messages.db").toString();
-                store = new MessageStore(options.store == null ? standard : options.store);
-                if (!options.tls && store.hasOwners()) {
-                    store.close();
-                    err.println("Names in " + store.place() + " belong to keys: start with --tls.");
-                    return 1;
-                }
+                store =
+                        options.store == null
+                                ? MessageStore.inHome(home, MessageStore.UNLIMITED)
+                                : new MessageStore(options.store);
+            } catch (MessageStore.PlaceException e) {
+                throw Program.wrong(spec, "--store", String.valueOf(options.store), e.getMessage());
             } catch (MessageStore.StoreException e) {
                 err.println(e.getMessage());
                 return 1;
@@ -464,8 +466,8 @@ public final class MsgServer implements AutoCloseable {
                             options.threads.builder());
             Thread ending = Thread.ofPlatform().unstarted(() -> end(server, store, log));
             try {
-                Tls tls = options.tls ? key(store) : null;
-                server.require(tls);
+                Tls tls = tls(store);
+                server.require(tls, tls == null ? null : new Owners(store));
                 Runtime.getRuntime().addShutdownHook(ending);
                 server.start();
                 announce(server.port(), store.place(), tls);
@@ -495,9 +497,17 @@ public final class MsgServer implements AutoCloseable {
             log.close("Goodbye. Every acknowledged message is kept.");
         }
 
-        /** The server's key: beside a file, in the home where a database is elsewhere. */
-        private Tls key(MessageStore store) throws MessageStore.StoreException, IOException {
-            store.keepOwners();
+        /** TLS with the server's key, or null: it lies beside the store, or in the home. */
+        private Tls tls(MessageStore store) throws MessageStore.StoreException, Tls.KeyException {
+            Owners owners = new Owners(store);
+            if (!options.tls) {
+                if (owners.any()) {
+                    throw new Tls.KeyException(
+                            "Names belong to keys here: start with --tls.", null);
+                }
+                return null;
+            }
+            owners.prepare();
             Path file =
                     store.place().startsWith("jdbc:")
                             ? home.resolve(".msg-server").resolve("key.pem")

@@ -145,7 +145,7 @@ final class Trust {
                                     + " place: ask who runs it, and if that key is right, start"
                                     + " once with --tls %3$s."
                             : "%1$s port %2$d does not answer in TLS, and nothing was sent: %5$s."
-                                  + " Was it started with --tls?";
+                                    + " Was it started with --tls?";
             throw new DistrustException(
                     sentence.formatted(host, port, shown, trusted, e.getMessage()), e);
         }
@@ -155,7 +155,7 @@ final class Trust {
         if (!answers.person()) {
             String sentence =
                     "This server is new here, with the key %s, and nothing was sent. If that is"
-                        + " what it printed at its start, start with --tls %1$s.";
+                            + " what it printed at its start, start with --tls %1$s.";
             throw new DistrustException(sentence.formatted(shown), null);
         }
         out.println("This server is new here. Its key is " + shown + ".");

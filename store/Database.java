@@ -1,7 +1,4 @@
 //JAVA 21+
-//SOURCES Owners.java
-//SOURCES Sqlite.java
-//SOURCES Postgres.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
@@ -11,45 +8,28 @@ import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.util.List;
+import java.util.OptionalLong;
 import java.util.UUID;
 import java.util.function.BiConsumer;
-import java.util.function.UnaryOperator;
 
 /**
  * What a message store needs of a database. The databases that can keep messages differ in how they
- * are reached and made durable, in their SQL, and in which of their failures pass: {@link Sqlite}
- * and {@link Postgres} say how. One table in each:
+ * are reached and made durable, in their SQL, and in which of their failures pass. One table in
+ * each:
  *
  * <pre>message (recipient, id, sender, text, PRIMARY KEY (recipient, id))</pre>
  *
  * <p>With this key a mailbox is one range in the order of acceptance, a retry with the same id
  * stores once, and a distributed database can place mailboxes by recipient.
  */
-sealed interface Database permits Sqlite, Postgres {
-
-    /** Messages of one page, see {@link Session#page}. */
-    int PAGE_SIZE = 256;
-
-    /**
-     * The database at {@code place}, not opened yet; each connection will go through {@code wrap}.
-     */
-    static Database at(String place, UnaryOperator<Connection> wrap) throws IOException {
-        if (place.startsWith("jdbc:postgresql:")) {
-            return new Postgres(place, wrap);
-        }
-        String file = place.replaceFirst("^jdbc:sqlite:", "");
-        if (file.startsWith("jdbc:")) {
-            throw new IOException("only SQLite files and jdbc:postgresql://... are supported");
-        }
-        return new Sqlite(file, wrap);
-    }
+interface Database {
 
     /**
      * Takes possession of the database and makes the table if it is missing.
      *
      * @return milliseconds since 1970 that new ids are to lie beyond
      * @throws SQLException when it is not one to be trusted
-     * @throws IOException when its file, or a file beside it, cannot be had
+     * @throws IOException when its file cannot be had
      */
     long prepare() throws SQLException, IOException;
 
@@ -59,28 +39,43 @@ sealed interface Database permits Sqlite, Postgres {
     /** Whether the same transaction may succeed when it is tried again. */
     boolean mayRetry(SQLException e);
 
-    /** Tidies up over the last connection there is. */
-    void finish(Session last) throws SQLException;
-
-    /** Gives up what {@link #prepare} took. */
-    void release();
-
     /** Where it is, fit to be shown: an absolute path, or a URL without its parameters. */
     String shown();
 
-    /** A message as it is stored. */
-    interface Entry {
-        String recipient();
+    /** Fails when what is open is no longer what stands at its place; cheap enough to ask often. */
+    default void requireInPlace() throws SQLException {}
 
-        UUID id();
-
-        String sender();
-
-        String text();
+    /**
+     * Tidies up while nobody stores anything.
+     *
+     * @return false when there is something left to do
+     */
+    default boolean rest() throws SQLException {
+        return true;
     }
+
+    /** Gives up what {@link #prepare} took; no session is open any more. */
+    default void release() {}
+
+    /** Bytes on disk, if this machine can tell. */
+    default OptionalLong size() {
+        return OptionalLong.empty();
+    }
+
+    /** What its operator should know, a sentence each. */
+    default List<String> warnings() {
+        return List.of();
+    }
+
+    /** A message as it is stored. */
+    record Entry(String recipient, UUID id, String sender, String text) {}
 
     /** One connection with its statements, in autocommit mode, owned by one thread. */
     abstract class Session implements AutoCloseable {
+
+        /** Messages of one page. */
+        static final int PAGE_SIZE = 256;
+
         final Connection connection;
         private final PreparedStatement page;
         private final PreparedStatement newest;
@@ -97,15 +92,18 @@ sealed interface Database permits Sqlite, Postgres {
                             "SELECT id FROM message WHERE recipient = ? ORDER BY id DESC LIMIT 1");
         }
 
-        /** Stores all or, with an exception, nothing; passes over ids that are there already. */
-        abstract void insert(List<? extends Entry> batch) throws SQLException;
+        /**
+         * Stores all or, with an exception, nothing; passes over ids that are there already. An
+         * empty batch fails where a message could not be stored, either.
+         */
+        abstract void insert(List<Entry> batch) throws SQLException;
 
         abstract void setId(PreparedStatement statement, int index, UUID id) throws SQLException;
 
         abstract UUID id(ResultSet row, int index) throws SQLException;
 
-        /** Which key owns a name. */
-        abstract Owners owners();
+        /** A query for how many tables of owners there are, 0 or 1. */
+        abstract String ownerTables();
 
         /**
          * Gives {@code each} the sender and text of the messages of a mailbox whose ids lie after

@@ -1,8 +1,8 @@
 //JAVA 21+
 //DEPS org.postgresql:postgresql:42.7.14
+//SOURCES Database.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
-import java.io.IOException;
 import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
@@ -25,7 +25,7 @@ import java.util.logging.Logger;
 
 /** Keeps messages in a database that speaks PostgreSQL's protocol, with other servers or alone. */
 final class Postgres implements Database {
-    /** pgjdbc's own defaults wait for ever. What the URL says goes before what stands here. */
+    /** pgjdbc waits for ever by default. What the URL says goes before what stands here. */
     private static final Map<String, String> DEFAULTS =
             Map.of(
                     "ApplicationName", "MsgServer",
@@ -46,14 +46,22 @@ final class Postgres implements Database {
     private final UnaryOperator<Connection> wrap;
     private final Properties settings = new Properties();
 
-    Postgres(String url, UnaryOperator<Connection> wrap) throws IOException {
+    /**
+     * @throws IllegalArgumentException when {@code url} is none that the driver understands, or has
+     *     a password where it would be shown; and for a limit in bytes
+     */
+    Postgres(String url, long maxBytes, UnaryOperator<Connection> wrap) {
+        if (maxBytes < Long.MAX_VALUE) {
+            throw new IllegalArgumentException(
+                    "its size is limited where it is: give its tablespace a disk of that size");
+        }
         this.url = url;
         this.wrap = wrap;
         DRIVER.setLevel(Level.OFF);
         // Checked here, since the driver's own exceptions name the whole URL.
         if (url.matches("jdbc:postgresql://[^/?]*@.*")
                 || org.postgresql.Driver.parseURL(url, new Properties()) == null) {
-            throw new IOException(
+            throw new IllegalArgumentException(
                     "write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME, the password into"
                             + " PGPASSWORD or .pgpass");
         }
@@ -135,7 +143,10 @@ final class Postgres implements Database {
     }
 
     private Connection connect(Properties settings) throws SQLException {
-        return wrap.apply(new org.postgresql.Driver().connect(url, settings));
+        // An error's details hold the row it is about: with the text of a message it would be
+        // shown.
+        String quiet = (url.contains("?") ? "&" : "?") + "logServerErrorDetail=false";
+        return wrap.apply(new org.postgresql.Driver().connect(url + quiet, settings));
     }
 
     @Override
@@ -143,12 +154,6 @@ final class Postgres implements Database {
         String state = Objects.requireNonNullElse(e.getSQLState(), "");
         return state.startsWith("08") || state.startsWith("57P0") || RETRIED.contains(state);
     }
-
-    @Override
-    public void finish(Session last) {}
-
-    @Override
-    public void release() {}
 
     @Override
     public String shown() {
@@ -173,11 +178,11 @@ final class Postgres implements Database {
         }
 
         @Override
-        void insert(List<? extends Entry> batch) throws SQLException {
-            setArray(1, "text", batch, entry -> entry.recipient());
-            setArray(2, "uuid", batch, entry -> entry.id());
-            setArray(3, "text", batch, entry -> entry.sender());
-            setArray(4, "text", batch, entry -> entry.text());
+        void insert(List<Entry> batch) throws SQLException {
+            setArray(1, "text", batch, Entry::recipient);
+            setArray(2, "uuid", batch, Entry::id);
+            setArray(3, "text", batch, Entry::sender);
+            setArray(4, "text", batch, Entry::text);
             insert.executeUpdate();
             // A wait for a replica that is cancelled ends with a mere warning.
             SQLWarning warning = insert.getWarnings();
@@ -187,7 +192,7 @@ final class Postgres implements Database {
         }
 
         private void setArray(
-                int index, String type, List<? extends Entry> batch, Function<Entry, Object> value)
+                int index, String type, List<Entry> batch, Function<Entry, Object> value)
                 throws SQLException {
             insert.setArray(
                     index, connection.createArrayOf(type, batch.stream().map(value).toArray()));
@@ -204,8 +209,8 @@ final class Postgres implements Database {
         }
 
         @Override
-        Owners owners() {
-            return new Owners(connection, "SELECT count(to_regclass('owner'))");
+        String ownerTables() {
+            return "SELECT count(to_regclass('owner'))";
         }
     }
 }

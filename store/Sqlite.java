@@ -1,35 +1,41 @@
 //JAVA 21+
 //DEPS org.xerial:sqlite-jdbc:3.54.1.0
+//SOURCES Database.java
+//SOURCES Ids.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED
 
 import org.sqlite.JDBC;
-import org.sqlite.SQLiteConfig;
 import org.sqlite.SQLiteJDBCLoader;
-import org.sqlite.util.LibraryLoaderUtil;
 
 import java.io.IOException;
-import java.io.InputStream;
+import java.lang.module.ModuleDescriptor.Version;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
-import java.nio.channels.FileLock;
 import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystems;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.nio.file.attribute.FileAttribute;
+import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
+import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
+import java.util.OptionalLong;
 import java.util.Properties;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.function.UnaryOperator;
 import java.util.logging.Level;
@@ -38,87 +44,60 @@ import java.util.stream.Stream;
 
 /** Keeps messages in one SQLite file: its settings, and how it is kept to one server. */
 final class Sqlite implements Database {
-    /** First release without the WAL-reset bug (sqlite.org/wal.html), which loses commits. */
-    private static final int[] OLDEST_SAFE = {3, 51, 3};
-
     private static final int APPLICATION_ID = 0x4d534753; // "MSGS", see PRAGMA application_id
-    private static final String BUSY_TIMEOUT_MS = "2000";
-    private static final int RESERVED_MINUTES = 2;
 
-    private static final String TAKEN = "another server has it open";
-    private static final long MAX_LOCK_SIZE = 1 << 20; // bytes of a sparse file
-
-    /** What the driver logs reaches us as exceptions, too. Held here lest it be collected. */
+    /**
+     * The driver logs what reaches us as exceptions, too. A logger nobody holds loses its level.
+     */
     private static final Logger DRIVER = Logger.getLogger("org.sqlite");
 
-    /** The lock files of this process. */
-    private static final Set<Path> HELD = ConcurrentHashMap.newKeySet();
-
-    /** Bytes of a page, of a new database. Each message touches one, and all of it is written. */
-    private static final String PAGE_BYTES = "2048";
-
-    /**
-     * Pages in the WAL before it is copied into the database: mailboxes are written to in turn, and
-     * a page written to ten times is then copied once.
-     */
-    private static final String CHECKPOINT_PAGES = "32000";
-
-    /** Each connection's page cache; a few thousand mailboxes in use fit. */
-    private static final String CACHE_KIB = "16000";
-
     private final Path file;
+    private final long maxBytes;
     private final UnaryOperator<Connection> wrap;
-    private FileLock lock;
+
+    /** Open for as long as the store is, so that {@link #lock} holds; it serves nobody. */
+    private Connection anchor;
 
     /**
-     * All ids lie before this minute since 1970, and those of the next run beyond it: order holds
-     * when the clock is set back, whenever that is. Kept in PRAGMA user_version; the writer's.
+     * @param maxBytes the file grows no larger than this
+     * @throws IllegalArgumentException when {@code place} is no name of a file
+     * @throws IOException when there is something else at that place
      */
-    private long reserved;
-
-    Sqlite(String place, UnaryOperator<Connection> wrap) throws IOException {
+    Sqlite(String place, long maxBytes, UnaryOperator<Connection> wrap) throws IOException {
+        this.maxBytes = maxBytes;
         this.wrap = wrap;
+        if (place.matches("(?s)[A-Za-z][A-Za-z0-9+.-]+:.*")) { // a single letter is a drive
+            throw new IllegalArgumentException(
+                    "write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME, or the name of a file;"
+                            + " if that has a colon, ./NAME");
+        }
+        if (place.matches("(?s)~[^/]*(/.*)?")) {
+            throw new IllegalArgumentException("nobody replaced the ~; write the whole path");
+        }
         Path path = Path.of(place).toAbsolutePath().normalize();
+        // sqlite-jdbc would take what follows a question mark for settings, and drops blanks.
+        if (path.getParent() == null || place.contains("?") || !place.equals(place.trim())) {
+            throw new IllegalArgumentException("name a file, without '?' and blanks around it");
+        }
         if (Files.isSymbolicLink(path) && !Files.exists(path)) {
-            throw new IOException("the link leads nowhere"); // its target would have another lock
+            throw new IOException("the link leads nowhere");
         }
         file = Files.exists(path) ? path.toRealPath() : path;
-        // sqlite-jdbc would take what follows a question mark for settings, and drops blanks.
-        boolean changed = place.contains("?") || !place.equals(place.trim());
-        if (Files.isDirectory(file) || file.getParent() == null || changed) {
-            throw new IOException("name a file, without '?' and blanks around it");
-        }
-    }
-
-    /** Loads the driver, most of what opening a store takes. */
-    static void loadAhead() {
-        NativeLibrary.readAhead();
-        new SQLiteConfig().newConnectionConfig();
-        for (String name :
-                List.of(
-                        "core.NativeDB",
-                        "jdbc4.JDBC4Connection",
-                        "jdbc4.JDBC4Statement",
-                        "jdbc4.JDBC4PreparedStatement",
-                        "jdbc4.JDBC4ResultSet",
-                        "SQLiteJDBCLoader")) {
-            try {
-                Class.forName("org.sqlite." + name);
-            } catch (ClassNotFoundException e) {
-                return; // it will be missed again where it is needed
-            }
+        if (Files.exists(file) && !Files.isRegularFile(file)) {
+            throw new IOException("that is no file");
         }
     }
 
     @Override
     public long prepare() throws SQLException, IOException {
-        Files.createDirectories(file.getParent());
+        if (!Files.isDirectory(file.getParent())) {
+            throw new IOException("there is no folder " + file.getParent());
+        }
         lock();
         DRIVER.setLevel(Level.OFF);
-        NativeLibrary.delete(beside(".driver"));
-        NativeLibrary.load(beside(".driver"));
-        try (Connection connection = connect();
-                Statement statement = connection.createStatement()) {
+        loadDriver();
+        anchor = connect();
+        try (Statement statement = anchor.createStatement()) {
             requireSafe(Database.one(statement, "SELECT sqlite_version()"));
             int application = Integer.parseInt(Database.one(statement, "PRAGMA application_id"));
             boolean empty =
@@ -134,67 +113,121 @@ final class Sqlite implements Database {
                     "CREATE TABLE IF NOT EXISTS message (recipient TEXT NOT NULL,"
                             + " id BLOB NOT NULL, sender TEXT NOT NULL, text TEXT NOT NULL,"
                             + " PRIMARY KEY (recipient, id)) WITHOUT ROWID");
-            reserved = Long.parseLong(Database.one(statement, "PRAGMA user_version"));
+            opened = files();
+            return reserved(statement);
         }
-        return TimeUnit.MINUTES.toMillis(reserved);
+    }
+
+    // ---------------------------------------------------------------- one server, one file
+
+    /** Any byte far from those that SQLite locks, which are the 512 from 0x40000000 on. */
+    private static final long LOCK_AT = 1L << 62;
+
+    private static final Duration LOOK_EVERY = Duration.ofSeconds(1);
+
+    /** The files that this process has open as stores, by device and inode. */
+    private static final Set<Object> HELD = ConcurrentHashMap.newKeySet();
+
+    private Object held;
+    private FileChannel channel;
+    private List<Object> opened;
+    private volatile long looked = System.nanoTime();
+    private volatile boolean gone;
+
+    /**
+     * One server per file. The lock is on the database itself, so that it holds whatever name the
+     * file has or gets. A process loses its locks on a file when it closes any handle of it
+     * (sqlite.org/howtocorrupt.html, section 2.2). So the file is opened once a process, before
+     * SQLite opens it, and closed last; and SQLite, which knows of this, closes none of its own
+     * handles while {@link #anchor} holds SQLite's lock on the file.
+     */
+    private void lock() throws IOException {
+        if (!Files.exists(file)) {
+            Files.createFile(file, ownersOnly("rw-------")); // the log beside it gets the same
+        }
+        Object key = Objects.requireNonNullElse(key(file), file);
+        if (!HELD.add(key)) {
+            throw new IOException("another server has it open");
+        }
+        held = key;
+        channel = FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE);
+        if (channel.tryLock(LOCK_AT, 1, false) == null) {
+            throw new IOException("another server has it open");
+        }
+        if (ownersOnly("rw-------").length > 0
+                && (int) Files.getAttribute(file, "unix:nlink") > 1) {
+            // SQLite keeps a log for each name: what is stored under one would be lost to the
+            // other.
+            throw new IOException("it has a second name, a hard link; remove one of them");
+        }
     }
 
     /**
-     * One server per file. The lock is on a file of its own: closing any other handle of the
-     * database would drop SQLite's own locks (sqlite.org/howtocorrupt.html, section 2.2). As
-     * closing any other handle of the lock file would drop this one, the file is opened once a
-     * process, and looked at by its size only. All its bytes are 0; a file that holds anything else
-     * is not ours.
+     * What is written to a file that was deleted, or replaced, is lost when the server ends. The
+     * same holds for the two files that SQLite keeps beside it. Once one of them is gone the server
+     * has to be started again, since nobody knows what has happened to it meanwhile.
      */
-    private void lock() throws IOException {
-        Path path = beside(".lock");
-        if (!HELD.add(path)) {
-            throw new IOException(TAKEN);
+    @Override
+    public void requireInPlace() throws SQLException {
+        if (!gone && System.nanoTime() - looked > LOOK_EVERY.toNanos()) {
+            looked = System.nanoTime();
+            if (!files().equals(opened)) {
+                gone = true;
+                rest(); // what was acknowledged goes where the file went
+            }
         }
+        if (gone) {
+            throw new SQLException(
+                    "the file, or one that SQLite keeps beside it, was moved, deleted or replaced;"
+                            + " put it back and start the server again");
+        }
+    }
+
+    private List<Object> files() {
+        return Arrays.asList(key(file), key(beside("-wal")), key(beside("-shm")));
+    }
+
+    /** Device and inode, or null where there is no such file, or no such thing. */
+    private static Object key(Path path) {
         try {
-            while (lock == null) {
-                FileChannel channel =
-                        FileChannel.open(
-                                path,
-                                StandardOpenOption.CREATE,
-                                StandardOpenOption.READ,
-                                StandardOpenOption.WRITE);
-                try {
-                    FileLock taken = channel.tryLock();
-                    if (taken == null) {
-                        throw new IOException(TAKEN);
-                    }
-                    ByteBuffer first = ByteBuffer.allocate(1);
-                    if (channel.read(first, 0) > 0 && first.get(0) != 0) {
-                        throw new IOException(path + " is a file of something else");
-                    }
-                    // Whoever had the lock may have deleted the file since we opened it.
-                    long size = ThreadLocalRandom.current().nextLong(1, MAX_LOCK_SIZE);
-                    channel.truncate(0).write(ByteBuffer.allocate(1), size - 1);
-                    if (Files.exists(path) && Files.size(path) == size) {
-                        lock = taken;
-                    }
-                } finally {
-                    if (lock == null) {
-                        channel.close();
-                    }
-                }
-            }
-        } finally {
-            if (lock == null) {
-                HELD.remove(path);
-            }
+            return Files.readAttributes(path, BasicFileAttributes.class).fileKey();
+        } catch (IOException e) {
+            return null;
         }
     }
 
     @Override
+    public void release() {
+        try {
+            if (anchor != null) {
+                anchor.close(); // SQLite's last one: all goes into the one file
+            }
+        } catch (SQLException e) {
+            // Tolerated: what was acknowledged is durable without it.
+        }
+        try {
+            if (channel != null) {
+                channel.close();
+            }
+        } catch (IOException e) {
+            // Tolerated: the end of the process closes it.
+        }
+        if (held != null) {
+            HELD.remove(held);
+        }
+        anchor = null;
+        channel = null;
+        held = null;
+    }
+
+    // ---------------------------------------------------------------- connections
+
+    @Override
     public Session open() throws SQLException {
         Connection connection = connect();
-        try {
-            try (Statement statement = connection.createStatement()) {
-                configure(statement);
-            }
-            return new SqliteSession(connection, this);
+        try (Statement statement = connection.createStatement()) {
+            configure(statement);
+            return new SqliteSession(connection, reserved(statement));
         } catch (SQLException e) {
             connection.close();
             throw e;
@@ -205,30 +238,36 @@ final class Sqlite implements Database {
         return wrap.apply(JDBC.createConnection("jdbc:sqlite:" + file, new Properties()));
     }
 
-    private static void configure(Statement statement) throws SQLException {
-        statement.execute("PRAGMA page_size = " + PAGE_BYTES);
-        // Durability and patience rest on these settings, so each is read back.
-        require("wal", Database.one(statement, "PRAGMA journal_mode = WAL"));
-        statement.execute("PRAGMA synchronous = FULL");
-        require("2", Database.one(statement, "PRAGMA synchronous"));
-        statement.execute("PRAGMA fullfsync = ON"); // macOS: fsync alone leaves the disk's cache
-        require("1", Database.one(statement, "PRAGMA fullfsync"));
-        require(
-                BUSY_TIMEOUT_MS,
-                Database.one(statement, "PRAGMA busy_timeout = " + BUSY_TIMEOUT_MS));
-        Database.one(statement, "PRAGMA wal_autocheckpoint = " + CHECKPOINT_PAGES);
-        statement.execute("PRAGMA cache_size = -" + CACHE_KIB);
-    }
-
-    private static void require(String wanted, String found) throws SQLException {
-        if (!wanted.equals(found)) {
-            throw new SQLException("SQLite answers " + found + " to a setting of " + wanted);
+    private void configure(Statement statement) throws SQLException {
+        // Each message touches a page, and all of it is written. Ignored where there are pages.
+        statement.execute("PRAGMA page_size = 2048");
+        set(statement, "journal_mode", "wal");
+        set(statement, "synchronous", "2"); // FULL: each commit is flushed
+        set(statement, "fullfsync", "1"); // on macOS a flush alone leaves the disk's cache
+        set(statement, "busy_timeout", "2000"); // ms
+        // Pages in the log before it is copied into the database: mailboxes are written to in
+        // turn, and a page written to ten times is then copied once.
+        set(statement, "wal_autocheckpoint", "32000");
+        set(statement, "cache_size", "-16000"); // KiB; a few thousand mailboxes in use fit
+        if (maxBytes < Long.MAX_VALUE) {
+            long page = Long.parseLong(Database.one(statement, "PRAGMA page_size"));
+            statement.execute("PRAGMA max_page_count = " + maxBytes / page);
         }
     }
 
+    /** Durability and patience rest on these settings, so each is read back. */
+    private static void set(Statement statement, String setting, String wanted)
+            throws SQLException {
+        statement.execute("PRAGMA " + setting + " = " + wanted);
+        String found = Database.one(statement, "PRAGMA " + setting);
+        if (!wanted.equals(found)) {
+            throw new SQLException("SQLite answers " + found + " to " + setting + " = " + wanted);
+        }
+    }
+
+    /** First release without the bug that loses commits, see "WAL-reset" on sqlite.org/wal.html. */
     private static void requireSafe(String version) throws SQLException {
-        int[] found = Stream.of(version.split("\\.")).mapToInt(Integer::parseInt).toArray();
-        if (Arrays.compare(found, OLDEST_SAFE) < 0) {
+        if (Version.parse(version).compareTo(Version.parse("3.51.3")) < 0) {
             throw new SQLException("SQLite " + version + " is too old to be safe");
         }
     }
@@ -238,109 +277,141 @@ final class Sqlite implements Database {
         return false; // after an I/O error the cache cannot be trusted
     }
 
+    /** Copies the log into the database, so that a plain copy of a quiet one has everything. */
     @Override
-    public void finish(Session last) throws SQLException {
-        try (Statement statement = last.connection.createStatement()) {
-            statement.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+    public boolean rest() throws SQLException {
+        try (Statement statement = anchor.createStatement();
+                ResultSet row = statement.executeQuery("PRAGMA wal_checkpoint(PASSIVE)")) {
+            row.next();
+            return row.getInt("log") == row.getInt("checkpointed");
         }
     }
 
-    @Override
-    public void release() {
-        if (lock != null) {
-            try {
-                try {
-                    NativeLibrary.delete(beside(".driver"));
-                } finally {
-                    Files.deleteIfExists(beside(".lock"));
-                    lock.channel().close();
-                }
-            } catch (IOException e) {
-                // Tolerated: the next server finds both and takes them over.
-            }
-            HELD.remove(beside(".lock"));
-            lock = null;
-        }
-    }
+    // ---------------------------------------------------------------- what its operator sees
 
     @Override
     public String shown() {
         return file.toString();
     }
 
+    @Override
+    public OptionalLong size() {
+        try {
+            return OptionalLong.of(Files.size(file));
+        } catch (IOException e) {
+            return OptionalLong.empty();
+        }
+    }
+
+    @Override
+    public List<String> warnings() {
+        try {
+            Set<PosixFilePermission> file = Files.getPosixFilePermissions(this.file);
+            Set<PosixFilePermission> folder = Files.getPosixFilePermissions(this.file.getParent());
+            boolean group =
+                    file.contains(PosixFilePermission.GROUP_READ)
+                            && folder.contains(PosixFilePermission.GROUP_EXECUTE);
+            boolean others =
+                    file.contains(PosixFilePermission.OTHERS_READ)
+                            && folder.contains(PosixFilePermission.OTHERS_EXECUTE);
+            String cure =
+                    "Other users of this machine can read all messages; to end that: chmod go= ";
+            return group || others ? List.of(cure + this.file + "*") : List.of();
+        } catch (IOException | UnsupportedOperationException e) {
+            return List.of();
+        }
+    }
+
+    // ---------------------------------------------------------------- files beside it
+
     private Path beside(String suffix) {
         return file.resolveSibling(file.getFileName() + suffix);
     }
 
-    /**
-     * The driver's native library, unpacked into a folder beside the database, so that a noexec
-     * /tmp does not matter. By itself sqlite-jdbc would unpack it at each start under a new name,
-     * which a kill -9 leaves behind (its issue 1140), read it twice more to compare, and start a
-     * process to learn what system this is; all that while the server waits, and not beside its
-     * start.
-     */
-    private static final class NativeLibrary {
-        private static final String NAME = LibraryLoaderUtil.getNativeLibName();
-
-        /** Null once it is loaded, and where the driver has none for this system. */
-        private static byte[] content = read();
-
-        /** What there is to read, the initialization of this class has read. */
-        static void readAhead() {}
-
-        private static byte[] read() {
-            String resource = LibraryLoaderUtil.getNativeLibResourcePath() + "/" + NAME;
-            try (InputStream in = JDBC.class.getResourceAsStream(resource)) {
-                return in == null ? null : in.readAllBytes();
-            } catch (IOException e) {
-                return null; // then the driver will say what is wrong
-            }
-        }
-
-        /** Deletes what an earlier run has left, and nothing else; a link is not followed. */
-        static void delete(Path folder) throws IOException {
-            if (Files.isDirectory(folder, LinkOption.NOFOLLOW_LINKS)) {
-                try (Stream<Path> files = Files.list(folder)) {
-                    for (Path old : files.toList()) {
-                        String name = old.getFileName().toString();
-                        if (name.equals(NAME) || name.startsWith("sqlite-")) {
-                            Files.delete(old);
-                        }
-                    }
+    /** What files and folders are made with, so that no other user ever has a look at them. */
+    static FileAttribute<?>[] ownersOnly(String rights) {
+        return FileSystems.getDefault().supportedFileAttributeViews().contains("posix")
+                ? new FileAttribute<?>[] {
+                    PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString(rights))
                 }
-                Files.delete(folder);
-            } else if (Files.exists(folder, LinkOption.NOFOLLOW_LINKS)) {
-                throw new FileAlreadyExistsException(folder.toString());
-            }
-        }
+                : new FileAttribute<?>[0];
+    }
 
-        /** Loads it, once in a process. */
-        static synchronized void load(Path folder) throws IOException {
-            if (content != null) {
-                Files.createDirectory(folder);
-                Files.write(folder.resolve(NAME), content);
-                System.setProperty("org.sqlite.tmpdir", folder.toString()); // should it fail
-                System.setProperty("org.sqlite.lib.path", folder.toString());
-                System.setProperty("org.sqlite.lib.name", NAME);
+    private static final String DRIVER_FOLDER = "org.sqlite.tmpdir";
+
+    /**
+     * Lets the driver unpack its native library beside the database rather than in /tmp, which may
+     * not execute anything, and where each kill -9 would leave one; it is deleted once it is
+     * loaded. Where the folder beside the database may not execute anything, and where the user has
+     * named a folder, it is the driver's affair.
+     */
+    private void loadDriver() throws IOException {
+        Path folder = beside(".driver");
+        delete(folder);
+        try {
+            if (System.getProperty(DRIVER_FOLDER) == null) {
+                Files.createDirectory(folder, ownersOnly("rwx------"));
+                System.setProperty(DRIVER_FOLDER, folder.toString());
+                try {
+                    SQLiteJDBCLoader.initialize();
+                } catch (Exception mayNotExecute) {
+                    // Tolerated: then it is tried where the driver would.
+                } finally {
+                    System.clearProperty(DRIVER_FOLDER);
+                }
             }
-            try {
-                SQLiteJDBCLoader.initialize();
-                content = null;
-            } catch (Exception e) { // the driver declares no less
-                throw new IOException("SQLite's native library: " + e.getMessage(), e);
-            }
+            SQLiteJDBCLoader.initialize();
+        } catch (IOException e) {
+            throw e;
+        } catch (Exception e) { // the driver declares no less
+            throw new IOException("SQLite's native library: " + e.getMessage(), e);
+        }
+        try {
+            delete(folder);
+        } catch (IOException inUse) {
+            // Tolerated: Windows deletes no library in use, so the next start does.
         }
     }
 
+    /** Deletes the driver's library and nothing else; a link is not followed. */
+    private static void delete(Path folder) throws IOException {
+        if (Files.isDirectory(folder, LinkOption.NOFOLLOW_LINKS)) {
+            try (Stream<Path> files = Files.list(folder)) {
+                for (Path old : files.toList()) {
+                    if (old.getFileName().toString().contains("sqlitejdbc")) {
+                        Files.delete(old);
+                    }
+                }
+            }
+            Files.delete(folder);
+        } else if (Files.exists(folder, LinkOption.NOFOLLOW_LINKS)) {
+            throw new FileAlreadyExistsException(folder.toString());
+        }
+    }
+
+    // ---------------------------------------------------------------- storing
+
+    private static final int RESERVED_MINUTES = 2;
+
+    /**
+     * All ids lie before this moment, in milliseconds since 1970, and those of the next run beyond
+     * it: order holds when the clock is set back, whenever that is. SQLite has a place for a number
+     * of 32 bits, so it is kept in minutes.
+     */
+    private static long reserved(Statement statement) throws SQLException {
+        return TimeUnit.MINUTES.toMillis(
+                Long.parseLong(Database.one(statement, "PRAGMA user_version")));
+    }
+
     private static final class SqliteSession extends Session {
-        private final Sqlite database;
         private final PreparedStatement begin;
         private final PreparedStatement insert;
         private final PreparedStatement commit;
+        private long reserved;
 
-        SqliteSession(Connection connection, Sqlite database) throws SQLException {
+        SqliteSession(Connection connection, long reserved) throws SQLException {
             super(connection);
-            this.database = database;
+            this.reserved = reserved;
             // Spelled out: with setAutoCommit(false) a full disk leaves the driver's state wedged.
             begin = connection.prepareStatement("BEGIN IMMEDIATE");
             insert =
@@ -350,8 +421,9 @@ final class Sqlite implements Database {
             commit = connection.prepareStatement("COMMIT");
         }
 
+        /** A session whose commit fails is not used again, so that reserved is what is stored. */
         @Override
-        void insert(List<? extends Entry> batch) throws SQLException {
+        void insert(List<Entry> batch) throws SQLException {
             begin.execute();
             for (Entry entry : batch) {
                 insert.setString(1, entry.recipient());
@@ -361,22 +433,20 @@ final class Sqlite implements Database {
                 insert.addBatch();
             }
             insert.executeBatch();
-            long reserved =
-                    batch.isEmpty() ? 0 : minute(batch.getLast().id()) + Sqlite.RESERVED_MINUTES;
-            boolean reserve = reserved - Sqlite.RESERVED_MINUTES >= database.reserved;
-            if (reserve) {
-                try (Statement statement = connection.createStatement()) {
-                    statement.execute("PRAGMA user_version = " + reserved);
-                }
+            if (batch.isEmpty()) {
+                reserve(TimeUnit.MILLISECONDS.toMinutes(reserved)); // writes what is there already
+            } else if (Ids.millis(batch.getLast().id()) >= reserved) {
+                long minute = TimeUnit.MILLISECONDS.toMinutes(Ids.millis(batch.getLast().id()));
+                reserve(minute + RESERVED_MINUTES);
             }
             commit.execute();
-            if (reserve) {
-                database.reserved = reserved;
-            }
         }
 
-        private static long minute(UUID id) {
-            return TimeUnit.MILLISECONDS.toMinutes(id.getMostSignificantBits() >>> 16);
+        private void reserve(long minute) throws SQLException {
+            try (Statement statement = connection.createStatement()) {
+                statement.execute("PRAGMA user_version = " + minute);
+            }
+            reserved = TimeUnit.MINUTES.toMillis(minute);
         }
 
         @Override
@@ -396,9 +466,8 @@ final class Sqlite implements Database {
         }
 
         @Override
-        Owners owners() {
-            return new Owners(
-                    connection, "SELECT count(*) FROM sqlite_schema WHERE name = 'owner'");
+        String ownerTables() {
+            return "SELECT count(*) FROM sqlite_schema WHERE name = 'owner'";
         }
     }
 }

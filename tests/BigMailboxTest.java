@@ -4,6 +4,7 @@
 //MAIN TestMain
 //SOURCES TestMain.java
 //SOURCES support/ServerProcess.java
+//SOURCES support/Waiting.java
 //SOURCES ../store/MessageStore.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
@@ -30,7 +31,6 @@ import java.sql.SQLException;
 import java.sql.Statement;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 
@@ -47,7 +47,6 @@ class BigMailboxTest {
     private static final String HEAP = "-Xmx48m";
     private static final String SMALL_HEAP = "-Xmx32m";
     private static final int TOO_MUCH_KIB = 150 * 1024;
-    private static final Duration WAIT = Duration.ofSeconds(20);
 
     @TempDir private Path folder;
 
@@ -70,7 +69,8 @@ class BigMailboxTest {
                     nonReaders.add(nonReader(port));
                 }
                 for (Socket socket : nonReaders) {
-                    await("the reply has begun", () -> socket.getInputStream().available() > 0);
+                    Waiting.eventually(
+                            "the reply has begun", () -> socket.getInputStream().available() > 0);
                 }
                 var longest = new AtomicLong();
                 Thread others = Thread.startVirtualThread(() -> storeMeanwhile(port, longest));
@@ -93,7 +93,7 @@ class BigMailboxTest {
             }
             // Some more are the store's: its threads open their connections when they first need
             // them.
-            await(
+            Waiting.eventually(
                     "the descriptors of those who left are free",
                     () -> server.descriptors() <= descriptors + NON_READERS / 4);
             assertEquals("", server.errors());
@@ -125,7 +125,8 @@ class BigMailboxTest {
                 }
             }
             assertTrue(busy > 0, "nobody was turned away");
-            await("who reads is served again", () -> Wire.answer(port, "fetch;small").whole());
+            Waiting.eventually(
+                    "who reads is served again", () -> Wire.answer(port, "fetch;small").whole());
             assertEquals("", server.errors());
         }
     }
@@ -195,14 +196,6 @@ class BigMailboxTest {
             }
             long took = System.nanoTime() - begun;
             longest.accumulateAndGet(took, Math::max);
-        }
-    }
-
-    private static void await(String what, Callable<Boolean> condition) throws Exception {
-        long giveUp = System.nanoTime() + WAIT.toNanos();
-        while (!condition.call()) {
-            assertTrue(System.nanoTime() < giveUp, () -> "not within " + WAIT + ": " + what);
-            Thread.sleep(5);
         }
     }
 }

@@ -1,17 +1,17 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of the store on a PostgreSQL whose network, primary and replicas fail
+//DESCRIPTION Tests of the store on a PostgreSQL that is reached badly, or refuses
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
 //SOURCES support/Databases.java
 //SOURCES support/FlakyProxy.java
-//SOURCES ../store/MessageStore.java
-//SOURCES ../store/Database.java
+//SOURCES support/Mailboxes.java
+//SOURCES support/Outcomes.java
+//SOURCES support/Waiting.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
-import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -26,18 +26,13 @@ import java.sql.Connection;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.time.Duration;
-import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.List;
-import java.util.concurrent.Callable;
-import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
-import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.logging.Handler;
 import java.util.logging.LogRecord;
 import java.util.logging.Logger;
@@ -93,7 +88,7 @@ class PostgresTest {
             String waiting =
                     "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND"
                             + " datname = current_database()";
-            await("the others", () -> server.column(url, waiting).size() == servers);
+            Waiting.eventually("the others", () -> server.column(url, waiting).size() == servers);
             fastest.commit();
             for (Future<Void> start : starts) {
                 start.get();
@@ -133,7 +128,7 @@ class PostgresTest {
             ours.store("bob", "al", "hi");
             assertEquals(List.of("MsgServer"), applications());
         }
-        await("its connections to end", () -> applications().isEmpty());
+        Waiting.eventually("its connections to end", () -> applications().isEmpty());
         try (MessageStore theirs = new MessageStore(url + "&ApplicationName=mine")) {
             theirs.store("bob", "al", "hi");
             assertEquals(List.of("mine"), applications());
@@ -283,10 +278,10 @@ class PostgresTest {
         try (MessageStore store = new MessageStore(url)) {
             for (int i = 0; i < 5; i++) {
                 store.store("bob", "al", "m" + i);
-                assertEquals(i + 1, texts(store, "bob").size());
+                assertEquals(i + 1, Mailboxes.texts(store, "bob").size());
                 assertTrue(server.killBackends(url) > 0);
             }
-            assertEquals(List.of("m0", "m1", "m2", "m3", "m4"), texts(store, "bob"));
+            assertEquals(List.of("m0", "m1", "m2", "m3", "m4"), Mailboxes.texts(store, "bob"));
         }
     }
 
@@ -298,7 +293,7 @@ class PostgresTest {
         try (MessageStore store = new MessageStore(url)) {
             failInserts(state, 2);
             store.store("bob", "al", "hi");
-            assertEquals(List.of("hi"), texts(store, "bob"));
+            assertEquals(List.of("hi"), Mailboxes.texts(store, "bob"));
         }
     }
 
@@ -313,7 +308,7 @@ class PostgresTest {
                     outcomes.slowest().compareTo(Duration.ofSeconds(2)) < 0, outcomes.toString());
             server.run(url, "DROP TRIGGER fail ON message");
             store.store("bob", "al", "again");
-            assertEquals(List.of("again"), texts(store, "bob"));
+            assertEquals(List.of("again"), Mailboxes.texts(store, "bob"));
         }
     }
 
@@ -325,7 +320,7 @@ class PostgresTest {
             outcomes.store(store, "bob", "hi");
             assertEquals(List.of("hi"), List.copyOf(outcomes.refused));
             assertTrue(outcomes.slowest().compareTo(CLIENT_PATIENCE) < 0, outcomes.toString());
-            assertEquals(List.of(), texts(store, "bob"));
+            assertEquals(List.of(), Mailboxes.texts(store, "bob"));
         }
     }
 
@@ -364,108 +359,7 @@ class PostgresTest {
                     "/postgres",
                     "ALTER DATABASE " + database + " RESET default_transaction_read_only");
             waiting.get(5, TimeUnit.SECONDS);
-            assertEquals(List.of("before", "during"), texts(store, "bob"));
-        }
-    }
-
-    // ---------------------------------------------------------------- the database away
-
-    @Test
-    void databaseKilledAndStartedAgainUnderLoadExpectNothingLostNothingTwice() throws Exception {
-        try (Databases.Server own = Databases.ownServer()) {
-            String place = own.freshDatabase();
-            Outcomes outcomes = new Outcomes();
-            AtomicBoolean stop = new AtomicBoolean();
-            try (MessageStore store = new MessageStore(place);
-                    ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
-                List<Future<?>> clients = new ArrayList<>();
-                for (int i = 0; i < 16; i++) {
-                    String prefix = "c" + i + "-";
-                    clients.add(
-                            threads.submit(() -> {
-                                for (int n = 0; !stop.get(); n++) {
-                                    outcomes.store(store, "bob", prefix + n);
-                                    if (outcomes.isRefusing()) {
-                                        Thread.sleep(20); // as a person would, or longer
-                                    }
-                                }
-                                return null;
-                            }));
-                }
-                try {
-                    await("some stores", () -> outcomes.stored.size() > 500);
-                    own.stopImmediately();
-                    await("the first refusal", () -> !outcomes.refused.isEmpty());
-                    // Those that were under way are retried first; from here on it is known.
-                    outcomes.timeFromNowOn();
-                    int refusedSoFar = outcomes.refused.size();
-                    await("refusals", () -> outcomes.refused.size() > refusedSoFar + 200);
-                    Duration whileAway = outcomes.slowest();
-                    // Those that are tried first take the 5 s of trying.
-                    assertTrue(whileAway.toSeconds() < 4, "refused after " + whileAway);
-                    own.startAgain();
-                    int storedSoFar = outcomes.stored.size();
-                    long start = System.nanoTime();
-                    await("stores again", () -> outcomes.stored.size() > storedSoFar + 100);
-                    Duration recovery = Duration.ofNanos(System.nanoTime() - start);
-                    assertTrue(recovery.toSeconds() < 10, "recovered after " + recovery);
-                } finally {
-                    stop.set(true);
-                }
-                for (Future<?> client : clients) {
-                    client.get();
-                }
-            }
-            outcomes.check(texts(place, "bob"), outcomes.toString());
-        }
-    }
-
-    /**
-     * While no replica answers, PostgreSQL has the row on one machine and lets the commit wait.
-     * When that wait ends with the connection, the row is there, but no replica has it: a retry
-     * that only passes over it would acknowledge what the loss of one machine still destroys. A
-     * wait that is cancelled even ends as a success, with a warning.
-     */
-    @Test
-    void noReplicaAnswersExpectNoAcknowledgementNotEvenByARetry() throws Exception {
-        try (Databases.Server own = Databases.ownServer("wal_level=replica", "max_wal_senders=2")) {
-            String place = own.freshDatabase();
-            String waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-            Outcomes outcomes = new Outcomes();
-            AtomicBoolean stop = new AtomicBoolean();
-            try (MessageStore store = new MessageStore(place);
-                    ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
-                Future<?> client =
-                        threads.submit(() -> {
-                            for (int n = 0; !stop.get(); n++) {
-                                outcomes.store(store, "bob", "m" + n);
-                            }
-                        });
-                try {
-                    for (String interrupt : List.of("pg_terminate_backend", "pg_cancel_backend")) {
-                        own.run(place, "ALTER SYSTEM SET synchronous_standby_names = 'away'");
-                        own.run(place, "SELECT pg_reload_conf()"); // takes effect a little later
-                        await("the first try", () -> !own.column(place, waiting).isEmpty());
-                        int acknowledged = outcomes.stored.size();
-                        String first = own.column(place, waiting).getFirst();
-                        own.run(place, "SELECT " + interrupt + "(" + first + ")");
-                        await(
-                                "the second try",
-                                () ->
-                                        outcomes.stored.size() > acknowledged
-                                                || own.column(place, waiting).stream()
-                                                        .anyMatch(pid -> !pid.equals(first)));
-                        assertEquals(acknowledged, outcomes.stored.size(), "after " + interrupt);
-                        own.run(place, "ALTER SYSTEM RESET synchronous_standby_names");
-                        own.run(place, "SELECT pg_reload_conf()");
-                        await("stores again", () -> outcomes.stored.size() > acknowledged);
-                    }
-                } finally {
-                    stop.set(true); // else the threads never end, and a failure is never told
-                }
-                client.get();
-            }
-            outcomes.check(texts(place, "bob"), outcomes.toString());
+            assertEquals(List.of("before", "during"), Mailboxes.texts(store, "bob"));
         }
     }
 
@@ -478,104 +372,16 @@ class PostgresTest {
                 MessageStore other = new MessageStore(url)) {
             for (int i = 0; i < 50; i++) {
                 long now = System.currentTimeMillis();
-                await("the clock's next tick", () -> System.currentTimeMillis() > now);
+                Waiting.eventually("the clock's next tick", () -> System.currentTimeMillis() > now);
                 (i % 2 == 0 ? one : other).store("bob", "al", "m" + i);
                 expected.add("m" + i);
             }
-            assertEquals(expected, texts(one, "bob"));
-            assertEquals(expected, texts(other, "bob"));
+            assertEquals(expected, Mailboxes.texts(one, "bob"));
+            assertEquals(expected, Mailboxes.texts(other, "bob"));
         }
     }
 
     // ---------------------------------------------------------------- helpers
-
-    /** What became of the messages of a test, each of which has a text of its own. */
-    private static final class Outcomes {
-        final ConcurrentLinkedQueue<String> stored = new ConcurrentLinkedQueue<>();
-        final ConcurrentLinkedQueue<String> refused = new ConcurrentLinkedQueue<>();
-        private final ConcurrentLinkedQueue<Timed> times = new ConcurrentLinkedQueue<>();
-        private volatile boolean refusing;
-        private volatile String lastRefusal = "";
-        private final ConcurrentLinkedQueue<Duration> refusals = new ConcurrentLinkedQueue<>();
-        private volatile long timedFrom = System.nanoTime();
-
-        private record Timed(long start, Duration took) {}
-
-        void store(MessageStore store, String recipient, String text) {
-            long start = System.nanoTime();
-            try {
-                store.store(recipient, "al", text);
-                stored.add(text);
-                refusing = false;
-            } catch (MessageStore.StoreException e) {
-                assertNotNull(e.getMessage());
-                refused.add(text);
-                Duration tried = Duration.ofNanos(System.nanoTime() - start);
-                refusals.add(tried);
-                lastRefusal = " (" + text + " after " + tried + ": " + e.getMessage() + ")";
-                refusing = true;
-            }
-            time(start);
-        }
-
-        void fetch(MessageStore store, String recipient) {
-            long start = System.nanoTime();
-            assertThrows(
-                    MessageStore.StoreException.class, () -> store.fetch(recipient).nextPage());
-            time(start);
-        }
-
-        void storeUntilAccepted(MessageStore store, String recipient, String text, Duration limit) {
-            long end = System.nanoTime() + limit.toNanos();
-            int before = stored.size();
-            for (int n = 0; stored.size() == before; n++) {
-                assertTrue(System.nanoTime() < end, "not accepted within " + limit);
-                store(store, recipient, text + n);
-            }
-        }
-
-        boolean isRefusing() {
-            return refusing;
-        }
-
-        /** Only requests made from now on count for {@link #slowest}. */
-        void timeFromNowOn() {
-            timedFrom = System.nanoTime();
-        }
-
-        private void time(long start) {
-            times.add(new Timed(start, Duration.ofNanos(System.nanoTime() - start)));
-        }
-
-        Duration slowest() {
-            return times.stream()
-                    .filter(timed -> timed.start() - timedFrom >= 0)
-                    .map(Timed::took)
-                    .max(Duration::compareTo)
-                    .orElseThrow();
-        }
-
-        /** Of the refusals the one that came soonest; very late if there is none. */
-        Duration soonestRefusal() {
-            return refusals.stream()
-                    .min(Duration::compareTo)
-                    .orElse(ChronoUnit.FOREVER.getDuration());
-        }
-
-        /** Every acknowledged message is there once, every refused one at most once. */
-        void check(List<String> found, String context) {
-            List<String> once = found.stream().distinct().toList();
-            assertEquals(once.size(), found.size(), "some are there twice; " + context);
-            List<String> missing = new ArrayList<>(stored);
-            missing.removeAll(new HashSet<>(found));
-            assertEquals(List.of(), missing, "acknowledged and not there; " + context);
-        }
-
-        @Override
-        public String toString() {
-            return stored.size() + " stored, " + refused.size() + " refused" + lastRefusal;
-        }
-    }
 
     private static Future<Void> storing(ExecutorService threads, MessageStore store, String text) {
         return threads.submit(() -> {
@@ -586,26 +392,7 @@ class PostgresTest {
 
     private static List<String> texts(String place, String recipient) throws Exception {
         try (MessageStore store = new MessageStore(place)) {
-            return texts(store, recipient);
-        }
-    }
-
-    private static List<String> texts(MessageStore store, String recipient) throws Exception {
-        List<String> texts = new ArrayList<>();
-        MessageStore.Mailbox mailbox = store.fetch(recipient);
-        for (List<MessageStore.Message> page = mailbox.nextPage();
-                !page.isEmpty();
-                page = mailbox.nextPage()) {
-            page.forEach(message -> texts.add(message.text()));
-        }
-        return texts;
-    }
-
-    private static void await(String what, Callable<Boolean> condition) throws Exception {
-        long end = System.nanoTime() + Duration.ofSeconds(20).toNanos();
-        while (!condition.call()) {
-            assertTrue(System.nanoTime() < end, "waited 20 s in vain for " + what);
-            Thread.sleep(5);
+            return Mailboxes.texts(store, recipient);
         }
     }
 }

@@ -426,7 +426,7 @@ final class Databases {
                                 "classpath",
                                 "--deps",
                                 coordinates,
-                                TestMain.checkout().resolve("tests/Databases.java").toString())
+                                TestMain.checkout().resolve("tests/support/Databases.java").toString())
                         .redirectErrorStream(true)
                         .redirectOutput(ProcessBuilder.Redirect.DISCARD)
                         .start();

@@ -56,8 +56,9 @@ final class Engine implements AutoCloseable {
         store = new MessageStore(folder.resolve("messages.db").toString(), wrap);
         server = new MsgServer(new InetSocketAddress(0), store, limits, heard, Thread.ofVirtual());
         if (transport == Transport.TLS) {
-            store.keepOwners();
-            server.require(Transport.Keys.SERVER);
+            Owners owners = new Owners(store);
+            owners.prepare();
+            server.require(Transport.Keys.SERVER, owners);
         }
         server.start();
     }

@@ -108,7 +108,7 @@ final class PowerCut {
      * moments.
      */
     static Verdict replay(Path folder, Setting setting, int messages, int states) throws Exception {
-        Path store = folder.resolve("run").resolve("messages.db");
+        Path store = Files.createDirectory(folder.resolve("run")).resolve("messages.db");
         Path trace = folder.resolve("trace");
         var ledger = new Load.Ledger("mailbox-", MAILBOXES);
         var command = new ArrayList<>(List.of("strace", "-f", "--seccomp-bpf", "-y", "-xx", "-s"));

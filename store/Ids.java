@@ -1,0 +1,34 @@
+//JAVA 21+
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.security.SecureRandom;
+import java.util.UUID;
+
+/**
+ * Makes ids as UUIDs of version 7 (RFC 9562, section 5.7): milliseconds, then a 12-bit counter,
+ * then random bits that tell this process from others. They are made before the first try, so that
+ * a retry stores once, and increase strictly, so that they are the order of acceptance. Used by one
+ * thread.
+ */
+final class Ids {
+    private final long process = new SecureRandom().nextLong() >>> 2 | Long.MIN_VALUE;
+    private long last;
+
+    /**
+     * @param floor milliseconds since 1970 that all ids are to lie beyond, against a clock that was
+     *     set back, or is not set yet
+     */
+    Ids(long floor) {
+        last = floor << 12;
+    }
+
+    UUID next() {
+        last = Math.max(last + 1, System.currentTimeMillis() << 12);
+        return new UUID(last >>> 12 << 16 | 0x7000 | last & 0xfff, process);
+    }
+
+    /** When an id was made, in milliseconds since 1970. */
+    static long millis(UUID id) {
+        return id.getMostSignificantBits() >>> 16;
+    }
+}

@@ -1,0 +1,136 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Tests of the store on a PostgreSQL that is killed, or waits for its replicas
+//JAVA 21+
+//MAIN TestMain
+//SOURCES TestMain.java
+//SOURCES support/Databases.java
+//SOURCES support/Mailboxes.java
+//SOURCES support/Outcomes.java
+//SOURCES support/Waiting.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.Test;
+
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicBoolean;
+
+/** A PostgreSQL that is killed and comes back, and one whose replicas do not answer. */
+class PostgresAwayTest {
+
+    @Test
+    void databaseKilledAndStartedAgainUnderLoadExpectNothingLostNothingTwice() throws Exception {
+        try (Databases.Server own = Databases.ownServer()) {
+            String place = own.freshDatabase();
+            Outcomes outcomes = new Outcomes();
+            AtomicBoolean stop = new AtomicBoolean();
+            try (MessageStore store = new MessageStore(place);
+                    ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+                List<Future<?>> clients = new ArrayList<>();
+                for (int i = 0; i < 16; i++) {
+                    String prefix = "c" + i + "-";
+                    clients.add(
+                            threads.submit(() -> {
+                                for (int n = 0; !stop.get(); n++) {
+                                    outcomes.store(store, "bob", prefix + n);
+                                    if (outcomes.isRefusing()) {
+                                        Thread.sleep(20); // as a person would, or longer
+                                    }
+                                }
+                                return null;
+                            }));
+                }
+                try {
+                    Waiting.eventually("some stores", () -> outcomes.stored.size() > 500);
+                    own.stopImmediately();
+                    Waiting.eventually("the first refusal", () -> !outcomes.refused.isEmpty());
+                    // Those that were under way are retried first; from here on it is known.
+                    outcomes.timeFromNowOn();
+                    int refusedSoFar = outcomes.refused.size();
+                    Waiting.eventually(
+                            "refusals", () -> outcomes.refused.size() > refusedSoFar + 200);
+                    Duration whileAway = outcomes.slowest();
+                    // Those that are tried first take the 5 s of trying.
+                    assertTrue(whileAway.toSeconds() < 4, "refused after " + whileAway);
+                    own.startAgain();
+                    int storedSoFar = outcomes.stored.size();
+                    long start = System.nanoTime();
+                    Waiting.eventually(
+                            "stores again", () -> outcomes.stored.size() > storedSoFar + 100);
+                    Duration recovery = Duration.ofNanos(System.nanoTime() - start);
+                    assertTrue(recovery.toSeconds() < 10, "recovered after " + recovery);
+                } finally {
+                    stop.set(true);
+                }
+                for (Future<?> client : clients) {
+                    client.get();
+                }
+            }
+            outcomes.check(texts(place, "bob"), outcomes.toString());
+        }
+    }
+
+    /**
+     * While no replica answers, PostgreSQL has the row on one machine and lets the commit wait.
+     * When that wait ends with the connection, the row is there, but no replica has it: a retry
+     * that only passes over it would acknowledge what the loss of one machine still destroys. A
+     * wait that is cancelled even ends as a success, with a warning.
+     */
+    @Test
+    void noReplicaAnswersExpectNoAcknowledgementNotEvenByARetry() throws Exception {
+        try (Databases.Server own = Databases.ownServer("wal_level=replica", "max_wal_senders=2")) {
+            String place = own.freshDatabase();
+            String waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+            Outcomes outcomes = new Outcomes();
+            AtomicBoolean stop = new AtomicBoolean();
+            try (MessageStore store = new MessageStore(place);
+                    ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+                Future<?> client =
+                        threads.submit(() -> {
+                            for (int n = 0; !stop.get(); n++) {
+                                outcomes.store(store, "bob", "m" + n);
+                            }
+                        });
+                try {
+                    for (String interrupt : List.of("pg_terminate_backend", "pg_cancel_backend")) {
+                        own.run(place, "ALTER SYSTEM SET synchronous_standby_names = 'away'");
+                        own.run(place, "SELECT pg_reload_conf()"); // takes effect a little later
+                        Waiting.eventually(
+                                "the first try", () -> !own.column(place, waiting).isEmpty());
+                        int acknowledged = outcomes.stored.size();
+                        String first = own.column(place, waiting).getFirst();
+                        own.run(place, "SELECT " + interrupt + "(" + first + ")");
+                        Waiting.eventually(
+                                "the second try",
+                                () ->
+                                        outcomes.stored.size() > acknowledged
+                                                || own.column(place, waiting).stream()
+                                                        .anyMatch(pid -> !pid.equals(first)));
+                        assertEquals(acknowledged, outcomes.stored.size(), "after " + interrupt);
+                        own.run(place, "ALTER SYSTEM RESET synchronous_standby_names");
+                        own.run(place, "SELECT pg_reload_conf()");
+                        Waiting.eventually(
+                                "stores again", () -> outcomes.stored.size() > acknowledged);
+                    }
+                } finally {
+                    stop.set(true); // else the threads never end, and a failure is never told
+                }
+                client.get();
+            }
+            outcomes.check(texts(place, "bob"), outcomes.toString());
+        }
+    }
+
+    private static List<String> texts(String place, String recipient) throws Exception {
+        try (MessageStore store = new MessageStore(place)) {
+            return Mailboxes.texts(store, recipient);
+        }
+    }
+}
