@@ -16,6 +16,7 @@ import java.security.KeyFactory;
 import java.security.KeyStore;
 import java.security.MessageDigest;
 import java.security.PrivateKey;
+import java.security.Signature;
 import java.security.cert.Certificate;
 import java.security.cert.CertificateException;
 import java.security.cert.CertificateFactory;
@@ -79,11 +80,7 @@ final class Tls {
      */
     Tls(Path file, Predicate<String> trusted) throws KeyException {
         if (!Files.exists(file)) {
-            try {
-                make(file);
-            } catch (IOException | GeneralSecurityException e) {
-                throw new KeyException("Cannot make a key in " + file + ": " + reason(e), e);
-            }
+            make(file, System.getProperty("java.home"));
         }
         try {
             KeyStore key = read(Files.readString(file));
@@ -160,29 +157,19 @@ final class Tls {
         return fingerprint;
     }
 
-    /** Thrown in the handshake, before anything of a request has left; its message is the key. */
-    static final class UntrustedException extends CertificateException {
-        private static final long serialVersionUID = 1;
-
-        UntrustedException(String fingerprint) {
-            super(fingerprint);
-        }
-    }
-
     /** Who signed a certificate is of no interest: the handshake proves whose key it shows. */
     private record Pins(Predicate<String> trusted) implements X509TrustManager {
         @Override
         public void checkServerTrusted(X509Certificate[] chain, String keyType)
-                throws UntrustedException {
-            String fingerprint = fingerprint(chain[0]);
-            if (!trusted.test(fingerprint)) {
-                throw new UntrustedException(fingerprint);
+                throws CertificateException {
+            if (!trusted.test(fingerprint(chain[0]))) {
+                throw new CertificateException("not the right key");
             }
         }
 
         @Override
         public void checkClientTrusted(X509Certificate[] chain, String keyType)
-                throws UntrustedException {
+                throws CertificateException {
             checkServerTrusted(chain, keyType);
         }
 
@@ -212,6 +199,13 @@ final class Tls {
         if (key == null || certificate == null) {
             throw new IOException("it does not hold a whole key and certificate");
         }
+        Signature proof = Signature.getInstance("SHA256withECDSA");
+        proof.initSign(key);
+        byte[] signed = proof.sign();
+        proof.initVerify(certificate);
+        if (!proof.verify(signed)) {
+            throw new IOException("its certificate is another key's");
+        }
         KeyStore store = KeyStore.getInstance("PKCS12");
         store.load(null, null);
         store.setKeyEntry("key", key, PASSWORD.toCharArray(), new Certificate[] {certificate});
@@ -219,50 +213,50 @@ final class Tls {
     }
 
     /** The file appears whole or not at all, and never in place of one that was made meanwhile. */
-    private static void make(Path file) throws IOException, GeneralSecurityException {
-        Path parent = file.toAbsolutePath().getParent();
-        if (!Files.exists(parent)) {
-            Files.createDirectories(parent, forOwner("rwx------"));
-        }
-        Path folder = Files.createTempDirectory(parent, ".key", forOwner("rwx------"));
-        Path generated = folder.resolve("generated");
-        Path whole = folder.resolve("whole");
+    static void make(Path file, String javaHome) throws KeyException {
         try {
-            generate(generated);
-            KeyStore store = KeyStore.getInstance(generated.toFile(), PASSWORD.toCharArray());
-            byte[] key = store.getKey("key", PASSWORD.toCharArray()).getEncoded();
-            byte[] certificate = store.getCertificate("key").getEncoded();
-            Files.createFile(whole, forOwner("rw-------"));
-            Files.writeString(
-                    whole,
-                    pem("PRIVATE KEY", key) + pem("CERTIFICATE", certificate),
-                    StandardOpenOption.SYNC);
-            Files.createLink(file, whole);
+            Path parent = file.toAbsolutePath().getParent();
+            if (!Files.exists(parent)) {
+                Files.createDirectories(parent, forOwner("rwx------"));
+            }
+            Path folder = Files.createTempDirectory(parent, ".key", forOwner("rwx------"));
+            Path generated = folder.resolve("generated");
+            Path whole = folder.resolve("whole");
+            try {
+                generate(generated, Path.of(javaHome, "bin", "keytool"));
+                KeyStore store = KeyStore.getInstance(generated.toFile(), PASSWORD.toCharArray());
+                byte[] key = store.getKey("key", PASSWORD.toCharArray()).getEncoded();
+                byte[] certificate = store.getCertificate("key").getEncoded();
+                Files.createFile(whole, forOwner("rw-------"));
+                String pem = pem("PRIVATE KEY", key) + pem("CERTIFICATE", certificate);
+                Files.writeString(whole, pem, StandardOpenOption.SYNC);
+                Files.createLink(file, whole);
+            } finally {
+                Files.deleteIfExists(generated);
+                Files.deleteIfExists(whole);
+                Files.delete(folder);
+            }
         } catch (FileAlreadyExistsException e) {
             // Another start was faster: its key is the one.
-        } finally {
-            Files.deleteIfExists(generated);
-            Files.deleteIfExists(whole);
-            Files.delete(folder);
+        } catch (IOException | GeneralSecurityException e) {
+            throw new KeyException("Cannot make a key in " + file + ": " + reason(e), e);
         }
     }
 
     /** The JDK's own tool does it: Java has no public interface to make a certificate. */
-    private static void generate(Path keyStore) throws IOException {
-        String keytool = Path.of(System.getProperty("java.home"), "bin", "keytool").toString();
+    private static void generate(Path keyStore, Path keytool) throws IOException {
         String options =
                 "-genkeypair -alias key -keyalg EC -groupname secp256r1 -dname CN=msg"
                         + " -validity 36500 -storetype PKCS12 -storepass changeit -keystore";
         List<String> command = new ArrayList<>(List.of(options.split(" ")));
-        command.addFirst(keytool);
+        command.addFirst(keytool.toString());
         command.addLast(keyStore.toString());
-        ProcessBuilder builder = new ProcessBuilder(command);
         Process process;
         try {
-            process = builder.redirectErrorStream(true).start();
+            process = new ProcessBuilder(command).redirectErrorStream(true).start();
         } catch (IOException e) {
-            throw new IOException(
-                    "this Java has no " + keytool + "; use a JDK, or copy a key there", e);
+            String sentence = "this Java has no %s; use a JDK, or copy a key there";
+            throw new IOException(sentence.formatted(keytool), e);
         }
         String output = new String(process.getInputStream().readAllBytes());
         if (process.onExit().join().exitValue() != 0) {
