@@ -87,7 +87,9 @@ final class TlsConnection extends Connection {
             Tls.configure(socket).startHandshake();
             clientKey = Tls.id(socket.getSession().getPeerCertificates()[0]);
         } catch (IOException e) {
-            throw whyCut(new IOException("no TLS came about: " + e.getMessage(), e));
+            String reason =
+                    e instanceof SocketTimeoutException ? "it took too long" : e.getMessage();
+            throw whyCut(new IOException("no TLS came about: " + reason, e));
         } finally {
             pause();
         }

@@ -20,7 +20,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 import java.io.ByteArrayOutputStream;
+import java.io.FilterOutputStream;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
@@ -31,6 +33,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 
 import javax.net.ssl.SSLException;
 import javax.net.ssl.SSLSocket;
@@ -245,15 +249,42 @@ class TlsServerTest {
     @Test
     void aRecordThatDripsIsLetGoAtTheDeadline() throws Exception {
         // A limit for each read below TLS was never reached by a byte now and then.
-        try (var proxy = new RecordingProxy(engine.port());
-                Wire wire = new Wire(Transport.TLS, Wire.loopback(proxy.port()), 0)) {
+        try (var socket = new DrippingSocket(engine.port());
+                SSLSocket tls = Transport.Keys.over(socket, Transport.Keys.CLIENT)) {
             long began = System.nanoTime();
-            proxy.drip();
-            wire.send("store;bob;al;" + "x".repeat(200) + "\n").answer();
+            socket.dripping = true;
+            assertThrows(
+                    IOException.class,
+                    () -> tls.getOutputStream().write(("fetch;" + "x".repeat(200)).getBytes()));
             long millis = Waiting.millisSince(began);
-            assertTrue(millis < LIMIT_MS + 6_000, "after " + millis);
+            assertTrue(millis >= LIMIT_MS / 2 && millis < LIMIT_MS + 5_000, "after " + millis);
         }
         assertEquals("Message declined. Timed out", engine.heard.conversation().outcome());
+    }
+
+    /** Once told so, sends its bytes one by one. */
+    private static final class DrippingSocket extends Socket {
+        private volatile boolean dripping;
+
+        DrippingSocket(int port) throws IOException {
+            super("127.0.0.1", port);
+        }
+
+        @Override
+        public OutputStream getOutputStream() throws IOException {
+            return new FilterOutputStream(super.getOutputStream()) {
+                @Override
+                public void write(byte[] bytes, int from, int length) throws IOException {
+                    for (int i = from; dripping && i < from + length; i++) {
+                        out.write(bytes[i]);
+                        LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(40));
+                    }
+                    if (!dripping) {
+                        out.write(bytes, from, length);
+                    }
+                }
+            };
+        }
     }
 
     @Test
@@ -266,7 +297,8 @@ class TlsServerTest {
                 silent.add(new Wire(patient.port()).send(hello));
             }
             assertEquals(Wire.EMPTY, patient.ask("fetch;nobody"));
-            assertEquals(1, patient.heard.conversations().size(), "the silent ones are still there");
+            assertEquals(
+                    1, patient.heard.conversations().size(), "the silent ones are still there");
         } finally {
             for (Wire wire : silent) {
                 wire.close();

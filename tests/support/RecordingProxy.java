@@ -15,7 +15,6 @@ final class RecordingProxy implements AutoCloseable {
     private final ServerSocket listening =
             new ServerSocket(0, 50, InetAddress.getByAddress(new byte[] {127, 0, 0, 1}));
     private final List<Recording> recordings = new CopyOnWriteArrayList<>();
-    private volatile boolean dripping;
 
     /** What went over one connection, each way. */
     record Recording(ByteArrayOutputStream fromClient, ByteArrayOutputStream fromServer) {}
@@ -33,8 +32,8 @@ final class RecordingProxy implements AutoCloseable {
                                             new ByteArrayOutputStream(),
                                             new ByteArrayOutputStream());
                             recordings.add(recording);
-                            pass(client, server, recording.fromClient(), true);
-                            pass(server, client, recording.fromServer(), false);
+                            pass(client, server, recording.fromClient());
+                            pass(server, client, recording.fromServer());
                         } catch (IOException e) {
                             // Closed: there is nobody to tell.
                         }
@@ -42,12 +41,7 @@ final class RecordingProxy implements AutoCloseable {
                 });
     }
 
-    /** From now on clients' bytes go one by one, every 40 ms. */
-    void drip() {
-        dripping = true;
-    }
-
-    private void pass(Socket from, Socket to, ByteArrayOutputStream copy, boolean clients) {
+    private static void pass(Socket from, Socket to, ByteArrayOutputStream copy) {
         Thread.ofVirtual()
                 .start(() -> {
                     byte[] buffer = new byte[8192];
@@ -55,17 +49,10 @@ final class RecordingProxy implements AutoCloseable {
                         InputStream in = from.getInputStream();
                         for (int count; (count = in.read(buffer)) >= 0; ) {
                             copy.write(buffer, 0, count);
-                            boolean drips = dripping && clients;
-                            for (int i = 0; drips && i < count; i++) {
-                                to.getOutputStream().write(buffer, i, 1);
-                                Thread.sleep(40);
-                            }
-                            if (!drips) {
-                                to.getOutputStream().write(buffer, 0, count);
-                            }
+                            to.getOutputStream().write(buffer, 0, count);
                         }
                         to.shutdownOutput();
-                    } catch (IOException | InterruptedException e) {
+                    } catch (IOException e) {
                         // One of them has gone: the other one will see.
                     }
                 });

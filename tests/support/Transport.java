@@ -60,7 +60,7 @@ enum Transport {
     static final class Keys {
         static final Tls SERVER = make("server");
         static final Tls CLIENT = make("client");
-        static final Tls OTHER_CLIENT = make("other-client");
+        static final Tls OTHER = make("other");
 
         private Keys() {}
 
