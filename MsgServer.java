@@ -130,7 +130,6 @@ public final class MsgServer implements AutoCloseable {
             descriptors.acquireUninterruptibly();
             try {
                 client = listening.accept();
-                accepting.over();
                 threads.start(new Conversation(number, client));
             } catch (IOException | RuntimeException | Error e) {
                 Connection.closeQuietly(client);
@@ -200,6 +199,7 @@ public final class MsgServer implements AutoCloseable {
         public void run() {
             try (connection) {
                 open.add(connection);
+                accepting.over();
                 tell(Listener.Step.ACCEPTED);
                 converse();
                 untilReply = sinceAccept();

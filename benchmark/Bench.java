@@ -4,12 +4,16 @@
 //MAIN Bench
 //DEPS info.picocli:picocli:4.7.7
 //DEPS org.hdrhistogram:HdrHistogram:2.2.2
+//DEPS org.jfree:jfreechart:1.5.6
+//DEPS org.jfree:org.jfree.svg:5.0.7
 //SOURCES Bars.java
 //SOURCES Idle.java
 //SOURCES Load.java
+//SOURCES Plot.java
 //SOURCES Report.java
 //SOURCES Servers.java
 //SOURCES Target.java
+//SOURCES Threads.java
 //SOURCES Yardsticks.java
 //SOURCES ../store/MessageStore.java
 //SOURCES ../store/Database.java
@@ -97,6 +101,12 @@ public final class Bench implements Callable<Integer> {
     @Option(names = "--bars", description = "everything needed to judge the project's goals")
     boolean bars;
 
+    @Option(names = "--threads", description = "processes, platform threads and virtual threads")
+    boolean threads;
+
+    @Option(names = "--plot", description = "the folder for what --threads draws")
+    Path plot = Path.of("docs");
+
     @Option(names = "--quick", description = "small counts: shows that it works, nothing more")
     boolean quick;
 
@@ -125,6 +135,10 @@ public final class Bench implements Callable<Integer> {
         starter = new Servers(Files.createTempDirectory(parent, "msg-bench"));
         // However the run ends: main leaves through System.exit.
         Runtime.getRuntime().addShutdownHook(new Thread(this::cleanUp, "bench-cleaner"));
+        if (threads) {
+            new Threads(this).compare(plot);
+            return 0;
+        }
         var report = bars ? new Bars(this).report() : report();
         report.print();
         if (warmup < 2) { // or quick

@@ -11,20 +11,33 @@ import java.util.List;
 
 /** Clients of one target that are connected and never say anything. */
 record Idle(Target target, List<SocketChannel> channels) implements AutoCloseable {
-    private static final int TOUCHES = 100;
+    private static final int PORTION = 250;
+    private static final int CONNECT_LIMIT_MS = 10_000;
     private static final double LONGEST_S = 30;
 
     Idle(Target target) {
         this(target, new ArrayList<>());
     }
 
-    /** Connects until there are {@code count}, and returns when the server has taken them all. */
+    /**
+     * Connects until there are {@code count}, and returns when the server has taken them all: it
+     * accepts in the order they came, so an answer to a later client tells. In portions, since its
+     * backlog is short.
+     *
+     * @throws IOException if the server cannot take so many
+     */
     void hold(int count) throws IOException {
         while (channels.size() < count) {
-            channels.add(SocketChannel.open(target.address(channels.size())));
+            var channel = SocketChannel.open();
+            channels.add(channel);
+            channel.socket().connect(target.address(channels.size()), CONNECT_LIMIT_MS);
+            if (channels.size() % PORTION == 0 || channels.size() == count) {
+                var turn = Load.turn(target, 1, LONGEST_S, 1);
+                if (turn.failures() > 0) {
+                    throw new IOException(channels.size() + " idle: " + turn.firstFailure());
+                }
+            }
         }
-        // Connections are accepted in the order they came.
-        Load.turn(target, 1, LONGEST_S, TOUCHES);
     }
 
     /** Whether the server has kept all of them; each is asked without waiting. */

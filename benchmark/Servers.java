@@ -22,7 +22,7 @@ import java.util.stream.Stream;
  * @param folder for all that they write
  */
 record Servers(Path folder) {
-    private static final String READY = "Listening on port (\\d+)\\R";
+    static final String READY = "Listening on port (\\d+)\\R";
 
     /** Our server may have to be compiled first. */
     private static final long START_LIMIT = TimeUnit.SECONDS.toNanos(120);
@@ -41,10 +41,10 @@ record Servers(Path folder) {
     }
 
     /** Our server from the sources in {@code checkout}. */
-    Server ours(String name, Path checkout, String store) throws IOException {
-        var file = checkout.resolve("MsgServer.java");
-        var options = new String[] {"0", "--store", store, "--timeout", TIMEOUT_S, "--quiet"};
-        return start(name, script(file, options), READY);
+    Server ours(String name, Path checkout, String store, String... options) throws IOException {
+        var command = script(checkout.resolve("MsgServer.java"), options);
+        command.addAll(List.of("0", "--store", store, "--timeout", TIMEOUT_S, "--quiet"));
+        return start(name, command, READY);
     }
 
     /** One of the servers in {@link Yardsticks}, with our server's JVM options. */
@@ -113,13 +113,22 @@ record Servers(Path folder) {
                     .reduce(Duration.ZERO, Duration::plus);
         }
 
-        /** VmRSS or VmHWM, the highest so far, in megabytes; NaN where there is no /proc. */
-        double memory(String key) {
-            try (var lines = Files.lines(Path.of("/proc/" + process.pid() + "/status"))) {
-                var line = lines.filter(text -> text.startsWith(key)).findFirst().orElseThrow();
-                return Integer.parseInt(line.replaceAll("\\D", "")) / 1024.0;
+        /**
+         * The sum of the numbers in this line of this file in {@code /proc}, over the process and
+         * its descendants; NaN where there is no such file.
+         */
+        double sum(String file, String key) {
+            double sum = handles().mapToLong(handle -> number(handle.pid(), file, key)).sum();
+            return sum == 0 ? Double.NaN : sum;
+        }
+
+        private static long number(long pid, String file, String key) {
+            try {
+                var lines = Files.readAllLines(Path.of("/proc/" + pid, file)).stream();
+                var line = lines.filter(text -> text.startsWith(key + ":")).findFirst();
+                return line.map(text -> Long.parseLong(text.replaceAll("\\D", ""))).orElse(0L);
             } catch (IOException e) {
-                return Double.NaN;
+                return 0; // no Linux, or a process that has just ended
             }
         }
 

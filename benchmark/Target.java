@@ -68,8 +68,9 @@ final class Target implements AutoCloseable {
         return servers.stream().mapToDouble(server -> server.cpu().toNanos() / 1e3).sum();
     }
 
+    /** VmRSS or VmHWM, the highest so far, in megabytes. */
     double memory(String key) {
-        return servers.stream().mapToDouble(server -> server.memory(key)).sum();
+        return servers.stream().mapToDouble(server -> server.sum("status", key) / 1024).sum();
     }
 
     @Override

@@ -25,6 +25,7 @@ import java.util.concurrent.LinkedBlockingQueue;
  *   <li>{@code shape}: a virtual thread for each connection, which answers once its line is safe in
  *       a file, flushed for many lines at once. The least that our server's shape costs: no
  *       protocol, no deadlines, no database.
+ *   <li>{@code platform}, {@code virtual}: such a thread for each connection, nothing stored.
  * </ul>
  */
 final class Yardsticks {
@@ -40,6 +41,8 @@ final class Yardsticks {
         switch (args[0]) {
             case "floor" -> floor();
             case "shape" -> shape(Path.of(args[1]));
+            case "platform" -> serve(Thread.ofPlatform());
+            case "virtual" -> serve(Thread.ofVirtual());
             default -> throw new IllegalArgumentException(args[0]);
         }
     }
@@ -70,6 +73,24 @@ final class Yardsticks {
                     // Tolerated: a client that went away, at the end of a turn.
                 }
             }
+        }
+    }
+
+    private static void serve(Thread.Builder threads) throws IOException {
+        try (var listener = listen()) {
+            while (true) {
+                var client = listener.accept();
+                threads.start(() -> answer(client));
+            }
+        }
+    }
+
+    private static void answer(SocketChannel client) {
+        try (client) {
+            readToEnd(client, ByteBuffer.allocate(LONGEST_LINE));
+            client.write(ByteBuffer.wrap(STORED));
+        } catch (IOException e) {
+            // Tolerated: a client that went away, at the end of a turn.
         }
     }
 

@@ -6,6 +6,7 @@ import java.io.PrintWriter;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.function.Function;
+import java.util.function.UnaryOperator;
 
 /**
  * The menu: asks, requests, shows. The order of its questions is the interface for everyone who
@@ -100,7 +101,8 @@ final class Menu {
         int room = Protocol.MAX_BUFF_LEN - new Protocol.Store(recipient, user, "").bytes().length;
         String question =
                 answers.person() ? "Message (at most %d bytes): ".formatted(room) : "Message: ";
-        String message = askUntil(question, text -> objection(recipient, user, text), true);
+        String message =
+                askUntil(question, text -> text, text -> objection(recipient, user, text), true);
         client.store(recipient, user, message);
         out.println("The message to " + Protocol.visible(recipient) + " is stored.");
     }
@@ -144,23 +146,23 @@ final class Menu {
         try {
             client.fetch(user, mailbox::add);
         } finally {
-            mailbox.newest.forEach(out::println); // also of a mailbox that was cut off
+            mailbox.show(); // also what came of a mailbox that was cut off
         }
         seen = mailbox.count;
         out.println(mailbox.summary(user));
     }
 
     /**
-     * A mailbox while it comes. A pipe gets each message at once, a person the newest screenful,
-     * and what came since the last look is marked; no more than that is ever kept in memory.
+     * A mailbox while it comes. A pipe gets each message at once. A person gets the newest
+     * screenful, which is all that is kept in memory, with a mark at what came since the last look.
      */
     private final class Mailbox {
-        private static final int ROWS_OF_THE_MENU = 7; // with what is said below the messages
+        private static final int ROWS_BELOW = 7; // what is said then, the menu and its question
 
+        private final int rows = Math.max(1, answers.height() - ROWS_BELOW);
         private final Deque<String> newest = new ArrayDeque<>();
         private long count;
         private long fresh;
-        private int rows;
 
         void add(Protocol.Store mail) {
             count++;
@@ -176,10 +178,17 @@ final class Menu {
                 return;
             }
             newest.add(line);
-            rows += answers.rowsOf(line);
-            while (rows > answers.height() - ROWS_OF_THE_MENU && newest.size() > 1) {
-                rows -= answers.rowsOf(newest.remove());
+            if (newest.size() > rows) {
+                newest.remove();
             }
+        }
+
+        void show() {
+            int taken = newest.stream().mapToInt(answers::rowsOf).sum();
+            while (taken > rows && newest.size() > 1) {
+                taken -= answers.rowsOf(newest.remove());
+            }
+            newest.forEach(out::println);
         }
 
         String summary(String user) {
@@ -201,21 +210,23 @@ final class Menu {
 
     private String askName(String question, Function<String, String> objection, boolean canGoBack)
             throws IOException, NoAnswerException {
-        return askUntil(
-                        question,
-                        answer -> {
-                            String wrong = objectionToName(answer.strip());
-                            return wrong != null ? wrong : objection.apply(answer.strip());
-                        },
-                        canGoBack)
-                .strip();
+        Function<String, String> both =
+                name -> {
+                    String wrong = objectionToName(name);
+                    return wrong != null ? wrong : objection.apply(name);
+                };
+        return askUntil(question, String::strip, both, canGoBack);
     }
 
-    private String askUntil(String question, Function<String, String> objection, boolean canGoBack)
+    private String askUntil(
+            String question,
+            UnaryOperator<String> tidy,
+            Function<String, String> objection,
+            boolean canGoBack)
             throws IOException, NoAnswerException {
         while (true) {
-            String answer = ask(question);
-            if (canGoBack && answers.person() && answer.isBlank()) {
+            String answer = tidy.apply(ask(question));
+            if (answer.isEmpty() && canGoBack && answers.person()) {
                 complain("Nothing is sent.");
                 throw new NoAnswerException();
             }

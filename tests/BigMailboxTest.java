@@ -11,25 +11,24 @@
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.EnumSource;
 
 import java.io.BufferedReader;
 import java.io.IOException;
-import java.io.InputStreamReader;
-import java.net.InetAddress;
-import java.net.InetSocketAddress;
-import java.net.Socket;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.DriverManager;
 import java.sql.SQLException;
 import java.sql.Statement;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
@@ -40,6 +39,8 @@ import java.util.concurrent.atomic.AtomicLong;
  *
  * <pre>jbang -Dmessages=1000000 tests/BigMailboxTest.java       instead of 200,000</pre>
  */
+@ParameterizedClass(name = "{0}")
+@EnumSource(Transport.class)
 class BigMailboxTest {
     private static final int MESSAGES = Integer.getInteger("messages", 200_000);
     private static final int NON_READERS = 60;
@@ -48,6 +49,7 @@ class BigMailboxTest {
     private static final String SMALL_HEAP = "-Xmx32m";
     private static final int TOO_MUCH_KIB = 150 * 1024;
 
+    @Parameter private Transport transport;
     @TempDir private Path folder;
 
     @Test
@@ -63,14 +65,13 @@ class BigMailboxTest {
             fetchSome(port, "small", 1);
             long descriptors = server.descriptors();
             long before = server.statusKib("VmRSS");
-            var nonReaders = new ArrayList<Socket>();
+            var nonReaders = new ArrayList<Wire>();
             try {
                 for (int i = 0; i < NON_READERS; i++) {
                     nonReaders.add(nonReader(port));
                 }
-                for (Socket socket : nonReaders) {
-                    Waiting.eventually(
-                            "the reply has begun", () -> socket.getInputStream().available() > 0);
+                for (Wire client : nonReaders) {
+                    assertEquals("Retrieving", new String(client.receive(10), UTF_8));
                 }
                 var longest = new AtomicLong();
                 Thread others = Thread.startVirtualThread(() -> storeMeanwhile(port, longest));
@@ -87,8 +88,8 @@ class BigMailboxTest {
                 assertTrue(peak - before < TOO_MUCH_KIB, peak - before + " KiB more");
                 assertTrue(longest.get() > 0, "no store went through meanwhile");
             } finally {
-                for (Socket socket : nonReaders) {
-                    socket.close();
+                for (Wire client : nonReaders) {
+                    client.close();
                 }
             }
             // Some more are the store's: its threads open their connections when they first need
@@ -109,24 +110,25 @@ class BigMailboxTest {
         command.add(command.indexOf("-cp"), SMALL_HEAP);
         try (var server = new ServerProcess(command)) {
             int port = server.port();
-            var nonReaders = new ArrayList<Socket>();
+            var nonReaders = new ArrayList<Wire>();
             int busy = 0;
             try {
                 for (int i = 0; i < 5 * NON_READERS; i++) {
-                    Socket socket = nonReader(port);
-                    nonReaders.add(socket);
-                    byte[] begin = socket.getInputStream().readNBytes(8);
-                    busy += new String(begin, StandardCharsets.UTF_8).equals("Message ") ? 1 : 0;
-                    assertTrue(Wire.answer(port, "store;other;al;hi").stored());
+                    Wire client = nonReader(port);
+                    nonReaders.add(client);
+                    byte[] begin = client.receive(8);
+                    busy += new String(begin, UTF_8).equals("Message ") ? 1 : 0;
+                    assertTrue(Wire.answer(transport, port, "store;other;al;hi").stored());
                 }
             } finally {
-                for (Socket socket : nonReaders) {
-                    socket.close();
+                for (Wire client : nonReaders) {
+                    client.close();
                 }
             }
             assertTrue(busy > 0, "nobody was turned away");
             Waiting.eventually(
-                    "who reads is served again", () -> Wire.answer(port, "fetch;small").whole());
+                    "who reads is served again",
+                    () -> Wire.answer(transport, port, "fetch;small").whole());
             assertEquals("", server.errors());
         }
     }
@@ -156,12 +158,9 @@ class BigMailboxTest {
     }
 
     /** Fetches a mailbox as it comes, and holds each line against what it must be. */
-    private static void fetchSome(int port, String recipient, int count) throws IOException {
-        try (Socket socket = new Socket(InetAddress.getLoopbackAddress(), port)) {
-            ask(socket, recipient);
-            var lines =
-                    new BufferedReader(
-                            new InputStreamReader(socket.getInputStream(), StandardCharsets.UTF_8));
+    private void fetchSome(int port, String recipient, int count) throws IOException {
+        try (Wire client = new Wire(transport, Wire.loopback(port), 0);
+                BufferedReader lines = client.send("fetch;" + recipient).endInput().lines()) {
             assertEquals("Retrieving messages...", lines.readLine());
             for (int i = 1; i <= count; i++) {
                 String line = lines.readLine();
@@ -174,24 +173,14 @@ class BigMailboxTest {
         }
     }
 
-    private static Socket nonReader(int port) throws IOException {
-        var socket = new Socket();
-        socket.setReceiveBufferSize(4096);
-        socket.connect(new InetSocketAddress(InetAddress.getLoopbackAddress(), port));
-        ask(socket, "big");
-        return socket;
+    private Wire nonReader(int port) throws IOException {
+        return new Wire(transport, Wire.loopback(port), 4096).send("fetch;big").endInput();
     }
 
-    private static void ask(Socket socket, String recipient) throws IOException {
-        socket.setSoTimeout((int) Duration.ofMinutes(2).toMillis());
-        socket.getOutputStream().write(("fetch;" + recipient).getBytes(StandardCharsets.UTF_8));
-        socket.shutdownOutput();
-    }
-
-    private static void storeMeanwhile(int port, AtomicLong longest) {
+    private void storeMeanwhile(int port, AtomicLong longest) {
         while (!Thread.currentThread().isInterrupted()) {
             long begun = System.nanoTime();
-            if (!Wire.answer(port, "store;other;al;hi").stored()) {
+            if (!Wire.answer(transport, port, "store;other;al;hi").stored()) {
                 return; // interrupted in the middle, or a failure that leaves no time to show
             }
             long took = System.nanoTime() - begun;

@@ -16,6 +16,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
@@ -30,8 +32,11 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.regex.Pattern;
+import java.util.stream.IntStream;
 
 /** The client's {@link Menu} with our server, for a pipe and for a person. */
 class MenuTest {
@@ -48,7 +53,7 @@ class MenuTest {
                 new MsgServer(
                         new InetSocketAddress(0),
                         store,
-                        Limits.withTimeout(java.time.Duration.ofSeconds(10)),
+                        Limits.withTimeout(Duration.ofSeconds(10)),
                         new Listener() {
                             @Override
                             public void step(Step step, Conversation conversation) {}
@@ -116,7 +121,8 @@ class MenuTest {
                                 Your user name: 1. Send message
                                 2. Read messages
                                 3. Exit
-                                Your choice: Recipient: Message: The message to bob is stored.
+                                Your choice: Recipient: Message (at most 238 bytes): \
+                                The message to bob is stored.
                                 """),
                 run.out());
     }
@@ -171,7 +177,10 @@ class MenuTest {
         assertEquals(
                 "That is " + excess + (excess == 1 ? " byte" : " bytes") + " too long.",
                 run.sentence());
-        assertTrue(run.out().contains("Message: Message: The message to bob is stored."));
+        String question = "Message (at most " + fits + " bytes): ";
+        assertTrue(
+                run.out().contains(question + question + "The message to bob is stored."),
+                run.out());
         assertEquals(0, run.exit(), "a person who corrects a mistake has made none");
     }
 
@@ -206,22 +215,66 @@ class MenuTest {
                 "''|A name cannot be empty.",
                 "' '|A name cannot be empty."
             })
-    void aNameThatCannotBeIsAskedForAgain(String name, String why) throws Exception {
+    void aUserNameThatCannotBeIsAskedForAgain(String name, String why) {
+        ClientRun run = ClientRun.typed(server.port(), name + "\nal\n3\n");
+        assertEquals(why, run.sentence());
+        assertEquals(0, run.exit());
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {"a;b|A name cannot contain ';'.", "long|That is 1 byte too long."})
+    void aRecipientThatCannotBeIsAskedForAgain(String name, String why) throws Exception {
+        String recipient = name.equals("long") ? "n".repeat(246) : name;
         ClientRun run =
-                ClientRun.typed(server.port(), name + "\nal\n1\n" + name + "\nbob\nhi\n3\n");
-        assertEquals(why + "\n" + why + "\n", run.err());
+                ClientRun.typed(
+                        server.port(), "1\n" + recipient + "\nbob\nhi\n3\n", "--user", "al");
+        assertEquals(why, run.sentence());
         assertEquals(0, run.exit());
         assertEquals(List.of(new MessageStore.Message("al", "hi")), store.fetch("bob").nextPage());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"", "  ", "bob\n"})
+    void anEmptyAnswerOfAPersonGoesBackToTheMenu(String recipient) {
+        // Who had chosen 1 by mistake was asked for a recipient until he had made one up.
+        ClientRun run =
+                ClientRun.typed(server.port(), "1\n" + recipient + "\n2\n3\n", "--user", "al");
+        assertEquals("Nothing is sent.", run.sentence());
+        assertTrue(run.out().contains("There are no messages for al."), run.out());
+        assertEquals(0, run.exit());
+    }
+
+    @Test
+    void anEmptyAnswerOfAPipeIsAMistake() {
+        ClientRun run = ClientRun.piped(server.port(), "1\n\n2\n3\n", "--user", "al");
+        assertEquals("A name cannot be empty.", run.sentence());
+        assertEquals(1, run.exit());
+    }
+
+    @Test
+    void blanksAreAMessage() throws Exception {
+        ClientRun.typed(server.port(), "1\nbob\n  \n3\n", "--user", "al");
+        assertEquals(List.of(new MessageStore.Message("al", "  ")), store.fetch("bob").nextPage());
+    }
+
+    @Test
+    void thePersonIsToldHowMuchRoomAMessageHas() {
+        // Only after typing too much was one told that it was too much.
+        String question =
+                "Message (at most "
+                        + (255 - "store;Κυριάκος;george;".getBytes(UTF_8).length)
+                        + " bytes): ";
+        ClientRun run = ClientRun.typed(server.port(), "1\nΚυριάκος\nhi\n", "--user", "george");
+        assertTrue(run.out().contains("Recipient: " + question + "The message"), run.out());
     }
 
     @Test
     void aTextThatCannotBeSentIsSaidInTheServersWords() {
         ClientRun run =
-                ClientRun.typed(server.port(), "1\nbob\na\u001b[2Jb\n\nhi\n3\n", "--user", "al");
-        assertEquals(
-                "That cannot be sent: Message declined. Control characters\n"
-                        + "A message cannot be empty.\n",
-                run.err());
+                ClientRun.typed(server.port(), "1\nbob\na\u001b[2Jb\nhi\n3\n", "--user", "al");
+        assertEquals("That cannot be sent: Message declined. Control characters", run.sentence());
     }
 
     @Test
@@ -290,5 +343,74 @@ class MenuTest {
                                 MsgClient.RequestException.class,
                                 () -> client.store("bob", "al", "x".repeat(300)))
                         .getMessage());
+    }
+
+    // ---------------------------------------------------------------- a person's mailbox
+
+    private void receive(String... texts) throws Exception {
+        for (String text : texts) {
+            store.store("bob", "al", text);
+        }
+    }
+
+    @Test
+    void mailSinceTheLastLookIsMarkedForAPerson() throws Exception {
+        // New mail could not be told from old without counting.
+        receive("one", "two");
+        String looks = "2\n1\nbob\nthree\n2\n2\n3\n";
+        ClientRun run = ClientRun.typed(server.port(), looks, "--user", "bob");
+        assertEquals("   1. al: one\n   2. al: two\nThese are all 2 messages.\n", mailbox(run, 0));
+        assertEquals(
+                "   1. al: one\n   2. al: two\n*  3. bob: three\n"
+                        + "These are all 3 messages; new since your last look: 1, marked *.\n",
+                mailbox(run, 2));
+        assertEquals(
+                "   1. al: one\n   2. al: two\n   3. bob: three\nThese are all 3 messages.\n",
+                mailbox(run, 3));
+    }
+
+    /** What a person sees of a mailbox, after the nth menu. */
+    private static String mailbox(ClientRun run, int menu) {
+        String[] parts = run.out().split(Pattern.quote(ClientRun.MENU.stripTrailing() + " "));
+        return parts[menu + 1].replaceFirst("\n$", "");
+    }
+
+    @Test
+    void aPipeGetsAllMailUnmarked() throws Exception {
+        receive(texts(100));
+        ClientRun run = ClientRun.piped(server.port(), "2\n1\nbob\nhi\n2\n3\n", "--user", "bob");
+        assertEquals(101, run.answer(0).lines().count());
+        assertTrue(run.answer(2).endsWith("\n 101. bob: hi\nThese are all 101 messages.\n"));
+    }
+
+    private static String[] texts(int count) {
+        return IntStream.rangeClosed(1, count).mapToObj(i -> "text " + i).toArray(String[]::new);
+    }
+
+    @Test
+    void aMailboxLongerThanTheScreenShowsItsNewest() throws Exception {
+        // A long mailbox scrolled by, with the newest messages last and the menu below.
+        receive(texts(99));
+        receive("x".repeat(200)); // three rows of 80 columns
+        ClientRun run = ClientRun.typed(server.port(), "2\n3\n", "--user", "bob");
+        List<String> lines = mailbox(run, 0).lines().toList();
+        assertEquals("  86. al: text 86", lines.get(0));
+        assertEquals(" 100. al: " + "x".repeat(200), lines.get(14));
+        assertEquals("These are the newest 15 of 100 messages.", lines.get(15));
+        assertEquals(
+                "All of them: echo 2 | %s 127.0.0.1 %d --user=bob"
+                        .formatted(Program.started("MsgClient.java"), server.port()),
+                lines.get(16));
+        assertEquals(17, lines.size());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"o'neill; rm", "-x", "two words", "$HOME"})
+    void theHintIsQuotedForTheShell(String name) throws Exception {
+        String command = new MsgClient("127.0.0.1", 5000).command(name);
+        String script =
+                "set -- " + command.substring(command.indexOf("127.0.0.1")) + "; printf %s \"$3\"";
+        Process shell = new ProcessBuilder("sh", "-c", script).start();
+        assertEquals("--user=" + name, new String(shell.getInputStream().readAllBytes(), UTF_8));
     }
 }

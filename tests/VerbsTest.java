@@ -135,15 +135,22 @@ class VerbsTest {
                                 new ByteArrayInputStream(answer.getBytes(StandardCharsets.UTF_8)),
                                 mail -> {});
                 assertFalse(reply instanceof Protocol.Refused, () -> request + ": " + answer);
-                String first = answer.lines().findFirst().orElseThrow();
+                String first = anyNumber(answer.lines().findFirst().orElseThrow());
                 assertTrue(
                         table().stream()
-                                .filter(row -> row.replies().contains(first))
+                                .filter(row ->
+                                        row.replies().stream()
+                                                .map(VerbsTest::anyNumber)
+                                                .anyMatch(first::equals))
                                 .flatMap(row -> row.requests().stream())
                                 .anyMatch(described -> described.startsWith(verb(request) + ";")),
                         () -> "README.md's table does not have " + verb(request) + ", " + first);
             }
         }
+    }
+
+    private static String anyNumber(String reply) {
+        return reply.replaceAll("\\d+", "0");
     }
 
     @ParameterizedTest

@@ -2,9 +2,11 @@
 //SOURCES Transport.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
+import java.io.BufferedReader;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.InputStreamReader;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.Socket;
@@ -79,6 +81,12 @@ final class Wire implements AutoCloseable {
     /** Up to {@code count} bytes, fewer only where the server closes before. */
     byte[] receive(int count) throws IOException {
         return socket.getInputStream().readNBytes(count);
+    }
+
+    /** What comes, line by line; to close it closes the connection. */
+    BufferedReader lines() throws IOException {
+        return new BufferedReader(
+                new InputStreamReader(socket.getInputStream(), StandardCharsets.UTF_8));
     }
 
     /** All that comes, and how it ended. */

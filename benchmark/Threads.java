@@ -1,0 +1,212 @@
+//JAVA 21+
+//SOURCES Idle.java
+//SOURCES Plot.java
+//SOURCES Servers.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import com.sun.management.UnixOperatingSystemMXBean;
+
+import java.io.IOException;
+import java.lang.management.ManagementFactory;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * The classic comparison, live: a process, a platform thread or a virtual thread for each
+ * connection, bare and in our server. So many clients are connected and say nothing; what does the
+ * operating system have to keep for them, and what do 16 others notice?
+ *
+ * <p>All that runs ends with the benchmark, which gives up after {@link #LIMIT_S}.
+ */
+final class Threads {
+    private static final List<Integer> IDLE = List.of(100, 1_000, 5_000, 10_000);
+    private static final List<Integer> FEW_IDLE = List.of(10, 30, 100);
+    private static final int OTHERS = 16;
+
+    /** Nothing is begun after this, and after half as much again all is over. */
+    private static final int LIMIT_S = 210;
+
+    /** Descriptors and processes that the machine needs for everything else. */
+    private static final int SPARE = 300;
+
+    /** A client's share of memory, at most; it is a process's, most of it in the kernel. */
+    private static final int CLIENT_KB = 200;
+
+    /** What serves the connections, and how it is started. */
+    private record Kind(String name, Starter starter) {}
+
+    private interface Starter {
+        Servers.Server start() throws IOException;
+    }
+
+    /**
+     * What one kind of server does with so many idle clients.
+     *
+     * @param threads of the operating system, those of all its processes
+     * @param megabytes its share (PSS): of memory that n processes have together, each has an n-th
+     * @param p99 of the other clients, in milliseconds
+     * @param rate of the other clients, requests a second
+     */
+    record Point(
+            String kind, int idle, double threads, double megabytes, double p99, double rate) {}
+
+    private final Bench bench;
+    private final List<Point> points = new ArrayList<>();
+    private final List<String> remarks = new ArrayList<>();
+    private final long start = System.nanoTime();
+
+    Threads(Bench bench) {
+        this.bench = bench;
+    }
+
+    /** Measures, prints a table, and draws it into {@code folder}. */
+    void compare(Path folder) throws IOException {
+        Thread.ofPlatform().daemon().start(Threads::endInTime);
+        for (var kind : kinds()) {
+            try {
+                measure(kind);
+            } catch (IOException e) {
+                remarks.add(kind.name + ": no more than that. " + e.getMessage());
+            }
+        }
+        bench.progress("");
+        print();
+        if (points.stream().mapToInt(Point::idle).distinct().count() > 1) {
+            Plot.draw(points, folder);
+        }
+    }
+
+    private static void endInTime() {
+        try {
+            TimeUnit.SECONDS.sleep(LIMIT_S * 3 / 2);
+            System.err.println("\nThis takes too long; all that was started is ended now.");
+            System.exit(1);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private List<Kind> kinds() throws IOException {
+        var kinds = new ArrayList<Kind>();
+        if (Servers.isInstalled("cc")) {
+            kinds.add(new Kind("fork", this::fork));
+        } else {
+            remarks.add("fork: left out, there is no C compiler cc.");
+        }
+        kinds.add(new Kind("platform threads", () -> bench.starter.yardstick("platform")));
+        kinds.add(new Kind("virtual threads", () -> bench.starter.yardstick("virtual")));
+        kinds.add(new Kind("ours, platform", () -> ours("platform")));
+        kinds.add(new Kind("ours, virtual", () -> ours("virtual")));
+        return kinds;
+    }
+
+    private Servers.Server ours(String threads) throws IOException {
+        var store = bench.starter.folder().resolve(threads + ".db").toString();
+        return bench.starter.ours("ours-" + threads, Path.of(""), store, "--threads", threads);
+    }
+
+    private Servers.Server fork() throws IOException {
+        var program = bench.starter.folder().resolve("fork").toString();
+        var source = Path.of("benchmark", "fork.c").toString();
+        try {
+            var compiler =
+                    new ProcessBuilder("cc", "-O2", "-o", program, source).inheritIO().start();
+            if (!compiler.waitFor(30, TimeUnit.SECONDS) || compiler.exitValue() != 0) {
+                throw new IOException("cc does not compile " + source + ".");
+            }
+        } catch (InterruptedException e) {
+            throw new IOException("interrupted while compiling", e);
+        }
+        return bench.starter.start("fork-server", List.of(program), Servers.READY);
+    }
+
+    private void measure(Kind kind) throws IOException {
+        bench.progress(kind.name + ": warming up");
+        var server = kind.starter.start();
+        try (var target = new Target(kind.name, List.of(server), "threads-", Bench.MAILBOXES, 0);
+                var idle = new Idle(target)) {
+            Load.turn(target, OTHERS, bench.warmup, Integer.MAX_VALUE);
+            for (int count : bench.quick ? FEW_IDLE : IDLE) {
+                check(count);
+                bench.progress("%s: %,d idle clients".formatted(kind.name, count));
+                idle.hold(count);
+                var turn = Load.turn(target, OTHERS, bench.seconds, Integer.MAX_VALUE);
+                double threads = server.sum("status", "Threads");
+                double megabytes = server.sum("smaps_rollup", "Pss") / 1024;
+                points.add(
+                        new Point(
+                                kind.name,
+                                count,
+                                threads,
+                                megabytes,
+                                turn.p99() / 1e3,
+                                turn.rate()));
+                if (turn.failures() > 0 || !idle.count().isWhole()) {
+                    throw new IOException(idle.count().text() + ", " + turn.firstFailure());
+                }
+            }
+        }
+    }
+
+    /** Says what is missing before the machine suffers from it. */
+    private void check(int count) throws IOException {
+        if (System.nanoTime() - start > TimeUnit.SECONDS.toNanos(LIMIT_S)) {
+            throw new IOException("The time is over, " + LIMIT_S + " s.");
+        }
+        var system = ManagementFactory.getOperatingSystemMXBean();
+        if (system instanceof UnixOperatingSystemMXBean unix
+                && unix.getMaxFileDescriptorCount() < count + SPARE) {
+            var most = unix.getMaxFileDescriptorCount();
+            throw new IOException("There are %,d descriptors, see ulimit -n.".formatted(most));
+        }
+        long most = Math.min(number("/proc/sys/kernel/pid_max"), number("/sys/fs/cgroup/pids.max"));
+        if (most < count + SPARE) {
+            throw new IOException("There may be %,d processes here.".formatted(most));
+        }
+        long free = number("/proc/meminfo");
+        if (free < (long) count * CLIENT_KB) {
+            throw new IOException("There are %,d MB of free memory.".formatted(free / 1024));
+        }
+    }
+
+    /** The first number in a file, or that of available memory; without it, as many as you like. */
+    private static long number(String file) throws IOException {
+        if (!Files.exists(Path.of(file))) {
+            return Long.MAX_VALUE;
+        }
+        return Files.readAllLines(Path.of(file)).stream()
+                .filter(line -> !file.endsWith("meminfo") || line.startsWith("MemAvailable"))
+                .map(line -> line.replaceAll("\\D", ""))
+                .filter(digits -> !digits.isEmpty()) // "max"
+                .map(Long::parseLong)
+                .findFirst()
+                .orElse(Long.MAX_VALUE);
+    }
+
+    private void print() {
+        System.out.println(
+                "a connection's own      idle clients  OS threads  memory MB  16 others: p99 ms  "
+                        + " rate");
+        var last = "";
+        for (var point : points) {
+            System.out.printf(
+                    "%-22s %,13d  %,10.0f  %,9.0f  %,17.1f %,6.0f%n",
+                    point.kind.equals(last) ? "" : point.kind,
+                    point.idle,
+                    point.threads,
+                    point.megabytes,
+                    point.p99,
+                    point.rate);
+            last = point.kind;
+        }
+        System.out.println(
+                """
+                OS threads: of all its processes together. Memory: its share (PSS), also of all together.
+                Ours stores each message safely, for which it waits for the disk; the others store nothing.\
+                """);
+        remarks.forEach(System.out::println);
+    }
+}

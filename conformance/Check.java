@@ -1,0 +1,232 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Checks a message server or client of anybody's making against the protocol, byte by byte
+//JAVA 21+
+//DEPS info.picocli:picocli:4.7.7
+//SOURCES Case.java
+//SOURCES RequestCases.java
+//SOURCES ServerCheck.java
+//SOURCES ServerUnderCheck.java
+//SOURCES Talk.java
+//SOURCES ClientCheck.java
+//SOURCES ClientUnderCheck.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.UnknownHostException;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.Callable;
+
+/**
+ * The conformance check, for programs that others have written from the README's section "The
+ * protocol". It prints a line for each case, and how many passed.
+ *
+ * <p>It shares no code with this project's server and client. Every byte of the protocol is spelled
+ * out here a second time, so that a mistake of theirs is not repeated by what looks for it.
+ */
+@Command(
+        name = "check",
+        mixinStandardHelpOptions = true,
+        version = "check 1.0",
+        subcommands = {Check.Server.class, Check.Client.class},
+        header = {
+            "Examples:",
+            "  jbang check server 127.0.0.1 5000             asks the server that runs there",
+            "  jbang check server --run './server {port}'    starts it, and kills it in between",
+            "  jbang check client python3 client.py          runs the client against a played"
+                    + " server",
+            ""
+        },
+        description = "%nChecks other people's servers and clients against the protocol.%n",
+        footer = {"", "Exit codes: 0 all passed, 1 some failed, 2 wrong usage."})
+public final class Check implements Runnable {
+    @Spec private CommandSpec spec;
+
+    @Override
+    public void run() {
+        throw new ParameterException(spec.commandLine(), "Say what to check: server or client");
+    }
+
+    /** {@code check server}: the checker is the client. */
+    @Command(
+            name = "server",
+            mixinStandardHelpOptions = true,
+            sortOptions = false,
+            description =
+                    "%nAsks a server every question of the protocol, and looks at each byte.%n")
+    static final class Server implements Callable<Integer> {
+        @Parameters(index = "0", arity = "0..1", paramLabel = "HOST")
+        private String host;
+
+        @Parameters(index = "1", arity = "0..1", paramLabel = "PORT")
+        private Integer port;
+
+        @Option(
+                names = "--run",
+                paramLabel = "COMMAND",
+                description =
+                        "instead of HOST PORT: starts the server with this shell command, in which"
+                                + " {port} stands for its port, kills it (kill -9) and starts it"
+                                + " again, and looks whether every acknowledged message is there")
+        private String command;
+
+        @Option(
+                names = "--timeout",
+                paramLabel = "SECONDS",
+                defaultValue = "10",
+                description = "how long the server waits for a request; default: 10")
+        private int timeout;
+
+        @Option(names = "--classic", description = "leaves out what the classic C server cannot do")
+        private boolean classic;
+
+        @Option(
+                names = "--only",
+                paramLabel = "TEXT",
+                defaultValue = "",
+                description = "only the cases with TEXT in their name")
+        private String only;
+
+        @Spec private CommandSpec spec;
+
+        @Override
+        public Integer call() throws InterruptedException {
+            ServerCheck.Options options = options();
+            Case.Report report = new Case.Report(spec.commandLine().getOut(), only);
+            if (command == null) {
+                new ServerCheck(address(), options).run(report);
+                if (!classic && ServerCheck.SURVIVES.contains(only)) {
+                    report.say(
+                            "Not asked: is a message safe before it is acknowledged?"
+                                    + " That takes --run, which kills the server in between.");
+                }
+            } else {
+                try (ServerUnderCheck server = new ServerUnderCheck(command)) {
+                    server.start();
+                    new ServerCheck(server.address(), options).run(report);
+                    ServerCheck.runRestart(report, server, options);
+                } catch (IOException e) {
+                    spec.commandLine().getErr().println(e.getMessage());
+                    return 1;
+                }
+            }
+            return report.end();
+        }
+
+        private ServerCheck.Options options() {
+            if (timeout < 1 || timeout > 3600) {
+                throw wrong("--timeout must be 1 to 3600 seconds, not " + timeout);
+            }
+            if (command != null && !command.contains("{port}")) {
+                throw wrong("--run takes a command with {port} in it");
+            }
+            if ((command == null) == (port == null)) {
+                throw wrong("Give either HOST and PORT or --run COMMAND");
+            }
+            return new ServerCheck.Options(classic, Duration.ofSeconds(timeout));
+        }
+
+        private InetSocketAddress address() {
+            if (port < 1 || port > 65_535) {
+                throw wrong("PORT must be 1 to 65535, not " + port);
+            }
+            try {
+                return new InetSocketAddress(InetAddress.getByName(host), port);
+            } catch (UnknownHostException e) {
+                throw wrong("There is no host called " + host);
+            }
+        }
+
+        private ParameterException wrong(String sentence) {
+            return new ParameterException(spec.commandLine(), sentence);
+        }
+    }
+
+    /** {@code check client}: the checker is the server, and types. */
+    @Command(
+            name = "client",
+            mixinStandardHelpOptions = true,
+            sortOptions = false,
+            description = {
+                "",
+                "Runs COMMAND HOST PORT against a server that it plays, with a user's answers on"
+                    + " its input: a name; then for each request 1, a recipient and a message, or"
+                    + " 2; then 3.",
+                ""
+            })
+    static final class Client implements Callable<Integer> {
+        @Parameters(arity = "1..*", paramLabel = "COMMAND")
+        private List<String> command;
+
+        @Option(
+                names = "--patience",
+                paramLabel = "SECONDS",
+                defaultValue = "30",
+                description = "how long a client may wait for a server that is silent; default: 30")
+        private int patience;
+
+        @Option(
+                names = "--classic",
+                description =
+                        "asks too for what the classic C server needs: one write, no line end")
+        private boolean classic;
+
+        @Option(
+                names = "--only",
+                paramLabel = "TEXT",
+                defaultValue = "",
+                description = "only the cases with TEXT in their name")
+        private String only;
+
+        @Spec private CommandSpec spec;
+
+        @Override
+        public Integer call() throws InterruptedException {
+            if (patience < 1 || patience > 3600) {
+                throw new ParameterException(
+                        spec.commandLine(),
+                        "--patience must be 1 to 3600 seconds, not " + patience);
+            }
+            Case.Report report = new Case.Report(spec.commandLine().getOut(), only);
+            new ClientCheck(command, Duration.ofSeconds(patience), classic).run(report);
+            return report.end();
+        }
+    }
+
+    /** The command, printing to these. */
+    static CommandLine commandLine(PrintWriter out, PrintWriter err) {
+        CommandLine line = new CommandLine(new Check()).setOut(out).setErr(err);
+        // What follows the client's command is the client's, also where it looks like an option.
+        line.getSubcommands().get("client").setStopAtPositional(true);
+        line.setParameterExceptionHandler((e, arguments) -> {
+            err.println(e.getMessage());
+            err.println("What it takes: jbang check --help");
+            return CommandLine.ExitCode.USAGE;
+        });
+        return line;
+    }
+
+    /** Runs the command and ends the process with its exit code. */
+    public static void main(String... args) {
+        System.exit(commandLine(utf8(FileDescriptor.out), utf8(FileDescriptor.err)).execute(args));
+    }
+
+    private static PrintWriter utf8(FileDescriptor file) {
+        return new PrintWriter(new FileOutputStream(file), true, StandardCharsets.UTF_8);
+    }
+}

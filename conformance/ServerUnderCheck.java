@@ -1,0 +1,93 @@
+//JAVA 21+
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.io.File;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.stream.Stream;
+
+/**
+ * A server that the check starts itself, kills and starts again, each time on another port: the old
+ * one may be in use for a while. The command must stay in the foreground, and find its messages
+ * again in the place in which it left them.
+ */
+final class ServerUnderCheck implements AutoCloseable {
+    private static final Duration START = Duration.ofSeconds(60);
+
+    private final String command;
+    private final Path output;
+    private Process process;
+    private InetSocketAddress address;
+
+    /** Nothing is started yet; {@code {port}} in {@code command} stands for the port. */
+    ServerUnderCheck(String command) throws IOException {
+        this.command = command;
+        output = Files.createTempFile("server-under-check", ".log");
+    }
+
+    /**
+     * Starts it and returns once it accepts connections.
+     *
+     * @throws IOException when it does not within a minute, with what it printed
+     */
+    void start() throws IOException, InterruptedException {
+        InetAddress here = InetAddress.getByAddress(new byte[] {127, 0, 0, 1});
+        try (ServerSocket free = new ServerSocket(0, 1, here)) {
+            address = new InetSocketAddress(here, free.getLocalPort());
+        }
+        String line = command.replace("{port}", Integer.toString(address.getPort()));
+        boolean windows = File.separatorChar == '\\';
+        process =
+                new ProcessBuilder(windows ? List.of("cmd", "/c", line) : List.of("sh", "-c", line))
+                        .redirectErrorStream(true)
+                        .redirectOutput(output.toFile())
+                        .start();
+        process.getOutputStream().close();
+        long deadline = System.nanoTime() + START.toNanos();
+        while (!accepts()) {
+            if (!process.isAlive() || System.nanoTime() - deadline > 0) {
+                throw new IOException(
+                        "The server does not listen on port %d: %s%n%s"
+                                .formatted(address.getPort(), line, Files.readString(output)));
+            }
+            Thread.sleep(20);
+        }
+    }
+
+    private boolean accepts() {
+        try (Socket socket = new Socket()) {
+            socket.connect(address, 1_000);
+            return true;
+        } catch (IOException e) {
+            return false; // not yet
+        }
+    }
+
+    /** Where it listens. */
+    InetSocketAddress address() {
+        return address;
+    }
+
+    /** Ends it as {@code kill -9} does, with all that it started, and waits for that. */
+    void kill() {
+        Stream.concat(process.descendants().toList().stream(), Stream.of(process.toHandle()))
+                .peek(ProcessHandle::destroyForcibly)
+                .toList()
+                .forEach(ended -> ended.onExit().join());
+    }
+
+    @Override
+    public void close() throws IOException {
+        if (process != null) {
+            kill();
+        }
+        Files.deleteIfExists(output);
+    }
+}

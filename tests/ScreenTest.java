@@ -1,0 +1,300 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Tests of the client with a person at a terminal
+//JAVA 21+
+//MAIN TestMain
+//SOURCES TestMain.java
+//SOURCES support/FakeServer.java
+//SOURCES support/ServerProcess.java
+//SOURCES support/Waiting.java
+//SOURCES ../MsgClient.java
+//SOURCES ../Protocol.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+import java.io.BufferedOutputStream;
+import java.io.File;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.net.Socket;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+
+/**
+ * The client on a pseudo-terminal, which util-linux' {@code script} makes: keys go in as a terminal
+ * sends them, and what the screen is sent comes out.
+ */
+@EnabledOnOs(OS.LINUX) // whose "script" takes a command
+class ScreenTest {
+    private static final String ENTER = "\r";
+    private static final String LETTER =
+            "Dear Mary,\n2\nhere is the plan\n1\nbob\nsecret for Mary\n";
+
+    private FakeServer server;
+    private Process process;
+    private OutputStream keys;
+    private final StringBuffer screen = new StringBuffer();
+    private int read;
+
+    @BeforeEach
+    void scriptIsThere() throws IOException {
+        boolean found =
+                Stream.of(System.getenv("PATH").split(File.pathSeparator))
+                        .anyMatch(folder -> new File(folder, "script").canExecute());
+        Assumptions.assumeTrue(found, "util-linux' script, which makes the terminal, is missing");
+        server = FakeServer.answering("Message accepted and stored:\n");
+    }
+
+    @AfterEach
+    void end() throws Exception {
+        if (process != null) {
+            process.descendants().forEach(ProcessHandle::destroyForcibly);
+            process.destroyForcibly();
+        }
+        if (server != null) {
+            server.close();
+        }
+    }
+
+    /** Starts the client as {@code al} after {@code setup}, a command of the shell. */
+    private void start(String setup, int port, String... jvmOptions) throws IOException {
+        List<String> java = new ArrayList<>(ServerProcess.java("MsgClient", "127.0.0.1"));
+        java.addAll(List.of(Integer.toString(port), "--user", "al"));
+        java.addAll(1, List.of(jvmOptions));
+        // A trap, or Ctrl+C would end the shell, too.
+        String command =
+                "trap : INT; "
+                        + setup
+                        + "; '"
+                        + String.join("' '", java)
+                        + "'; echo \"ended with $?\"";
+        ProcessBuilder builder = new ProcessBuilder("script", "-qec", command, "/dev/null");
+        builder.environment().putAll(Map.of("TERM", "xterm", "SHELL", "/bin/sh"));
+        process = builder.redirectErrorStream(true).start();
+        keys = process.getOutputStream();
+        Thread.ofVirtual().start(() -> collect(process.getInputStream()));
+    }
+
+    private void collect(InputStream in) {
+        try {
+            byte[] buffer = new byte[4096];
+            for (int count; (count = in.read(buffer)) >= 0; ) {
+                screen.append(new String(buffer, 0, count, UTF_8));
+            }
+        } catch (IOException e) {
+            // Tolerated: a terminal may end so, and a test then misses what it waits for.
+        }
+    }
+
+    private void startInATerminal() throws IOException {
+        start("stty rows 24 cols 80", server.port());
+    }
+
+    /** Waits until {@code text} has come since the last wait. */
+    private void see(String text) throws Exception {
+        try {
+            Waiting.eventually(text, () -> screen.indexOf(text, read) >= 0);
+        } catch (AssertionError e) {
+            throw new AssertionError(
+                    e.getMessage() + ", but: " + Protocol.visible(screen.substring(read)), e);
+        }
+        read = screen.indexOf(text, read) + text.length();
+    }
+
+    private void type(String text) throws IOException {
+        keys.write(text.getBytes(UTF_8));
+        keys.flush();
+    }
+
+    /** As a terminal pastes when the program has asked it to say where a paste begins and ends. */
+    private void paste(String text) throws IOException {
+        type("\u001b[200~" + text.replace('\n', '\r') + "\u001b[201~");
+    }
+
+    /** As any other terminal pastes: the same as if it had been typed quickly. */
+    private void pastePlain(String text) throws IOException {
+        type(text.replace('\n', '\r'));
+    }
+
+    private void goToMessage() throws Exception {
+        see("Your choice: ");
+        type("1" + ENTER);
+        see("Recipient: ");
+        type("mary" + ENTER);
+        see("Message (at most 241 bytes): ");
+    }
+
+    private void leave() throws Exception {
+        see("Your choice: ");
+        type("3" + ENTER);
+        see("Goodbye.");
+        see("ended with 0");
+    }
+
+    @Test
+    void aBracketedPasteIsOneAnswer() throws Exception {
+        // Each pasted line was an answer: "secret for Mary" was stored in bob's mailbox.
+        startInATerminal();
+        goToMessage();
+        paste(LETTER);
+        see("secret for Mary");
+        type(ENTER);
+        see("These are 6 lines, and an answer is one: none is taken.");
+        see("Message (at most 241 bytes): ");
+        paste("Dear Mary; all is well.\n");
+        see("all is well.");
+        type(ENTER);
+        see("The message to mary is stored.");
+        leave();
+        assertEquals(
+                List.of("store;mary;al;Dear Mary; all is well."), List.copyOf(server.requests));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"TERM=xterm", "TERM=dumb", "unset TERM", "stty rows 0 cols 0"})
+    void aPlainPasteIsOneAnswer(String setup) throws Exception {
+        // As above; a terminal that does not mark its pastes is no reason to send a piece of one.
+        start(setup, server.port());
+        goToMessage();
+        pastePlain(LETTER);
+        see("These are 6 lines, and an answer is one: none is taken.");
+        see("Message (at most 241 bytes): ");
+        type("all is well" + ENTER);
+        see("The message to mary is stored.");
+        leave();
+        assertEquals(List.of("store;mary;al;all is well"), List.copyOf(server.requests));
+    }
+
+    @Test
+    void aPasteAtTheMenuChoosesNothing() throws Exception {
+        startInATerminal();
+        see("Your choice: ");
+        pastePlain("1\nbob\nsecret for Mary\n3\n");
+        see("These are 4 lines, and an answer is one: none is taken.");
+        leave();
+        assertEquals(0, server.requests.size());
+    }
+
+    @Test
+    void whatIsTypedWhileTheServerIsAwaitedIsThrownAwayAndSaid() throws Exception {
+        // It answered questions that the user had not seen yet.
+        CountDownLatch asked = new CountDownLatch(1);
+        CountDownLatch typed = new CountDownLatch(1);
+        try (FakeServer slow =
+                new FakeServer(socket -> {
+                    socket.getInputStream().readAllBytes();
+                    asked.countDown();
+                    await(typed);
+                    socket.getOutputStream()
+                            .write(
+                                    "Retrieving messages...\nThere is no such name\n"
+                                            .getBytes(UTF_8));
+                })) {
+            start("stty rows 24 cols 80", slow.port());
+            see("Your choice: ");
+            type("2" + ENTER);
+            await(asked);
+            type("3" + ENTER);
+            see("3"); // the terminal has it: its echo is back
+            typed.countDown();
+            see("There are no messages for al.");
+            see("What was typed before this question is thrown away.");
+            leave();
+        }
+    }
+
+    private static void await(CountDownLatch latch) throws IOException {
+        try {
+            if (!latch.await(20, TimeUnit.SECONDS)) {
+                throw new IOException("waited in vain");
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    @Test
+    void arrowKeysEditAndRecall() throws Exception {
+        // They printed ^[[D, and the line was refused at Enter.
+        startInATerminal();
+        goToMessage();
+        type("γειά σο" + "\u001bOD".repeat(3) + "\u007f" + "\u001bOD!" + "\u001bOF" + "υ" + ENTER);
+        see("The message to mary is stored.");
+        see("Your choice: ");
+        type("1" + ENTER);
+        see("Recipient: ");
+        type("\u001bOA\u001bOA"); // past the message, to the recipient before it
+        see("mary");
+        type(ENTER);
+        see("Message (at most 241 bytes): ");
+        type("a\\n 50% !x" + ENTER);
+        see("The message to mary is stored.");
+        leave();
+        assertEquals(
+                List.of("store;mary;al;γε!ι σου", "store;mary;al;a\\n 50% !x"),
+                List.copyOf(server.requests));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"\u0003", "\u0004"})
+    void ctrlCAndCtrlDEndIt(String key) throws Exception {
+        startInATerminal();
+        goToMessage();
+        type("half");
+        see("half");
+        if (key.equals("\u0004")) {
+            type("\u0015"); // the end of input is one at the start of a line only
+        }
+        type(key);
+        boolean interrupted = key.equals("\u0003");
+        see(interrupted ? "ended with 130" : "Goodbye.");
+        assertEquals(interrupted, !screen.toString().contains("Goodbye."));
+        assertFalse(screen.toString().contains("Exception"), screen.toString());
+        assertEquals(0, server.requests.size());
+    }
+
+    @Test
+    void aLongMailboxFitsTheScreenAndLittleMemory() throws Exception {
+        // A mailbox of 60 MB, and a client that may have 20.
+        int count = 300_000;
+        byte[] line = ("al;zoe;" + "x".repeat(193) + "\n").getBytes(UTF_8);
+        try (FakeServer large = new FakeServer(socket -> sendMailbox(socket, line, count))) {
+            start("stty rows 15 cols 60", large.port(), "-Xmx20m");
+            see("Your choice: ");
+            type("2" + ENTER);
+            see("299999. zoe: x");
+            see("300000. zoe: x");
+            see("These are the newest 2 of 300000 messages."); // four rows each, of 15 less 7
+            see("All of them: echo 2 | ");
+            leave();
+        }
+    }
+
+    private static void sendMailbox(Socket socket, byte[] line, int count) throws IOException {
+        socket.getInputStream().readAllBytes();
+        try (OutputStream out = new BufferedOutputStream(socket.getOutputStream())) {
+            out.write("Retrieving messages...\n".getBytes(UTF_8));
+            for (int i = 0; i < count; i++) {
+                out.write(line);
+            }
+            out.write("NO MORE MESSAGES\n".getBytes(UTF_8));
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//JAVA 21+
+//SOURCES ../TestMain.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+
+/** The small server and the small client in Python, as they are or with a mistake planted. */
+final class PythonPrograms {
+    private static final String FIND =
+            "import sys; print(sys.executable if sys.version_info >= (3, 10) else '')";
+
+    private PythonPrograms() {}
+
+    /** Python itself, not a script that stands for it; empty where there is none. */
+    private static final class Python {
+        private static final String PATH = find();
+
+        private static String find() {
+            try {
+                Process process = new ProcessBuilder("python3", "-c", FIND).start();
+                process.getOutputStream().close();
+                byte[] out = process.getInputStream().readAllBytes();
+                return new String(out, StandardCharsets.UTF_8).strip();
+            } catch (IOException e) {
+                return ""; // there is none
+            }
+        }
+    }
+
+    /** Whether there is a Python that can run them. */
+    static boolean available() {
+        return !Python.PATH.isEmpty();
+    }
+
+    /** The command that runs {@code script}, without what only slows Python's start. */
+    static List<String> command(Path script) {
+        return new ArrayList<>(List.of(Python.PATH, "-I", "-S", script.toString()));
+    }
+
+    /** A copy of {@code name} in {@code folder} with the lines {@code right} made {@code wrong}. */
+    static Path with(String name, String right, String wrong, Path folder) throws IOException {
+        Path support = TestMain.checkout().resolve("tests").resolve("support");
+        String program = Files.readString(support.resolve(name));
+        if (program.split(java.util.regex.Pattern.quote(right), -1).length != 2 && !right.isEmpty()) {
+            throw new IllegalArgumentException("not once in " + name + ": " + right);
+        }
+        Path copy = Files.createTempFile(folder, "", name);
+        return Files.writeString(
+                copy, right.isEmpty() ? program : program.replace(right, wrong));
+    }
+}
