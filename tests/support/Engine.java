@@ -55,11 +55,7 @@ final class Engine implements AutoCloseable {
         this.heard = heard;
         store = new MessageStore(folder.resolve("messages.db").toString(), wrap);
         server = new MsgServer(new InetSocketAddress(0), store, limits, heard, Thread.ofVirtual());
-        if (transport == Transport.TLS) {
-            Owners owners = new Owners(store);
-            owners.prepare();
-            server.require(Transport.Keys.SERVER, owners);
-        }
+        transport.prepare(server, store);
         server.start();
     }
 

@@ -1,5 +1,5 @@
 //JAVA 21+
-//SOURCES ../../server/Tls.java
+//SOURCES ../../MsgServer.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
@@ -39,6 +39,20 @@ enum Transport {
      * @param receiveBuffer how much the kernel takes for us unread, or 0 for its own choice
      */
     abstract Socket connect(InetSocketAddress address, int receiveBuffer) throws IOException;
+
+    /** Lets {@code server}, before its start, speak this. */
+    void prepare(MsgServer server, MessageStore store) throws MessageStore.StoreException {
+        if (this == TLS) {
+            Owners owners = new Owners(store);
+            owners.prepare();
+            server.require(Keys.SERVER, owners);
+        }
+    }
+
+    /** What a server's command line has for it. */
+    String[] options() {
+        return this == TLS ? new String[] {"--tls"} : new String[0];
+    }
 
     private static Socket tcp(InetSocketAddress address, int receiveBuffer) throws IOException {
         var socket = new Socket();
