@@ -246,6 +246,11 @@ public final class MsgClient {
         private final Path home;
         private final Function<PrintWriter, Answers> answering;
 
+        /** Takes answers from this process's input. */
+        public ClientCommand() {
+            this(Program.home(), Answers::ofThisProcess);
+        }
+
         /** Takes answers from what {@code answering} makes for the command's output. */
         ClientCommand(Path home, Function<PrintWriter, Answers> answering) {
             this.home = home;
@@ -305,9 +310,7 @@ public final class MsgClient {
 
     /** Runs the command and ends the process with its exit code. */
     public static void main(String... args) {
-        System.exit(
-                commandLine(new ClientCommand(Program.home(), Answers::ofThisProcess))
-                        .execute(args));
+        System.exit(commandLine(new ClientCommand()).execute(args));
     }
 
     /** The command with the error texts and exit codes of {@link ClientCommand}. */

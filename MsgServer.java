@@ -74,8 +74,8 @@ public final class MsgServer implements AutoCloseable {
     private final MessageStore store;
     private final Limits limits;
     private final Listener listener;
-    private Tls tls; // null: plain connections
-    private Owners owners; // null: a name is anybody's
+    private final Owners owners;
+    private Tls tls; // null: plain connections, and a name is anybody's
 
     /**
      * A server that is not started yet.
@@ -92,6 +92,7 @@ public final class MsgServer implements AutoCloseable {
             Thread.Builder threads) {
         this.address = address;
         this.store = store;
+        owners = new Owners(store);
         this.limits = limits;
         this.listener = listener;
         this.threads = threads.name("conversation-", 1);
@@ -105,12 +106,19 @@ public final class MsgServer implements AutoCloseable {
     }
 
     /**
-     * Called before the start: it speaks TLS only, and a name belongs to the first key that uses
-     * it.
+     * To be called before the start: speaks TLS only, and a name belongs to the first key that uses
+     * it; null for plain connections.
+     *
+     * @throws MessageStore.StoreException when names belong to keys already, and there is no TLS
      */
-    void require(Tls tls, Owners owners) {
+    void require(Tls tls) throws MessageStore.StoreException {
         this.tls = tls;
-        this.owners = owners;
+        if (tls != null) {
+            owners.prepare();
+        } else if (owners.any()) {
+            throw new MessageStore.StoreException(
+                    "Names in %s belong to keys: start with --tls.".formatted(store.place()), null);
+        }
     }
 
     // ---------------------------------------------------------------- accepting
@@ -250,7 +258,7 @@ public final class MsgServer implements AutoCloseable {
 
         private void requireOwner(String name)
                 throws MessageStore.StoreException, Protocol.RefusedException {
-            if (owners != null && !owners.owns(name, connection.clientKey())) {
+            if (tls != null && !owners.owns(name, connection.clientKey())) {
                 throw new Protocol.RefusedException(Protocol.Refusal.NOT_THE_OWNER);
             }
         }
@@ -448,8 +456,8 @@ public final class MsgServer implements AutoCloseable {
             try {
                 store =
                         options.store == null
-                                ? MessageStore.inHome(home, MessageStore.UNLIMITED)
-                                : new MessageStore(options.store);
+                                ? MessageStore.inHome(home, options.maxBytes())
+                                : new MessageStore(options.store, options.maxBytes());
             } catch (MessageStore.PlaceException e) {
                 throw Program.wrong(spec, "--store", String.valueOf(options.store), e.getMessage());
             } catch (MessageStore.StoreException e) {
@@ -466,11 +474,11 @@ public final class MsgServer implements AutoCloseable {
                             options.threads.builder());
             Thread ending = Thread.ofPlatform().unstarted(() -> end(server, store, log));
             try {
-                Tls tls = tls(store);
-                server.require(tls, tls == null ? null : new Owners(store));
+                Tls tls = options.tls ? key(store.place()) : null;
+                server.require(tls);
                 Runtime.getRuntime().addShutdownHook(ending);
                 server.start();
-                announce(server.port(), store.place(), tls);
+                announce(server.port(), store, tls);
                 log.open();
                 new CountDownLatch(1).await();
             } catch (MessageStore.StoreException | Tls.KeyException e) {
@@ -491,35 +499,31 @@ public final class MsgServer implements AutoCloseable {
             return 0;
         }
 
+        /** How long a database that does not answer holds up the end, after the conversations. */
+        private static final Duration STORE_GRACE = Duration.ofMillis(500);
+
         private static void end(MsgServer server, MessageStore store, Log log) {
             server.close();
-            store.close();
+            store.close(STORE_GRACE);
             log.close("Goodbye. Every acknowledged message is kept.");
         }
 
-        /** TLS with the server's key, or null: it lies beside the store, or in the home. */
-        private Tls tls(MessageStore store) throws MessageStore.StoreException, Tls.KeyException {
-            Owners owners = new Owners(store);
-            if (!options.tls) {
-                if (owners.any()) {
-                    throw new Tls.KeyException(
-                            "Names belong to keys here: start with --tls.", null);
-                }
-                return null;
-            }
-            owners.prepare();
+        /** The server's own: beside the store, or in the home where that is elsewhere. */
+        private Tls key(String place) throws Tls.KeyException {
             Path file =
-                    store.place().startsWith("jdbc:")
+                    place.startsWith("jdbc:")
                             ? home.resolve(".msg-server").resolve("key.pem")
-                            : Path.of(store.place() + ".key.pem");
+                            : Path.of(place + ".key.pem");
             return new Tls(file, anyClient -> true);
         }
 
         /** The first words of the first line are fixed: programs wait for them. */
-        private void announce(int port, String place, Tls tls) {
+        private void announce(int port, MessageStore store, Tls tls) {
             PrintWriter out = spec.commandLine().getOut();
             out.println("Listening on port " + port + (tls == null ? "" : ", with TLS only"));
-            out.println("Messages are kept in " + place);
+            out.println("Messages are kept in " + store.place());
+            store.size().ifPresent(bytes -> out.println(options.size(bytes)));
+            store.warnings().forEach(out::println);
             if (options.threads == Options.Threads.platform) {
                 out.println("Each connection gets a platform thread");
             }

@@ -138,7 +138,7 @@ final class Bars {
         var disturbed = bench.ours("with-idle");
         lanes.add(new Report.Lane(disturbed, BUSY));
         try (var idle = new Idle(disturbed)) {
-            Load.turn(disturbed, BUSY, LONGEST_S, BUSY); // loads what a conversation needs
+            disturbed.storeOne(); // loads what a conversation needs
             double before = disturbed.memory("VmRSS");
             idle.hold(silent);
             var cost = DoubleStream.of(disturbed.memory("VmRSS") - before);

@@ -1,5 +1,4 @@
 //JAVA 21+
-//SOURCES Load.java
 //SOURCES Target.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
@@ -13,7 +12,6 @@ import java.util.List;
 record Idle(Target target, List<SocketChannel> channels) implements AutoCloseable {
     private static final int PORTION = 250;
     private static final int CONNECT_LIMIT_MS = 10_000;
-    private static final double LONGEST_S = 30;
 
     Idle(Target target) {
         this(target, new ArrayList<>());
@@ -32,10 +30,7 @@ record Idle(Target target, List<SocketChannel> channels) implements AutoCloseabl
             channels.add(channel);
             channel.socket().connect(target.address(channels.size()), CONNECT_LIMIT_MS);
             if (channels.size() % PORTION == 0 || channels.size() == count) {
-                var turn = Load.turn(target, 1, LONGEST_S, 1);
-                if (turn.failures() > 0) {
-                    throw new IOException(channels.size() + " idle: " + turn.firstFailure());
-                }
+                target.storeOne();
             }
         }
     }

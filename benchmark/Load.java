@@ -53,8 +53,9 @@ final class Load {
 
     private final Selector selector;
     private final Target target;
-    private final long deadline;
+    private final long duration;
     private final Histogram nanos = new Histogram(3);
+    private long deadline;
     private int left;
     private int running;
     private int failures;
@@ -63,7 +64,7 @@ final class Load {
     private Load(Target target, Selector selector, double seconds, int requests) {
         this.target = target;
         this.selector = selector;
-        deadline = System.nanoTime() + (long) (seconds * 1e9);
+        duration = (long) (seconds * 1e9);
         left = requests;
     }
 
@@ -78,6 +79,7 @@ final class Load {
         double cpu = target.cpuMicros();
         double load = cpuMicros();
         long start = System.nanoTime();
+        deadline = start + duration;
         running = clients;
         for (int i = 0; i < clients; i++) {
             begin(ByteBuffer.allocateDirect(LONGEST_REPLY));

@@ -6,10 +6,12 @@
 import org.jfree.chart.JFreeChart;
 import org.jfree.chart.annotations.XYTextAnnotation;
 import org.jfree.chart.axis.LogAxis;
+import org.jfree.chart.axis.NumberTickUnit;
 import org.jfree.chart.plot.XYPlot;
 import org.jfree.chart.renderer.xy.XYLineAndShapeRenderer;
 import org.jfree.chart.ui.RectangleInsets;
 import org.jfree.chart.ui.TextAnchor;
+import org.jfree.data.xy.XYDataItem;
 import org.jfree.data.xy.XYSeries;
 import org.jfree.data.xy.XYSeriesCollection;
 import org.jfree.svg.SVGGraphics2D;
@@ -26,9 +28,11 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.text.DecimalFormat;
+import java.text.FieldPosition;
 import java.time.LocalDate;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.ToDoubleFunction;
@@ -37,9 +41,13 @@ import javax.imageio.ImageIO;
 
 /** One page that tells the story of {@link Threads} from the back row. */
 final class Plot {
-    private static final int WIDTH = 1200;
-    private static final int HEIGHT = 620;
-    private static final int TITLE = 96;
+    private static final int WIDTH = 1240;
+    private static final int HEIGHT = 640;
+    private static final int TITLE = 116;
+
+    /** Of a line of text, as a part of a chart's height. */
+    private static final double TEXT_HEIGHT = 0.058;
+
     private static final Color INK = new Color(0x1f2328);
     private static final Color GRID = new Color(0xe1e4e8);
 
@@ -47,9 +55,9 @@ final class Plot {
     private static final Map<String, Color> COLORS =
             Map.of(
                     "fork", new Color(0x6e7781),
-                    "platform threads", new Color(0xd55e00),
+                    "platform", new Color(0xd55e00),
                     "ours, platform", new Color(0xe69f00),
-                    "virtual threads", new Color(0x56b4e9),
+                    "virtual", new Color(0x56b4e9),
                     "ours, virtual", new Color(0x0072b2));
 
     private Plot() {}
@@ -91,83 +99,119 @@ final class Plot {
                         LocalDate.now()),
                 24,
                 72);
+        page.drawString(
+                "fork, platform, virtual: bare servers that store nothing; ours: this server",
+                24,
+                98);
         double half = WIDTH / 2.0;
         var left = new Rectangle2D.Double(0, TITLE, half, HEIGHT - TITLE);
         var right = new Rectangle2D.Double(half, TITLE, half, HEIGHT - TITLE);
-        chart("Memory, MB (PSS)", points, Threads.Point::megabytes).draw(page, left);
-        chart("Threads of the operating system", points, Threads.Point::threads).draw(page, right);
+        chart("Memory, MB", " MB", points, Threads.Point::megabytes).draw(page, left);
+        chart("Threads of the operating system", "", points, Threads.Point::threads)
+                .draw(page, right);
     }
 
     private static JFreeChart chart(
-            String title, List<Threads.Point> points, ToDoubleFunction<Threads.Point> figure) {
+            String title,
+            String unit,
+            List<Threads.Point> points,
+            ToDoubleFunction<Threads.Point> figure) {
         var lines = new XYSeriesCollection();
         var renderer = new XYLineAndShapeRenderer();
         for (var point : points) {
             if (lines.getSeriesIndex(point.kind()) < 0) {
-                int line = lines.getSeriesCount();
-                lines.addSeries(new XYSeries(point.kind()));
                 boolean ours = point.kind().startsWith("ours");
+                double size = ours ? 12 : 8;
+                int line = lines.getSeriesCount();
                 renderer.setSeriesPaint(line, COLORS.get(point.kind()));
-                renderer.setSeriesStroke(line, new BasicStroke(ours ? 4 : 2.5f));
-                double size = ours ? 11 : 8;
+                renderer.setSeriesStroke(line, new BasicStroke(ours ? 5 : 2.5f));
                 renderer.setSeriesShape(
                         line, new Ellipse2D.Double(-size / 2, -size / 2, size, size));
+                lines.addSeries(new XYSeries(point.kind()));
             }
             lines.getSeries(point.kind()).add(point.idle(), figure.applyAsDouble(point));
         }
-        double most = points.stream().mapToDouble(figure).max().orElseThrow();
-        double least = points.stream().mapToDouble(figure).min().orElseThrow();
-        int longest = points.stream().mapToInt(Threads.Point::idle).max().orElseThrow();
-        int shortest = points.stream().mapToInt(Threads.Point::idle).min().orElseThrow();
-        // To the right of the lines there is room for their names.
-        var clients = axis("clients that say nothing", shortest / 1.3, longest * 18);
-        var plot = new XYPlot(lines, clients, axis(null, least / 1.6, most * 1.6), renderer);
+        var plot = new XYPlot(lines, clientsAxis(points), axis(points, figure), renderer);
         plot.setBackgroundPaint(Color.WHITE);
         plot.setOutlineVisible(false);
         plot.setDomainGridlinesVisible(false);
         plot.setRangeGridlinePaint(GRID);
         plot.setRangeGridlineStroke(new BasicStroke(1));
         plot.setInsets(new RectangleInsets(4, 16, 8, 8));
-        names(plot, lines, longest, Math.log10(most * 1.6 / least * 1.6));
-        var chart = new JFreeChart(title, font(Font.BOLD, 20), plot, false);
+        addNames(plot, lines, unit);
+        var chart = new JFreeChart(title, font(Font.BOLD, 22), plot, false);
         chart.getTitle().setPaint(INK);
         chart.setBackgroundPaint(Color.WHITE);
         return chart;
     }
 
-    private static LogAxis axis(String label, double least, double most) {
-        var axis = new LogAxis(label);
-        axis.setRange(least, most);
-        axis.setNumberFormatOverride(new DecimalFormat("#,##0"));
+    /** Leaves room to the right of the lines for their names. */
+    private static LogAxis clientsAxis(List<Threads.Point> points) {
+        var clients = points.stream().mapToInt(Threads.Point::idle).summaryStatistics();
+        var axis = axis(clients.getMin() / 1.4, clients.getMax() * 70.0, clients.getMax());
+        axis.setLabel("clients that are connected and say nothing");
         axis.setLabelFont(font(Font.PLAIN, 17));
-        axis.setTickLabelFont(font(Font.PLAIN, 16));
         axis.setLabelPaint(INK);
+        return axis;
+    }
+
+    /** Leaves room for names that move upwards. */
+    private static LogAxis axis(
+            List<Threads.Point> points, ToDoubleFunction<Threads.Point> figure) {
+        var figures = points.stream().mapToDouble(figure).summaryStatistics();
+        double least = Math.pow(10, Math.floor(Math.log10(figures.getMin())));
+        return axis(least, figures.getMax() * 4, figures.getMax() * 4);
+    }
+
+    /** Numbers stand at powers of ten, up to {@code last}. */
+    private static LogAxis axis(double least, double most, double last) {
+        var axis = new LogAxis();
+        axis.setRange(least, most);
+        axis.setTickUnit(new NumberTickUnit(1));
+        axis.setNumberFormatOverride(new UpTo(last));
+        axis.setTickLabelFont(font(Font.PLAIN, 17));
         axis.setTickLabelPaint(INK);
         axis.setMinorTickMarksVisible(false);
         return axis;
     }
 
-    /** Each line's name at its end; names that would cover each other move apart. */
-    private static void names(XYPlot plot, XYSeriesCollection lines, int longest, double decades) {
-        var ends = new ArrayList<XYSeries>();
-        for (int i = 0; i < lines.getSeriesCount(); i++) {
-            ends.add(lines.getSeries(i));
+    /** Numbers up to a last one; nothing beyond. */
+    private static final class UpTo extends DecimalFormat {
+        private static final long serialVersionUID = 1;
+        private final double last;
+
+        UpTo(double last) {
+            super("#,##0");
+            this.last = last;
         }
-        ends.sort(Comparator.comparingDouble(Plot::lastValue));
-        double gap = decades * 0.052;
-        double lowest = Double.NEGATIVE_INFINITY;
-        for (var line : ends) {
-            lowest = Math.max(lowest + gap, Math.log10(lastValue(line)));
-            double end = line.getMaxX() * (line.getMaxX() == longest ? 1.25 : 1.25);
-            var name = new XYTextAnnotation((String) line.getKey(), end, Math.pow(10, lowest));
-            name.setTextAnchor(TextAnchor.CENTER_LEFT);
-            name.setFont(font(Font.BOLD, 17));
-            name.setPaint(COLORS.get(line.getKey()));
-            plot.addAnnotation(name);
+
+        @Override
+        public StringBuffer format(double value, StringBuffer text, FieldPosition position) {
+            return value > last ? text.append(' ') : super.format(value, text, position);
         }
     }
 
-    private static double lastValue(XYSeries line) {
-        return line.getY(line.getItemCount() - 1).doubleValue();
+    /** Each line's name and last value at its end; texts that would cover each other move up. */
+    private static void addNames(XYPlot plot, XYSeriesCollection lines, String unit) {
+        var range = plot.getRangeAxis().getRange();
+        double gap = Math.log10(range.getUpperBound() / range.getLowerBound()) * TEXT_HEIGHT;
+        double lowest = Double.NEGATIVE_INFINITY;
+        var ends = new ArrayList<XYDataItem>();
+        var names = new HashMap<XYDataItem, String>();
+        for (int i = 0; i < lines.getSeriesCount(); i++) {
+            var line = lines.getSeries(i);
+            ends.add(line.getDataItem(line.getItemCount() - 1));
+            names.put(ends.getLast(), (String) line.getKey());
+        }
+        ends.sort(Comparator.comparingDouble(XYDataItem::getYValue));
+        for (var end : ends) {
+            lowest = Math.max(lowest + gap, Math.log10(end.getYValue()));
+            var text = "%s  %,.0f%s".formatted(names.get(end), end.getYValue(), unit);
+            var name = new XYTextAnnotation(text, end.getXValue() * 1.3, Math.pow(10, lowest));
+            name.setTextAnchor(TextAnchor.CENTER_LEFT);
+            name.setFont(font(Font.BOLD, 17));
+            name.setPaint(COLORS.get(names.get(end)));
+            plot.addAnnotation(name);
+        }
     }
 }

@@ -31,7 +31,7 @@ final class Target implements AutoCloseable {
 
     private static final Pattern MESSAGE = Pattern.compile(SENDER + ";(\\d{9})" + TEXT);
     private static final int PRELOADING_CALLERS = 1000;
-    private static final int REPLY_LIMIT_MS = 60_000;
+    private static final int REPLY_LIMIT_MS = 30_000;
 
     /**
      * The client's port rests for a minute after each connection (TIME_WAIT), and 28,000 ports are
@@ -70,7 +70,7 @@ final class Target implements AutoCloseable {
 
     /** VmRSS or VmHWM, the highest so far, in megabytes. */
     double memory(String key) {
-        return servers.stream().mapToDouble(server -> server.sum("status", key) / 1024).sum();
+        return servers.stream().mapToDouble(server -> server.number("status", key) / 1024).sum();
     }
 
     @Override
@@ -108,9 +108,24 @@ final class Target implements AutoCloseable {
     /** Asks for a mailbox; the reply is to be read from what is returned. */
     Socket fetch(int mailbox) throws IOException {
         var name = prefix + mailbox;
-        var request = isRedis() ? redis("LRANGE", name, "0", "-1") : ascii("fetch;" + name);
+        return ask(isRedis() ? redis("LRANGE", name, "0", "-1") : ascii("fetch;" + name));
+    }
+
+    /** Stores one more message, and returns when it is acknowledged. */
+    void storeOne() throws IOException {
+        int number = next();
+        try (var socket = ask(store(number))) {
+            var reply =
+                    new String(socket.getInputStream().readAllBytes(), StandardCharsets.US_ASCII);
+            if (!accept(number, reply)) {
+                throw new IOException("the reply: " + reply);
+            }
+        }
+    }
+
+    private Socket ask(ByteBuffer request) throws IOException {
         var socket = new Socket();
-        socket.connect(address(mailbox));
+        socket.connect(address(issued), REPLY_LIMIT_MS);
         socket.setSoTimeout(REPLY_LIMIT_MS);
         socket.getOutputStream().write(request.array());
         socket.shutdownOutput();

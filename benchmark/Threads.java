@@ -35,6 +35,9 @@ final class Threads {
     /** A client's share of memory, at most; it is a process's, most of it in the kernel. */
     private static final int CLIENT_KB = 200;
 
+    /** What Linux keeps for each thread on x86-64 and on arm64. */
+    private static final int KERNEL_STACK_KB = 16;
+
     /** What serves the connections, and how it is started. */
     private record Kind(String name, Starter starter) {}
 
@@ -46,7 +49,8 @@ final class Threads {
      * What one kind of server does with so many idle clients.
      *
      * @param threads of the operating system, those of all its processes
-     * @param megabytes its share (PSS): of memory that n processes have together, each has an n-th
+     * @param megabytes its share of memory (PSS: what n processes have together counts an n-th for
+     *     each), its page tables, and its threads' stacks in the kernel
      * @param p99 of the other clients, in milliseconds
      * @param rate of the other clients, requests a second
      */
@@ -96,8 +100,8 @@ final class Threads {
         } else {
             remarks.add("fork: left out, there is no C compiler cc.");
         }
-        kinds.add(new Kind("platform threads", () -> bench.starter.yardstick("platform")));
-        kinds.add(new Kind("virtual threads", () -> bench.starter.yardstick("virtual")));
+        kinds.add(new Kind("platform", () -> bench.starter.yardstick("platform")));
+        kinds.add(new Kind("virtual", () -> bench.starter.yardstick("virtual")));
         kinds.add(new Kind("ours, platform", () -> ours("platform")));
         kinds.add(new Kind("ours, virtual", () -> ours("virtual")));
         return kinds;
@@ -135,7 +139,9 @@ final class Threads {
                 idle.hold(count);
                 var turn = Load.turn(target, OTHERS, bench.seconds, Integer.MAX_VALUE);
                 double threads = server.sum("status", "Threads");
-                double megabytes = server.sum("smaps_rollup", "Pss") / 1024;
+                double kilobytes =
+                        server.sum("smaps_rollup", "Pss") + server.sum("status", "VmPTE");
+                double megabytes = (kilobytes + threads * KERNEL_STACK_KB) / 1024;
                 points.add(
                         new Point(
                                 kind.name,
@@ -204,7 +210,8 @@ final class Threads {
         }
         System.out.println(
                 """
-                OS threads: of all its processes together. Memory: its share (PSS), also of all together.
+                OS threads and memory: of all its processes together. Memory: pages (PSS: what several
+                share is divided among them), page tables, and the kernel's stack for each thread.
                 Ours stores each message safely, for which it waits for the disk; the others store nothing.\
                 """);
         remarks.forEach(System.out::println);

@@ -53,6 +53,14 @@ final class Options {
     String store;
 
     @Option(
+            names = "--max-size",
+            paramLabel = "SIZE",
+            description =
+                    "the file grows no larger, then messages are refused: 500M, 2G; no limit, if"
+                            + " not given. MSG_MAX_SIZE")
+    String maxSize;
+
+    @Option(
             names = "--timeout",
             paramLabel = "SECONDS",
             defaultValue = "10",
@@ -116,6 +124,30 @@ final class Options {
     void check() {
         requireRange("PORT", port, 0, 65_535, "");
         requireRange("--timeout", timeout, 1, LONGEST_TIMEOUT_S, " seconds");
+    }
+
+    /**
+     * How large the store may get, in bytes; more than any will get, if there is no limit.
+     *
+     * @throws picocli.CommandLine.ParameterException for a value that will not do
+     */
+    long maxBytes() {
+        if (maxSize == null) {
+            return Long.MAX_VALUE;
+        }
+        if (!maxSize.matches("[1-9][0-9]{0,5}[MG]")) {
+            String sentence = "--max-size must be so many MB or GB, such as 500M or 2G, not ";
+            throw Program.wrong(spec, "--max-size", maxSize, sentence + maxSize);
+        }
+        long number = Long.parseLong(maxSize, 0, maxSize.length() - 1, 10);
+        return number << (maxSize.endsWith("M") ? 20 : 30);
+    }
+
+    /** Says how much of what it may take the store takes. */
+    String size(long bytes) {
+        String limit = maxSize == null ? "without a limit (--max-size)" : "of at most " + maxSize;
+        double tenths = Math.ceil(bytes * 10.0 / (1 << 20));
+        return "That is a file of %.1fM, %s".formatted(tenths / 10, limit);
     }
 
     private void requireRange(String name, int value, int least, int most, String unit) {

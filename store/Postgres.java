@@ -53,7 +53,8 @@ final class Postgres implements Database {
     Postgres(String url, long maxBytes, UnaryOperator<Connection> wrap) {
         if (maxBytes < Long.MAX_VALUE) {
             throw new IllegalArgumentException(
-                    "its size is limited where it is: give its tablespace a disk of that size");
+                    "a limit to its size is set where its data are: give it a tablespace on a disk"
+                            + " of that size");
         }
         this.url = url;
         this.wrap = wrap;
@@ -183,12 +184,26 @@ final class Postgres implements Database {
             setArray(2, "uuid", batch, Entry::id);
             setArray(3, "text", batch, Entry::sender);
             setArray(4, "text", batch, Entry::text);
-            insert.executeUpdate();
+            try {
+                insert.executeUpdate();
+            } catch (SQLException e) {
+                throw withoutContent(e);
+            }
             // A wait for a replica that is cancelled ends with a mere warning.
             SQLWarning warning = insert.getWarnings();
             if (warning != null) {
                 throw new SQLException(warning.getMessage(), OUTCOME_UNKNOWN);
             }
+        }
+
+        /**
+         * What is wrong with data quotes them, and a reason is shown: nobody may read mail there.
+         */
+        private static SQLException withoutContent(SQLException e) {
+            String state = Objects.requireNonNullElse(e.getSQLState(), "");
+            return state.matches("(22|23|44|P0).*")
+                    ? new SQLException("the database refuses the content, error " + state, state)
+                    : e;
         }
 
         private void setArray(

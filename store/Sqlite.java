@@ -12,6 +12,7 @@ import java.io.IOException;
 import java.lang.module.ModuleDescriptor.Version;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystems;
 import java.nio.file.Files;
@@ -93,7 +94,7 @@ final class Sqlite implements Database {
         if (!Files.isDirectory(file.getParent())) {
             throw new IOException("there is no folder " + file.getParent());
         }
-        lock();
+        hold();
         DRIVER.setLevel(Level.OFF);
         loadDriver();
         anchor = connect();
@@ -106,6 +107,8 @@ final class Sqlite implements Database {
                 throw new SQLException("it is a database of another program");
             }
             configure(statement);
+            lock.release();
+            takeLock(); // again: see there
             if (application == 0) {
                 statement.execute("PRAGMA application_id = " + APPLICATION_ID);
             }
@@ -128,37 +131,47 @@ final class Sqlite implements Database {
     /** The files that this process has open as stores, by device and inode. */
     private static final Set<Object> HELD = ConcurrentHashMap.newKeySet();
 
+    private static final String TAKEN = "another server has it open";
+
     private Object held;
+    private FileLock lock;
     private FileChannel channel;
     private List<Object> opened;
     private volatile long looked = System.nanoTime();
     private volatile boolean gone;
 
-    /**
-     * One server per file. The lock is on the database itself, so that it holds whatever name the
-     * file has or gets. A process loses its locks on a file when it closes any handle of it
-     * (sqlite.org/howtocorrupt.html, section 2.2). So the file is opened once a process, before
-     * SQLite opens it, and closed last; and SQLite, which knows of this, closes none of its own
-     * handles while {@link #anchor} holds SQLite's lock on the file.
-     */
-    private void lock() throws IOException {
+    /** One server per file, in this process and among all. */
+    private void hold() throws IOException {
         if (!Files.exists(file)) {
             Files.createFile(file, ownersOnly("rw-------")); // the log beside it gets the same
         }
         Object key = Objects.requireNonNullElse(key(file), file);
         if (!HELD.add(key)) {
-            throw new IOException("another server has it open");
+            throw new IOException(TAKEN);
         }
         held = key;
         channel = FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE);
-        if (channel.tryLock(LOCK_AT, 1, false) == null) {
-            throw new IOException("another server has it open");
-        }
-        if (ownersOnly("rw-------").length > 0
-                && (int) Files.getAttribute(file, "unix:nlink") > 1) {
+        takeLock();
+        if (POSIX && (int) Files.getAttribute(file, "unix:nlink") > 1) {
             // SQLite keeps a log for each name: what is stored under one would be lost to the
             // other.
             throw new IOException("it has a second name, a hard link; remove one of them");
+        }
+    }
+
+    /**
+     * The lock is on the database itself, so that it holds whatever name the file has or gets. But
+     * a process loses its locks on a file when it closes any handle of it
+     * (sqlite.org/howtocorrupt.html, section 2.2), and when SQLite gives up its last lock on it,
+     * which unlocks all bytes. So the file is opened once a process, before SQLite does, and closed
+     * last. Once {@link #anchor} holds SQLite's lock, which it does in WAL mode until it is closed,
+     * SQLite neither unlocks nor closes anything; as it may have done so before, the lock is then
+     * taken again.
+     */
+    private void takeLock() throws IOException {
+        lock = channel.tryLock(LOCK_AT, 1, false);
+        if (lock == null) {
+            throw new IOException(TAKEN);
         }
     }
 
@@ -328,9 +341,12 @@ final class Sqlite implements Database {
         return file.resolveSibling(file.getFileName() + suffix);
     }
 
+    private static final boolean POSIX =
+            FileSystems.getDefault().supportedFileAttributeViews().contains("posix");
+
     /** What files and folders are made with, so that no other user ever has a look at them. */
     static FileAttribute<?>[] ownersOnly(String rights) {
-        return FileSystems.getDefault().supportedFileAttributeViews().contains("posix")
+        return POSIX
                 ? new FileAttribute<?>[] {
                     PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString(rights))
                 }
@@ -417,7 +433,7 @@ final class Sqlite implements Database {
             insert =
                     connection.prepareStatement(
                             "INSERT INTO message (recipient, id, sender, text) VALUES (?, ?, ?, ?)"
-                                    + " ON CONFLICT DO NOTHING");
+                                    + " ON CONFLICT (recipient, id) DO NOTHING");
             commit = connection.prepareStatement("COMMIT");
         }
 

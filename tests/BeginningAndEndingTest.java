@@ -133,7 +133,7 @@ class BeginningAndEndingTest {
                                 Engine.ROOMY,
                                 new Engine.Heard(),
                                 Thread.ofVirtual())) {
-            transport.prepare(again, store);
+            transport.prepare(again);
             again.start();
             assertEquals(
                     "Retrieving messages...\nbob;al;hi\nNO MORE MESSAGES\n",

@@ -29,7 +29,6 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.FutureTask;
@@ -149,7 +148,7 @@ class EndToEndTest {
         Path commands = jbangDir.resolve("bin");
         Path home = Files.createDirectory(folder.resolve("home"));
         environment.put("JBANG_DIR", jbangDir.toString());
-        environment.put("JBANG_CACHE_DIR", cacheInUse().toString());
+        environment.putAll(TestMain.jbangsPlaces());
         environment.put(
                 "PATH", // as JBang's setup would; with it there, JBang edits no shell's start files
                 String.join(
@@ -239,14 +238,14 @@ class EndToEndTest {
                 new ProcessBuilder(
                                 "sh",
                                 "-c",
-                                "cp -R jbang* *.java server store \"$0\"",
+                                "cp -R jbang* *.java server store client \"$0\"",
                                 "" + checkout)
                         .directory(TestMain.checkout().toFile())
                         .inheritIO()
                         .start();
         assertEquals(0, copy.waitFor());
         Path home = Files.createDirectory(folder.resolve("σπίτι"));
-        environment.put("JBANG_CACHE_DIR", cacheInUse().toString());
+        environment.putAll(TestMain.jbangsPlaces());
         environment.put("HOME", home.toString());
         environment.put("LC_ALL", "C");
         environment.put("MSG_USER", "Κυριάκος");
@@ -285,7 +284,7 @@ class EndToEndTest {
     @Test
     void lostOutputIsAFailureOfBothPrograms() throws Exception {
         assumeTrue(Files.exists(Path.of("/dev/full")), "there is no /dev/full");
-        for (String script : List.of("MsgServer.java")) {
+        for (String script : List.of("MsgServer.java", "MsgClient.java")) {
             List<String> command = new ArrayList<>(List.of("sh", "-c", "\"$0\" \"$@\" >/dev/full"));
             command.addAll(jbang(script, "--help"));
             assertEquals(new Ended(1, "", "Not all output could be written.\n"), run(command, ""));
@@ -296,7 +295,7 @@ class EndToEndTest {
     void hintIsWhatTheUserTyped() throws Exception {
         // "jbang MsgServer.java" was shown to those who have ./jbang only.
         elsewhere = TestMain.checkout();
-        for (String script : List.of("MsgServer.java")) {
+        for (String script : List.of("MsgServer.java", "MsgClient.java")) {
             assertEquals(
                     "What it takes: ./jbang " + script + " --help",
                     run(List.of("./jbang", script, "--nonsense"), "")
@@ -305,16 +304,6 @@ class EndToEndTest {
                             .toList()
                             .get(1));
         }
-    }
-
-    /** JBang's cache that this run uses: a cold one would get and build everything again. */
-    private static Path cacheInUse() {
-        return Optional.ofNullable(System.getenv("JBANG_CACHE_DIR"))
-                .map(Path::of)
-                .or(() ->
-                        Optional.ofNullable(System.getenv("JBANG_DIR"))
-                                .map(dir -> Path.of(dir, "cache")))
-                .orElse(Path.of(System.getProperty("user.home"), ".jbang", "cache"));
     }
 
     /** Ctrl+C. */

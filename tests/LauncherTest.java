@@ -322,6 +322,17 @@ class LauncherTest {
     }
 
     @Test
+    void programThatWritesToAFileOutlivesItsTerminal() throws Exception {
+        // The hang-up that a closed terminal sends ended a server with its log in a file.
+        haveJBang("echo \"/bin/sh -c 'kill -HUP \\$\\$; echo still here'\"; exit 255");
+        assertEquals(new Outcome(0, "still here\n", ""), launch(""));
+        var checkout = launcher;
+        launcher = folder.resolve("into a pipe");
+        script(launcher, "{ '" + checkout + "'; echo $?; } | cat");
+        assertEquals("129\n", launch("").out());
+    }
+
+    @Test
     void theCLocaleIsReplacedAsJavaWouldLoseCharactersInIt() throws Exception {
         // A checkout or home with a Greek name could not be found, a PGPASSWORD was another one.
         haveJBang("printf '<%s> ' \"$LC_ALL\"; exit 0");

@@ -3,13 +3,10 @@
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
+//SOURCES support/Engine.java
 //SOURCES support/FakeServer.java
 //SOURCES support/ClientRun.java
 //SOURCES ../MsgClient.java
-//SOURCES ../MsgServer.java
-//SOURCES ../store/MessageStore.java
-//SOURCES ../store/Database.java
-//SOURCES ../Protocol.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -29,10 +26,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 import java.net.BindException;
 import java.net.InetAddress;
-import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Pattern;
@@ -43,32 +38,16 @@ class MenuTest {
 
     @TempDir Path folder;
 
-    private MessageStore store;
-    private MsgServer server;
+    private Engine server;
 
     @BeforeEach
     void start() throws Exception {
-        store = new MessageStore(folder.resolve("messages.db").toString());
-        server =
-                new MsgServer(
-                        new InetSocketAddress(0),
-                        store,
-                        Limits.withTimeout(Duration.ofSeconds(10)),
-                        new Listener() {
-                            @Override
-                            public void step(Step step, Conversation conversation) {}
-
-                            @Override
-                            public void trouble(String sentence) {}
-                        },
-                        Thread.ofVirtual());
-        server.start();
+        server = new Engine(Transport.PLAIN, folder, Engine.ROOMY);
     }
 
     @AfterEach
     void stop() {
         server.close();
-        store.close();
     }
 
     @Test
@@ -129,9 +108,9 @@ class MenuTest {
 
     @Test
     void mailIsNumberedAndCounted() throws Exception {
-        store.store("bob", "al", "one");
-        store.store("bob", "zoe", " two;2 ");
-        store.store("bob", "Κυριάκος", "γειά 👋");
+        server.store.store("bob", "al", "one");
+        server.store.store("bob", "zoe", " two;2 ");
+        server.store.store("bob", "Κυριάκος", "γειά 👋");
         assertEquals(
                 "   1. al: one\n"
                         + "   2. zoe:  two;2 \n"
@@ -204,7 +183,9 @@ class MenuTest {
         assertEquals("That is 58 bytes too long.", run.sentence());
         assertTrue(run.out().contains("The message to bob is stored."), run.out());
         assertEquals(1, run.exit());
-        assertEquals(List.of(new MessageStore.Message("al", "hi")), store.fetch("bob").nextPage());
+        assertEquals(
+                List.of(new MessageStore.Message("al", "hi")),
+                server.store.fetch("bob").nextPage());
     }
 
     @ParameterizedTest
@@ -232,7 +213,9 @@ class MenuTest {
                         server.port(), "1\n" + recipient + "\nbob\nhi\n3\n", "--user", "al");
         assertEquals(why, run.sentence());
         assertEquals(0, run.exit());
-        assertEquals(List.of(new MessageStore.Message("al", "hi")), store.fetch("bob").nextPage());
+        assertEquals(
+                List.of(new MessageStore.Message("al", "hi")),
+                server.store.fetch("bob").nextPage());
     }
 
     @ParameterizedTest
@@ -256,7 +239,9 @@ class MenuTest {
     @Test
     void blanksAreAMessage() throws Exception {
         ClientRun.typed(server.port(), "1\nbob\n  \n3\n", "--user", "al");
-        assertEquals(List.of(new MessageStore.Message("al", "  ")), store.fetch("bob").nextPage());
+        assertEquals(
+                List.of(new MessageStore.Message("al", "  ")),
+                server.store.fetch("bob").nextPage());
     }
 
     @Test
@@ -282,7 +267,7 @@ class MenuTest {
         ClientRun run = ClientRun.piped(server.port(), "1\nbob\nh\ufffd!\n3\n", "--user", "al");
         assertEquals("That holds characters that did not arrive as UTF-8.", run.sentence());
         assertEquals(1, run.exit());
-        assertEquals(List.of(), store.fetch("bob").nextPage());
+        assertEquals(List.of(), server.store.fetch("bob").nextPage());
     }
 
     @ParameterizedTest
@@ -313,7 +298,7 @@ class MenuTest {
 
     @Test
     void ipv6AndLocalhostWork() throws Exception {
-        store.store("bob", "al", "hi");
+        server.store.store("bob", "al", "hi");
         String port = Integer.toString(server.port());
         assertEquals(0, ClientRun.command(false, "2\n", "localhost", port, "--user", "bob").exit());
         try (ServerSocket probe = new ServerSocket(0, 1, InetAddress.getByName("::1"))) {
@@ -349,7 +334,7 @@ class MenuTest {
 
     private void receive(String... texts) throws Exception {
         for (String text : texts) {
-            store.store("bob", "al", text);
+            server.store.store("bob", "al", text);
         }
     }
 

@@ -274,7 +274,7 @@ class OwnersTest {
                         Engine.ROOMY,
                         new Engine.Heard(),
                         Thread.ofVirtual());
-        Transport.TLS.prepare(server, store);
+        Transport.TLS.prepare(server);
         return server;
     }
 
@@ -325,7 +325,8 @@ class OwnersTest {
         try (var server = new ServerProcess(ServerProcess.command(store))) {
             assertEquals(1, exit(server));
             assertEquals("", server.output());
-            assertEquals("Names belong to keys here: start with --tls.\n", server.errors());
+            assertEquals(
+                    "Names in " + store + " belong to keys: start with --tls.\n", server.errors());
         }
     }
 

@@ -42,6 +42,8 @@ class ServerLimitsTest {
             Future<String> third;
             try (Wire first = engine.wire()) {
                 third = Waiting.inBackground(() -> engine.ask("fetch;nobody"));
+                Waiting.eventually("all are accepted", () -> engine.heard.accepted() == 3);
+                assertEquals(List.of(), engine.heard.conversations(), "but none is served");
                 assertEquals(Wire.EMPTY, first.send("fetch;nobody\n").receive());
             }
             assertEquals(Wire.EMPTY, third.get(20, TimeUnit.SECONDS), "the place of the first");

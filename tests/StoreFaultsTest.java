@@ -7,6 +7,7 @@
 //SOURCES support/Engine.java
 //SOURCES support/Load.java
 //SOURCES support/ServerProcess.java
+//SOURCES support/SmallDisk.java
 //SOURCES support/Statements.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
@@ -21,8 +22,6 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-import java.io.BufferedReader;
-import java.io.BufferedWriter;
 import java.io.IOException;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
@@ -213,7 +212,7 @@ class StoreFaultsTest {
 
     @Test
     void fullDiskRefusesStoresServesFetchesAndRecovers() throws Exception {
-        try (var disk = new SmallDisk(Files.createDirectory(folder.resolve("disk")))) {
+        try (var disk = new SmallDisk(Files.createDirectory(folder.resolve("disk")), "size=6m")) {
             Path store = disk.folder.resolve("messages.db");
             var ledger = new Load.Ledger("mailbox-", 4);
             try (var server = new ServerProcess(disk.inside(ServerProcess.command(store)))) {
@@ -254,59 +253,6 @@ class StoreFaultsTest {
             try (var server = new ServerProcess(disk.inside(ServerProcess.command(store)))) {
                 ledger.assertAllThere(server.port());
             }
-        }
-    }
-
-    /** A disk of a few MB, seen only by a shell that holds it and by processes put inside. */
-    private static final class SmallDisk implements AutoCloseable {
-        private static final String END = "end-of-output";
-
-        private final Path folder;
-        private final Process shell;
-        private final BufferedWriter input;
-        private final BufferedReader answers;
-
-        SmallDisk(Path folder) throws IOException {
-            this.folder = folder;
-            var command = List.of("unshare", "--user", "--map-root-user", "--mount", "sh");
-            Process started = null;
-            try {
-                started = new ProcessBuilder(command).redirectErrorStream(true).start();
-            } catch (IOException e) {
-                Assumptions.abort("needs unshare, of util-linux");
-            }
-            shell = started;
-            input = shell.outputWriter();
-            answers = shell.inputReader();
-            String mounted =
-                    run("mount -t tmpfs -o size=6m none '" + folder + "' && cd '" + folder + "'");
-            if (!mounted.isEmpty()) {
-                shell.destroyForcibly();
-                Assumptions.abort("needs leave to mount in a namespace of its own: " + mounted);
-            }
-        }
-
-        /** Runs a line of shell there, and returns what it printed. */
-        String run(String line) throws IOException {
-            input.write(line + "; echo; echo " + END + "\n");
-            input.flush();
-            var text = new StringBuilder();
-            for (String read; (read = answers.readLine()) != null && !read.equals(END); ) {
-                text.append(read);
-            }
-            return text.toString();
-        }
-
-        List<String> inside(List<String> command) {
-            var inside = new ArrayList<>(List.of("nsenter", "--preserve-credentials", "--user"));
-            inside.addAll(List.of("--mount", "--target", Long.toString(shell.pid()), "--"));
-            inside.addAll(command);
-            return inside;
-        }
-
-        @Override
-        public void close() {
-            shell.destroyForcibly();
         }
     }
 

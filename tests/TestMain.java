@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 
 /**
  * Hands the jar it was built into to JUnit's ConsoleLauncher. A test class that names this file in
@@ -61,6 +62,19 @@ public final class TestMain {
             }
         }
         throw new IllegalStateException("Run the tests inside the checkout.");
+    }
+
+    /**
+     * Environment in which JBang, in a home of the test's own, uses what it has got and built in
+     * the user's: it would get and build all of it again.
+     */
+    static Map<String, String> jbangsPlaces() {
+        var env = System.getenv();
+        var home = System.getProperty("user.home");
+        var jbang = env.getOrDefault("JBANG_DIR", home + "/.jbang");
+        return Map.of(
+                "JBANG_CACHE_DIR", env.getOrDefault("JBANG_CACHE_DIR", jbang + "/cache"),
+                "JBANG_REPO", env.getOrDefault("JBANG_REPO", home + "/.m2/repository"));
     }
 
     private static Path jar() throws URISyntaxException {

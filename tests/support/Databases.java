@@ -290,6 +290,26 @@ final class Databases {
             running = null;
         }
 
+        /** Stops its processes as a machine does that hangs: connections stay, nothing answers. */
+        void freeze() throws IOException, InterruptedException {
+            signalAll("STOP");
+        }
+
+        /** Lets it go on after {@link #freeze}. */
+        void thaw() throws IOException, InterruptedException {
+            signalAll("CONT");
+        }
+
+        private void signalAll(String signal) throws IOException, InterruptedException {
+            long postmaster =
+                    Long.parseLong(Files.readAllLines(data.resolve("postmaster.pid")).get(0));
+            ProcessHandle process = ProcessHandle.of(postmaster).orElseThrow();
+            List<String> command = new ArrayList<>(List.of("kill", "-" + signal));
+            Stream.concat(Stream.of(process), process.descendants())
+                    .forEach(one -> command.add(Long.toString(one.pid())));
+            new ProcessBuilder(command).start().waitFor();
+        }
+
         /** Starts it on its port and data directory; returns when it accepts connections. */
         void startAgain() throws IOException {
             EmbeddedPostgres.Builder builder =

@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.UnaryOperator;
 
 /** A server of the test's own, in this JVM, with its store in a folder of the test's. */
@@ -55,7 +56,7 @@ final class Engine implements AutoCloseable {
         this.heard = heard;
         store = new MessageStore(folder.resolve("messages.db").toString(), wrap);
         server = new MsgServer(new InetSocketAddress(0), store, limits, heard, Thread.ofVirtual());
-        transport.prepare(server, store);
+        transport.prepare(server);
         server.start();
     }
 
@@ -113,18 +114,26 @@ final class Engine implements AutoCloseable {
     static class Heard implements Listener {
         private final ConcurrentLinkedQueue<Conversation> conversations =
                 new ConcurrentLinkedQueue<>();
+        private final AtomicInteger accepted = new AtomicInteger();
         private final ConcurrentLinkedQueue<String> troubles = new ConcurrentLinkedQueue<>();
 
         @Override
         public void step(Step step, Conversation conversation) {
-            if (step == Step.CLOSED) {
-                conversations.add(conversation);
+            switch (step) {
+                case ACCEPTED -> accepted.incrementAndGet();
+                case CLOSED -> conversations.add(conversation);
+                default -> {} // of no interest here
             }
         }
 
         @Override
         public void trouble(String sentence) {
             troubles.add(sentence);
+        }
+
+        /** How many conversations have begun. */
+        int accepted() {
+            return accepted.get();
         }
 
         /** The conversations that have ended, in that order. */

@@ -10,6 +10,7 @@
 
 import java.io.BufferedReader;
 import java.io.IOException;
+import java.io.PrintWriter;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Proxy;
 import java.net.InetAddress;
@@ -508,22 +509,13 @@ final class PowerCut {
     /** The server with one more pragma on each connection, after the product has set its own. */
     private static void serve(String place, String pragma) throws Exception {
         var store = new MessageStore(place, connection -> withPragma(connection, pragma));
-        var listener =
-                new Listener() {
-                    @Override
-                    public void step(Step step, Conversation conversation) {}
-
-                    @Override
-                    public void trouble(String sentence) {
-                        System.err.println(sentence);
-                    }
-                };
+        var log = new Log(new PrintWriter(System.out), new PrintWriter(System.err), false);
         var server =
                 new MsgServer(
                         new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
                         store,
                         Limits.withTimeout(Duration.ofSeconds(10)),
-                        listener,
+                        log,
                         Thread.ofVirtual());
         server.start();
         Runtime.getRuntime()
@@ -533,6 +525,7 @@ final class PowerCut {
                             store.close();
                         }));
         System.out.println("Listening on port " + server.port());
+        log.open();
     }
 
     private static Connection withPragma(Connection connection, String pragma) {

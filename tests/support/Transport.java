@@ -41,12 +41,8 @@ enum Transport {
     abstract Socket connect(InetSocketAddress address, int receiveBuffer) throws IOException;
 
     /** Lets {@code server}, before its start, speak this. */
-    void prepare(MsgServer server, MessageStore store) throws MessageStore.StoreException {
-        if (this == TLS) {
-            Owners owners = new Owners(store);
-            owners.prepare();
-            server.require(Keys.SERVER, owners);
-        }
+    void prepare(MsgServer server) throws MessageStore.StoreException {
+        server.require(this == TLS ? Keys.SERVER : null);
     }
 
     /** What a server's command line has for it. */

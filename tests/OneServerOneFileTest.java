@@ -1,0 +1,211 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION A store's file is one server's, whatever name it has or gets
+//JAVA 21+
+//MAIN TestMain
+//SOURCES TestMain.java
+//SOURCES support/Asking.java
+//SOURCES support/Load.java
+//SOURCES support/ServerProcess.java
+//SOURCES support/Statements.java
+//SOURCES support/Waiting.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.sql.SQLException;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicBoolean;
+
+/**
+ * Two servers on one file lose each other's messages, and what is written to a file that was
+ * deleted is lost. So the lock belongs to the file and not to its name, and a server whose file is
+ * no longer at its place refuses.
+ */
+@DisabledOnOs(value = OS.WINDOWS, disabledReason = "a file that is open keeps its name there")
+class OneServerOneFileTest {
+    @TempDir private Path folder;
+    private Path store;
+    private final Load.Ledger ledger = new Load.Ledger("mailbox-", 2);
+
+    @BeforeEach
+    void name() throws IOException {
+        store = folder.toRealPath().resolve("messages.db");
+    }
+
+    // ---------------------------------------------------------------- the file goes
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "rm messages.db*",
+                "rm messages.db",
+                "rm messages.db-wal",
+                "rm messages.db-shm",
+                "mkdir old; mv messages.db* old",
+                "cp messages.db copy; mv copy messages.db"
+            })
+    void fileThatIsNoLongerTheFileRefusesStoresAndFetches(String command) throws Exception {
+        // Both were acknowledged into a file without a name, and gone with the next start.
+        try (var server = new ServerProcess(ServerProcess.command(store))) {
+            assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "before"));
+            run(command);
+            Waiting.eventually(
+                    "stores are refused",
+                    () ->
+                            Asking.NOT_STORED.equals(
+                                    Asking.store(new Load.Ledger("x", 1), server.port(), "x")));
+            Asking.store(ledger, server.port(), "again");
+            assertEquals(Asking.BUSY, Wire.answer(server.port(), "fetch;mailbox-0").text());
+            Waiting.eventually("both are said", () -> server.errors().lines().count() >= 2);
+            List<String> said = server.errors().lines().toList();
+            assertEquals(2, said.size(), server::errors);
+            assertTrue(said.get(0).contains("moved, deleted or replaced"), server::errors);
+            assertTrue(said.get(1).contains("Mailboxes cannot be read"), server::errors);
+        }
+    }
+
+    @Test
+    void aMomentAfterTheFileHasGoneNothingIsAcknowledged() throws Exception {
+        try (var server = new ServerProcess(ServerProcess.command(store))) {
+            assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "before"));
+            run("rm messages.db*");
+            long gone = System.nanoTime();
+            Duration acknowledged = Duration.ZERO;
+            while (System.nanoTime() - gone < Duration.ofSeconds(4).toNanos()) {
+                if (Asking.store(ledger, server.port(), "after").equals(Asking.STORED)) {
+                    acknowledged = Duration.ofNanos(System.nanoTime() - gone);
+                }
+            }
+            assertTrue(acknowledged.toMillis() < 2_000, "still acknowledged after " + acknowledged);
+        }
+    }
+
+    @Test
+    void fileThatWasRenamedHasAllThatWasAcknowledged() throws Exception {
+        // What was acknowledged stood in the log, and that is found by the file's name.
+        try (var server = new ServerProcess(ServerProcess.command(store))) {
+            int port = server.port();
+            assertEquals(Asking.STORED, Asking.store(ledger, port, "before"));
+            run("mv messages.db renamed.db");
+            Waiting.eventually(
+                    "it is noticed",
+                    () -> Asking.store(ledger, port, "meanwhile").equals(Asking.NOT_STORED));
+            server.kill();
+        }
+        try (var next = new ServerProcess(ServerProcess.command(folder.resolve("renamed.db")))) {
+            ledger.assertAllThere(next.port());
+        }
+    }
+
+    @Test
+    void fileThatWasAwayAndIsBackIsServedAfterTheNextStart() throws Exception {
+        try (var server = new ServerProcess(ServerProcess.command(store))) {
+            int port = server.port();
+            assertEquals(Asking.STORED, Asking.store(ledger, port, "before"));
+            run("mkdir old; mv messages.db* old");
+            Waiting.eventually(
+                    "it is noticed",
+                    () -> Asking.store(ledger, port, "meanwhile").equals(Asking.NOT_STORED));
+            run("mv old/* .");
+            assertEquals(Asking.NOT_STORED, Asking.store(ledger, port, "back"));
+            server.signal("TERM");
+            assertEquals(143, server.awaitExit(Duration.ofSeconds(10)), server.errors());
+        }
+        try (var next = new ServerProcess(ServerProcess.command(store))) {
+            ledger.assertAllThere(next.port());
+        }
+    }
+
+    // ---------------------------------------------------------------- a second server
+
+    @Test
+    void renamedFileIsStillTheFirstServers() throws Exception {
+        // Ten were acknowledged by two servers on "two" files, five of them gone.
+        try (var server = new ServerProcess(ServerProcess.command(store))) {
+            assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "before"));
+            run("mv messages.db renamed.db");
+            assertRefused(folder.resolve("renamed.db"), "another server has it open");
+        }
+    }
+
+    @Test
+    void secondNameOfAFileIsRefused() throws Exception {
+        try (var server = new ServerProcess(ServerProcess.command(store))) {
+            assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "before"));
+            run("ln messages.db second.db");
+            assertRefused(folder.resolve("second.db"), "another server has it open");
+            assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "after"));
+        }
+        assertRefused(store, "it has a second name, a hard link; remove one of them");
+        run("rm second.db");
+        try (var next = new ServerProcess(ServerProcess.command(store))) {
+            ledger.assertAllThere(next.port());
+        }
+    }
+
+    @Test
+    void lockHoldsWhileEveryConnectionIsLostAndMadeAnew() throws Exception {
+        // A process loses its locks on a file when it closes one of its handles. SQLite closes
+        // none while another of its connections has a lock; here all that serve go at once.
+        AtomicBoolean failing = new AtomicBoolean();
+        Statements.Hook hook =
+                sql -> {
+                    if (failing.get() && !sql.startsWith("PRAGMA")) {
+                        throw new SQLException("disk I/O error");
+                    }
+                };
+        try (var first = new MessageStore(store.toString(), Statements.seenBy(hook))) {
+            for (int round = 0; round < 3; round++) {
+                String text = "round " + round;
+                first.store("bob", "al", text);
+                for (int i = 0; i < 8; i++) { // both readers
+                    assertTrue(first.fetch("bob").nextPage().size() > round);
+                }
+                failing.set(true);
+                assertThrows(
+                        MessageStore.StoreException.class, () -> first.store("bob", "al", text));
+                for (int i = 0; i < 8; i++) {
+                    MessageStore.Mailbox mailbox = first.fetch("bob");
+                    assertThrows(MessageStore.StoreException.class, mailbox::nextPage);
+                }
+                assertRefused(store, "another server has it open");
+                failing.set(false);
+            }
+            assertRefused(store, "another server has it open");
+        }
+        try (var next = new ServerProcess(ServerProcess.command(store))) {
+            assertTrue(Wire.answer(next.port(), "fetch;bob").text().contains("round 2"));
+        }
+    }
+
+    private static void assertRefused(Path place, String reason) throws Exception {
+        try (var second = new ServerProcess(ServerProcess.command(place))) {
+            assertEquals(1, second.awaitExit(Duration.ofSeconds(15)), second.output());
+            assertEquals(
+                    "Cannot keep messages in " + place.toRealPath() + ": " + reason + "\n",
+                    second.errors());
+        }
+    }
+
+    private void run(String command) throws Exception {
+        Process shell =
+                new ProcessBuilder("sh", "-c", command)
+                        .directory(folder.toFile())
+                        .inheritIO()
+                        .start();
+        assertEquals(0, shell.waitFor(), command);
+    }
+}

@@ -1,0 +1,516 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Runs what docs/operating.md tells an operator to type
+//JAVA 21+
+//MAIN TestMain
+//SOURCES TestMain.java
+//SOURCES support/ServerProcess.java
+//SOURCES support/Waiting.java
+//SOURCES support/Wire.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+
+import java.io.File;
+import java.io.IOException;
+import java.net.ConnectException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.MatchResult;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+
+/**
+ * The code blocks of the document are the commands that run here, with the places, ports and hosts
+ * of its examples replaced by those of the test. Each block has a name after its language.
+ */
+@EnabledOnOs({OS.LINUX, OS.MAC}) // it is written for these
+class OperatingTest {
+    private static final Duration LIMIT = Duration.ofMinutes(3);
+    private static final Pattern BLOCK =
+            Pattern.compile("^```\\w+ ([a-z-]+)\n(.*?)^```$", Pattern.MULTILINE | Pattern.DOTALL);
+
+    @TempDir Path folder;
+
+    private final Map<String, String> environment = new LinkedHashMap<>();
+    private final Map<String, String> examples = new LinkedHashMap<>();
+    private final List<ProcessHandle> started = new ArrayList<>();
+    private Path home;
+    private Path store;
+
+    /** What a block of commands ended with. */
+    private record Ended(int exit, String out) {}
+
+    @BeforeEach
+    void placesOfItsOwn() throws IOException {
+        Path checkout = TestMain.checkout();
+        home = Files.createDirectory(folder.resolve("home"));
+        store = folder.resolve("messages.db");
+        examples.put("/var/lib/msg-server/messages.db", store.toString());
+        examples.put("/opt/msg-server", checkout.toString());
+        environment.putAll(TestMain.jbangsPlaces());
+        environment.put("HOME", home.toString());
+        environment.put("MSG_BIND", "127.0.0.1");
+        environment.put("PATH", checkout + File.pathSeparator + System.getenv("PATH"));
+    }
+
+    @AfterEach
+    void nothingGoesOn() {
+        started.forEach(ProcessHandle::destroyForcibly);
+    }
+
+    // ---------------------------------------------------------------- the document
+
+    /** The text of the block of this name, with the test's own places in it. */
+    private String block(String name) throws IOException {
+        String text = blocks().get(name);
+        assertNotEquals(null, text, "the document has no block " + name);
+        for (Map.Entry<String, String> example : examples.entrySet()) {
+            text = text.replace(example.getKey(), example.getValue());
+        }
+        return text;
+    }
+
+    private static Map<String, String> blocks() throws IOException {
+        Map<String, String> blocks = new LinkedHashMap<>();
+        for (MatchResult block : BLOCK.matcher(document()).results().toList()) {
+            assertEquals(null, blocks.put(block.group(1), block.group(2)), block.group(1));
+        }
+        return blocks;
+    }
+
+    private static String document() throws IOException {
+        return Files.readString(TestMain.checkout().resolve("docs/operating.md"));
+    }
+
+    @Test
+    void eachBlockIsRunByATest() throws IOException {
+        String tests = Files.readString(TestMain.checkout().resolve("tests/OperatingTest.java"));
+        for (String name : blocks().keySet()) {
+            assertTrue(tests.contains("block(\"" + name + "\")"), "no test of block " + name);
+        }
+        long fences = document().lines().filter(line -> line.startsWith("```")).count();
+        assertEquals(fences, 2L * blocks().size(), "blocks without a name");
+    }
+
+    // ---------------------------------------------------------------- running it
+
+    private Ended run(String script) throws Exception {
+        return run(TestMain.checkout(), script);
+    }
+
+    /** Runs a script to its end; what it prints goes into one text. */
+    private Ended run(Path where, String script) throws Exception {
+        Path output = Files.createTempFile(folder, "output", ".txt");
+        ProcessBuilder builder =
+                new ProcessBuilder("sh", "-c", script)
+                        .directory(where.toFile())
+                        .redirectErrorStream(true)
+                        .redirectInput(new File("/dev/null"))
+                        .redirectOutput(output.toFile());
+        builder.environment().putAll(environment);
+        Process process = builder.start();
+        started.add(process.toHandle());
+        assertTrue(process.waitFor(LIMIT.toSeconds(), TimeUnit.SECONDS), script);
+        return new Ended(process.exitValue(), Files.readString(output));
+    }
+
+    private static void needs(String command) {
+        assumeTrue(
+                Stream.of(System.getenv("PATH").split(File.pathSeparator))
+                        .anyMatch(bin -> Files.isExecutable(Path.of(bin, command))),
+                "there is no " + command);
+    }
+
+    /** Waits for the port in what a server writes; it may have to be built first. */
+    private static int port(Path log) throws Exception {
+        Pattern ready = Pattern.compile("^Listening on port (\\d+)$", Pattern.MULTILINE);
+        long deadline = System.nanoTime() + LIMIT.toNanos();
+        while (System.nanoTime() < deadline) {
+            Matcher found = ready.matcher(Files.exists(log) ? Files.readString(log) : "");
+            if (found.find()) {
+                return Integer.parseInt(found.group(1));
+            }
+            Thread.sleep(20);
+        }
+        throw new AssertionError("no server within " + LIMIT + ": " + Files.readString(log));
+    }
+
+    private ServerProcess serve(String... more) throws IOException {
+        return new ServerProcess(ServerProcess.command(store, more));
+    }
+
+    /** Stores {@code count} messages for {@code recipient}. */
+    private static void store(ServerProcess server, String recipient, int count) throws Exception {
+        for (int i = 1; i <= count; i++) {
+            String request = "store;%s;al;message %d".formatted(recipient, i);
+            assertEquals(Wire.STORED, Wire.ask(server.port(), request));
+        }
+    }
+
+    private static long mailbox(ServerProcess server, String recipient) throws Exception {
+        String mailbox = Wire.ask(server.port(), "fetch;" + recipient);
+        return mailbox.lines().filter(line -> line.startsWith(recipient + ";")).count();
+    }
+
+    private static void end(ServerProcess server) throws Exception {
+        server.signal("TERM");
+        assertEquals(143, server.awaitExit(Duration.ofSeconds(30)), server.errors());
+    }
+
+    // ---------------------------------------------------------------- as a service, and its log
+
+    @Test
+    void theUnitIsOneThatSystemdTakes() throws Exception {
+        needs("systemd-analyze");
+        Path unit = Files.writeString(folder.resolve("msg-server.service"), block("unit"));
+        examples.put("/etc/systemd/system/msg-server.service", unit.toString());
+        assertEquals(new Ended(0, ""), run(block("verify")));
+        Files.writeString(unit, block("unit").replace("ExecStart=/", "ExecStart=no/"));
+        assertNotEquals(0, run(block("verify")).exit(), "it must notice a mistake");
+    }
+
+    @Test
+    void theUnitsCommandServesAndEndsWithTheExitCodeItNames() throws Exception {
+        examples.put("/var/lib/msg-server", home.toString());
+        examples.put("5000", "0");
+        Map<String, String> unit = new LinkedHashMap<>();
+        block("unit")
+                .lines()
+                .map(line -> line.split("=", 2))
+                .filter(pair -> pair.length == 2)
+                .forEach(pair -> unit.put(pair[0], pair[1]));
+        assertEquals("msg-server", unit.get("StateDirectory"));
+        Path log = folder.resolve("journal");
+        String command = "exec env " + unit.get("Environment") + " " + unit.get("ExecStart");
+        ProcessBuilder builder =
+                new ProcessBuilder("sh", "-c", command)
+                        .directory(new File(unit.get("WorkingDirectory")))
+                        .redirectErrorStream(true)
+                        .redirectOutput(log.toFile());
+        builder.environment().putAll(environment);
+        Process service = builder.start();
+        started.add(service.toHandle());
+        port(log);
+        assertTrue(Files.exists(store), Files.readString(log));
+        service.destroy();
+        assertTrue(service.waitFor(30, TimeUnit.SECONDS));
+        assertEquals(unit.get("SuccessExitStatus"), "" + service.exitValue());
+    }
+
+    /** Starts {@code block}, as the document has it for a log in a file; its process. */
+    private ProcessHandle inBackground(Path where, String block) throws Exception {
+        String command =
+                block.replace("./jbang", "'" + TestMain.checkout().resolve("jbang") + "'")
+                        .replace("MsgServer", TestMain.checkout() + "/MsgServer")
+                        .replace("5000", "0 --store '" + store + "'");
+        long pid = Long.parseLong(run(where, command + "echo $!").out().strip());
+        ProcessHandle server = ProcessHandle.of(pid).orElseThrow();
+        started.add(server);
+        return server;
+    }
+
+    @Test
+    void aServerWhoseLogIsAFileOutlivesItsTerminalAndBearsDates() throws Exception {
+        // SIGHUP, which the end of a terminal sends, ended it.
+        for (String before : List.of("nohup ", "")) {
+            Path where = Files.createTempDirectory(folder, "log");
+            ProcessHandle server = inBackground(where, block("log").replace("nohup ", before));
+            Path log = where.resolve("msg-server.log");
+            int port = port(log);
+            Process hangUp = new ProcessBuilder("kill", "-HUP", "" + server.pid()).start();
+            assertEquals(0, hangUp.waitFor());
+            assertEquals(Wire.EMPTY, Wire.ask(port, "fetch;nobody"));
+            Pattern line =
+                    Pattern.compile("^\\d{4}-\\d\\d-\\d\\d .*fetch nobody", Pattern.MULTILINE);
+            Waiting.eventually("a line", () -> line.matcher(Files.readString(log)).find());
+            server.destroy();
+            server.onExit().get(30, TimeUnit.SECONDS);
+            assertTrue(
+                    Files.readString(log)
+                            .endsWith("Goodbye. Every acknowledged message is kept.\n"));
+        }
+    }
+
+    @Test
+    void logrotateEmptiesTheLogThatTheServerGoesOnWriting() throws Exception {
+        needs("logrotate");
+        Path where = Files.createTempDirectory(folder, "log");
+        ProcessHandle server = inBackground(where, block("log"));
+        Path log = where.resolve("msg-server.log");
+        int port = port(log);
+        assertEquals(Wire.EMPTY, Wire.ask(port, "fetch;nobody"));
+        Waiting.eventually("the first line", () -> Files.readString(log).contains("  #1  "));
+        examples.put(TestMain.checkout() + "/msg-server.log", log.toString());
+        Path conf = Files.writeString(folder.resolve("rotate.conf"), block("logrotate"));
+        Ended rotated =
+                run(
+                        "chmod 644 '"
+                                + conf
+                                + "'; logrotate -f -s '"
+                                + folder
+                                + "/state' '"
+                                + conf
+                                + "'");
+        assertEquals(new Ended(0, ""), rotated);
+        assertEquals(Wire.EMPTY, Wire.ask(port, "fetch;nobody"));
+        Waiting.eventually(
+                "the new log to have the second request alone",
+                () -> Files.readString(log).matches("\\d{4}\\S+ \\S+  #2  .*fetch nobody.*\n"));
+        try (Stream<Path> files = Files.list(where)) {
+            assertEquals(2, files.count(), "the log and the old one");
+        }
+        server.destroy();
+    }
+
+    @Test
+    void quietLeavesOutRequestsOnly() throws Exception {
+        assertTrue(document().contains("`--quiet` (`MSG_QUIET=true`)"));
+        environment.put("MSG_QUIET", "true");
+        Path where = Files.createTempDirectory(folder, "log");
+        ProcessHandle server = inBackground(where, block("log"));
+        Path log = where.resolve("msg-server.log");
+        assertEquals(Wire.EMPTY, Wire.ask(port(log), "fetch;nobody"));
+        server.destroy();
+        server.onExit().get(30, TimeUnit.SECONDS);
+        String text = Files.readString(log);
+        assertFalse(text.contains("nobody"), text);
+        assertTrue(text.startsWith("Listening on port "), text);
+        assertTrue(text.endsWith("Goodbye. Every acknowledged message is kept.\n"), text);
+    }
+
+    @Test
+    void healthCheckTellsAServerThatServesFromOneThatDoesNot() throws Exception {
+        needs("nc");
+        try (ServerProcess server = serve()) {
+            examples.put("5000", "" + server.port());
+            String check = block("health");
+            assertEquals(new Ended(0, ""), run(check));
+            assertEquals(Wire.STORED, Wire.ask(server.port(), "store;health-check;al;hi"));
+            assertEquals(new Ended(0, ""), run(check), "somebody wrote to it");
+            server.signal("STOP");
+            assertEquals(new Ended(1, ""), run(check), "it hangs");
+            server.signal("CONT");
+            assertEquals(new Ended(0, ""), run(check));
+            end(server);
+            assertEquals(1, run(check).exit(), "it has ended");
+        }
+    }
+
+    @Test
+    void whatItListensOnIsShown() throws Exception {
+        needs("ss");
+        try (ServerProcess server = serve()) {
+            examples.put("5000", "" + server.port());
+            assertTrue(run(block("listening")).out().contains(":" + server.port() + " "));
+        }
+    }
+
+    // ---------------------------------------------------------------- the store
+
+    @Test
+    void aBackupOfARunningServerIsWholeAndCanBeRestored() throws Exception {
+        needs("sqlite3");
+        Path where = Files.createDirectory(folder.resolve("backups"));
+        try (ServerProcess server = serve()) {
+            store(server, "bob", 5);
+            assertEquals(new Ended(0, "ok\n5\n"), run(where, block("backup")));
+            store(server, "bob", 2);
+            server.kill(); // it leaves a write-ahead log behind
+        }
+        assertEquals(new Ended(0, ""), run(where, block("restore")));
+        try (ServerProcess server = serve()) {
+            assertEquals(5, mailbox(server, "bob"));
+            store(server, "bob", 1);
+            assertEquals(6, mailbox(server, "bob"));
+        }
+    }
+
+    @Test
+    void aPlainCopyOfAQuietStoreIsWhole() throws Exception {
+        // All messages stood in the write-ahead log: the copy was a valid database with none.
+        Path where = Files.createDirectory(folder.resolve("backups"));
+        try (ServerProcess server = serve()) {
+            store(server, "bob", 5);
+            long before = Files.size(store);
+            Waiting.eventually("some seconds without stores", () -> Files.size(store) != before);
+            assertEquals(new Ended(0, ""), run(where, block("copy")));
+        }
+        store = where.resolve("copy.db");
+        try (ServerProcess server = serve()) {
+            assertEquals(5, mailbox(server, "bob"));
+        }
+    }
+
+    @Test
+    void aDeletedMailboxLeavesNoTextInTheFile() throws Exception {
+        needs("sqlite3");
+        String secret = "b4n4n4s-4t-m1dn1ght";
+        Random random = new Random(1);
+        try (ServerProcess server = serve()) {
+            for (int i = 0; i < 400; i++) {
+                String text = (random.nextInt(4) == 0 ? secret : "x".repeat(random.nextInt(200)));
+                String to = text.equals(secret) ? "bob" : "user" + random.nextInt(50);
+                String request = "store;" + to + ";al;" + i + text;
+                assertEquals(Wire.STORED, Wire.ask(server.port(), request));
+            }
+            assertTrue(isInFiles(secret), "it is found while it is there");
+            end(server);
+        }
+        String delete = block("delete");
+        assertEquals(0, run(delete.replaceFirst("; VACUUM.*\\)\"", "\"")).exit());
+        assertTrue(isInFiles(secret), "a DELETE alone leaves it");
+        assertEquals(0, run(delete).exit());
+        assertFalse(isInFiles(secret));
+        try (ServerProcess server = serve()) {
+            assertEquals(0, mailbox(server, "bob"));
+            assertTrue(mailbox(server, "user7") > 0, "others' messages stay");
+        }
+    }
+
+    /** Whether the store, or a file that belongs to it, has this text in it. */
+    private boolean isInFiles(String text) throws IOException {
+        boolean found = false;
+        try (Stream<Path> files = Files.list(folder)) {
+            for (Path file : files.filter(Files::isRegularFile).toList()) {
+                found |= Files.readString(file, StandardCharsets.ISO_8859_1).contains(text);
+            }
+        }
+        return found;
+    }
+
+    @Test
+    void theFileAloneMovesToAnotherMachine() throws Exception {
+        try (ServerProcess server = serve()) {
+            store(server, "bob", 3);
+            end(server);
+        }
+        Path there = Files.createDirectory(folder.resolve("there")).resolve("messages.db");
+        Files.copy(store, there);
+        store = there;
+        try (ServerProcess server = serve()) {
+            assertEquals(3, mailbox(server, "bob"));
+        }
+    }
+
+    @Test
+    void aNewVersionIsBuiltWhenItIsThere() throws Exception {
+        needs("git");
+        Path origin = folder.resolve("origin");
+        Path clone = folder.resolve("clone");
+        Path checkout = TestMain.checkout();
+        String git = "git -c user.name=n -c user.email=e -c init.defaultBranch=main ";
+        String copy =
+                "mkdir '%1$s' && cp -R jbang* *.java server store client '%1$s' && cd '%1$s' &&"
+                        + " %2$s init -q && %2$s add . && %2$s commit -qm one && %2$s clone -q ."
+                        + " '%3$s'";
+        assertEquals(new Ended(0, ""), run(checkout, copy.formatted(origin, git, clone)));
+        environment.put("JBANG_CACHE_DIR_JARS", folder.resolve("jars").toString());
+        assertEquals(0, run(clone, "./jbang build MsgServer.java").exit());
+        String newer = "echo '// newer' >>server/Limits.java && " + git + " commit -qam two";
+        assertEquals(new Ended(0, ""), run(origin, newer));
+        Ended upgraded = run(clone, block("upgrade"));
+        assertEquals(0, upgraded.exit(), upgraded.out());
+        assertTrue(upgraded.out().contains("Building jar for MsgServer.java"), upgraded.out());
+    }
+
+    // ---------------------------------------------------------------- from a URL, and as commands
+
+    @Test
+    void bothProgramsRunAndInstallFromAUrl() throws Exception {
+        int free;
+        try (ServerSocket any = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+            free = any.getLocalPort();
+        }
+        examples.put("8000", "" + free);
+        Path jdk = Path.of(System.getProperty("java.home"), "bin");
+        Process web =
+                new ProcessBuilder("sh", "-c", "exec '" + jdk + "'/" + block("publish"))
+                        .redirectErrorStream(true)
+                        .redirectOutput(folder.resolve("web.log").toFile())
+                        .start();
+        started.add(web.toHandle());
+        Waiting.eventually("the web server", () -> isOpen(free));
+        environment.put("JBANG_CACHE_DIR_JARS", folder.resolve("jars").toString());
+        environment.put("PATH", home + "/.jbang/bin:" + environment.get("PATH"));
+
+        Path log = folder.resolve("server.log");
+        String[] urls = block("url").split("\n");
+        String server = urls[0].replace("5000", "0") + " >'" + log + "' 2>&1 & echo $!";
+        Path elsewhere = Files.createDirectory(folder.resolve("elsewhere"));
+        long pid = Long.parseLong(run(elsewhere, server).out().strip());
+        ProcessHandle.of(pid).ifPresent(started::add);
+        int port = port(log);
+        String answers = "printf '1\\nbob\\nhi bob\\n3\\n' | ";
+        Ended client = run(elsewhere, answers + urls[1].replace("5000", port + " --user al"));
+        assertTrue(client.out().contains("The message to bob is stored."), client.out());
+
+        Ended installed = run(elsewhere, block("install-url"));
+        assertEquals(0, installed.exit(), installed.out());
+        client = run(elsewhere, "printf '2\\n3\\n' | msg-client 127.0.0.1 " + port + " --user bob");
+        assertTrue(client.out().contains("   1. al: hi bob\n"), client.out());
+        assertEquals("MsgServer 1.0\n", run(elsewhere, "msg-server --version").out());
+    }
+
+    private static boolean isOpen(int port) throws IOException {
+        try (Socket socket = new Socket()) {
+            socket.connect(new InetSocketAddress(InetAddress.getLoopbackAddress(), port));
+            return true;
+        } catch (ConnectException e) {
+            return false;
+        }
+    }
+
+    @Test
+    void installingWritesIntoStartFilesWhatIsSaid() throws Exception {
+        Ended installed = run(block("install"));
+        assertEquals(0, installed.exit(), installed.out());
+        for (String file : List.of(".bashrc", ".zshrc")) {
+            assertEquals(block("startfile").strip(), Files.readString(home.resolve(file)).strip());
+        }
+        run(block("install").replace("install ", "install --force ")); // once only
+        assertEquals(block("startfile").strip(), Files.readString(home.resolve(".bashrc")).strip());
+    }
+
+    @Test
+    void tabCompletesOptionsOfBothCommands() throws Exception {
+        needs("bash");
+        String complete =
+                """
+                for program in msg-server msg-client; do
+                    COMP_WORDS=($program --) COMP_CWORD=1 COMPREPLY=()
+                    _complete_$program
+                    echo "$program: ${COMPREPLY[*]}"
+                done
+                """;
+        Path script =
+                Files.writeString(folder.resolve("complete.sh"), block("completion") + complete);
+        Ended completed = run("bash '" + script + "'");
+        String out = completed.out();
+        assertTrue(
+                out.matches("(?ms).*^msg-server: .*--bind.*--store.*^msg-client: .*--user.*"), out);
+    }
+}
