@@ -12,6 +12,7 @@ import java.net.Socket;
 import java.net.SocketException;
 import java.net.SocketImpl;
 import java.net.SocketTimeoutException;
+import java.net.StandardSocketOptions;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
 import java.time.Duration;
@@ -54,6 +55,8 @@ final class TlsConnection extends Connection {
             SocketChannel channel, Duration timeout, ScheduledExecutorService watchdog, Tls tls)
             throws IOException {
         super(channel, timeout, watchdog);
+        // A handshake is several small pieces each way: held back they cost 40 ms.
+        channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
         this.timeout = timeout;
         this.tls = tls;
     }
@@ -181,6 +184,23 @@ final class TlsConnection extends Connection {
         @Override
         public InetAddress getInetAddress() {
             return peer().getAddress();
+        }
+
+        // Unless they are answered here, the JDK opens a socket to ask, and leaves it open.
+
+        @Override
+        public int getPort() {
+            return peer().getPort();
+        }
+
+        @Override
+        public int getSoLinger() {
+            return -1;
+        }
+
+        @Override
+        public int getSoTimeout() {
+            return 0;
         }
 
         @Override

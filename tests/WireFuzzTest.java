@@ -246,10 +246,12 @@ class WireFuzzTest {
             }
             over.set(true);
             List<Long> millis = probe.get(1, TimeUnit.MINUTES);
-            // All but a few: the machine that runs the tests makes pauses of its own.
+            // All but a few: the machine that runs the tests makes pauses of its own. With TLS each
+            // of the others, too, takes 5 ms of it, and this process does both ends.
             millis.sort(null);
             assertTrue(
-                    millis.get((int) (millis.size() * 0.95)) < 100,
+                    millis.get((int) (millis.size() * 0.95))
+                            < (transport == Transport.PLAIN ? 100 : 1_000),
                     "a request among them takes, in ms: " + millis);
 
             int all = CONNECTIONS + millis.size();
