@@ -18,11 +18,13 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.opentest4j.TestAbortedException;
 
 import java.io.ByteArrayOutputStream;
 import java.io.FilterOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.lang.ProcessBuilder.Redirect;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
@@ -85,6 +87,32 @@ class TlsServerTest {
     }
 
     @Test
+    void byHandItIsNcatOrOpensslWithAnyKeyOfOnesOwn() throws Exception {
+        Path key = folder.resolve("my key.pem");
+        new Tls(key, anybody -> true);
+        String ncat = "ncat --ssl --ssl-cert KEY --ssl-key KEY 127.0.0.1 " + engine.port();
+        String openssl =
+                "openssl s_client -quiet -cert KEY -key KEY -connect 127.0.0.1:" + engine.port();
+        assertEquals(Wire.STORED, byHand(ncat, key, "store;Kyriakos;george;hi Kyriakos\n"));
+        assertEquals(Wire.EMPTY, byHand(openssl, key, "fetch;george\n"));
+    }
+
+    private static String byHand(String command, Path key, String request) throws Exception {
+        String[] words = command.split(" ");
+        Arrays.setAll(words, i -> words[i].equals("KEY") ? key.toString() : words[i]);
+        Process process;
+        try {
+            process = new ProcessBuilder(words).redirectError(Redirect.DISCARD).start();
+        } catch (IOException e) {
+            throw new TestAbortedException(words[0] + " is missing", e);
+        }
+        try (OutputStream in = process.getOutputStream()) {
+            in.write(request.getBytes(StandardCharsets.UTF_8));
+        }
+        return new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    }
+
+    @Test
     void whoeverListensFindsNoNameAndNoText() throws Exception {
         try (var proxy = new RecordingProxy(engine.port())) {
             String asked = "store;Kyriakos;George the sender;The plan 7316";
@@ -105,6 +133,18 @@ class TlsServerTest {
                 assertFalse(seen.contains(word), word);
             }
         }
+    }
+
+    @Test
+    void smallPiecesOfAHandshakeAreNotHeldBack() throws Exception {
+        // Nagle's algorithm waited for an acknowledgement that the other side delays by 40 ms.
+        long shortest = Long.MAX_VALUE;
+        for (int i = 0; i < 15; i++) {
+            long began = System.nanoTime();
+            assertEquals(Wire.EMPTY, engine.ask("fetch;nobody"));
+            shortest = Math.min(shortest, Waiting.millisSince(began));
+        }
+        assertTrue(shortest < 35, "each took at least " + shortest + " ms");
     }
 
     // ---------------------------------------------------------------- who gets no conversation
