@@ -6,6 +6,7 @@
 //SOURCES client/Answers.java
 //SOURCES client/Menu.java
 //SOURCES client/Screen.java
+//SOURCES client/Trust.java
 //SOURCES server/Program.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS -Djdk.console=java.base -XX:+UseSerialGC -XX:TieredStopAtLevel=1
@@ -29,6 +30,7 @@ import java.net.ProtocolException;
 import java.net.Socket;
 import java.net.SocketTimeoutException;
 import java.net.UnknownHostException;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.concurrent.Callable;
 import java.util.function.Consumer;
@@ -53,6 +55,7 @@ public final class MsgClient {
 
     private final String host;
     private final int port;
+    private final Trust trust; // null: plain connections
 
     /** Says in one sentence for a person why a request did not get what it asked for. */
     public static final class RequestException extends Exception {
@@ -65,8 +68,14 @@ public final class MsgClient {
 
     /** A client of the server at {@code host}, a name or an address, and {@code port}. */
     public MsgClient(String host, int port) {
+        this(host, port, null);
+    }
+
+    /** As above; with {@code trust}, unless that is null, all is said in TLS. */
+    MsgClient(String host, int port, Trust trust) {
         this.host = host;
         this.port = port;
+        this.trust = trust;
     }
 
     // ---------------------------------------------------------------- one request
@@ -93,23 +102,39 @@ public final class MsgClient {
     private <R extends Protocol.Reply> R ask(
             Protocol.Request request, Class<R> hopedFor, Consumer<Protocol.Store> mail)
             throws RequestException {
-        try (Socket socket = connect()) {
-            socket.setSoTimeout((int) READ_TIMEOUT.toMillis());
+        try (Socket socket = trust == null ? connect() : trust.secure(this::connect)) {
             socket.getOutputStream().write(request.bytes());
             socket.shutdownOutput();
             Protocol.Reply reply =
                     Protocol.readReply(new BufferedInputStream(socket.getInputStream()), mail);
             if (reply instanceof Protocol.Refused refused) {
                 throw new RequestException(
-                        "The server refused: " + Protocol.visible(refused.text()), null);
+                        "The server refused: " + Protocol.visible(refused.text()) + advice(refused),
+                        null);
             }
             if (!hopedFor.isInstance(reply)) {
                 throw new ProtocolException("not a reply to this request");
             }
+            if (trust != null) {
+                trust.used(user(request));
+            }
             return hopedFor.cast(reply);
+        } catch (Trust.DistrustException e) {
+            throw new RequestException(e.getMessage(), e);
         } catch (IOException e) {
             throw new RequestException(failure(e, inDoubt(request)), e);
         }
+    }
+
+    /** Who has to own its name for {@code request}: never a mere recipient. */
+    private static String user(Protocol.Request request) {
+        return request instanceof Protocol.Store message ? message.sender() : request.recipient();
+    }
+
+    private String advice(Protocol.Refused refused) {
+        boolean plain = refused.text().equals(Protocol.Refusal.TLS_ONLY.text());
+        boolean stranger = refused.text().equals(Protocol.Refusal.NOT_THE_OWNER.text());
+        return plain ? ". Start with --tls." : stranger && trust != null ? trust.advice() : "";
     }
 
     private static String inDoubt(Protocol.Request request) {
@@ -142,6 +167,7 @@ public final class MsgClient {
                 try {
                     socket.connect(
                             new InetSocketAddress(address, port), (int) CONNECT_TIMEOUT.toMillis());
+                    socket.setSoTimeout((int) READ_TIMEOUT.toMillis());
                     return socket;
                 } catch (IOException e) {
                     socket.close();
@@ -204,18 +230,43 @@ public final class MsgClient {
                 description = "your user name; asked for, if not given. MSG_USER")
         private String user;
 
+        @Option(
+                names = "--tls",
+                paramLabel = "KEY",
+                arity = "0..1",
+                fallbackValue = Trust.ANY,
+                converter = ServerKey.class,
+                description =
+                        "speak TLS, only with the server that has printed this KEY; without it you"
+                                + " are asked once. MSG_TLS")
+        private String tls;
+
         @Spec private CommandSpec spec;
 
+        private final Path home;
         private final Function<PrintWriter, Answers> answering;
 
         /** Takes answers from this process's input. */
         public ClientCommand() {
-            this(Answers::ofThisProcess);
+            this(Program.home(), Answers::ofThisProcess);
         }
 
         /** Takes answers from what {@code answering} makes for the command's output. */
-        ClientCommand(Function<PrintWriter, Answers> answering) {
+        ClientCommand(Path home, Function<PrintWriter, Answers> answering) {
+            this.home = home;
             this.answering = answering;
+        }
+
+        /** Looks at KEY before anything else is missed: HOST may stand in its place. */
+        private static final class ServerKey implements CommandLine.ITypeConverter<String> {
+            @Override
+            public String convert(String typed) {
+                try {
+                    return typed.equals(Trust.ANY) ? typed : Tls.parseFingerprint(typed);
+                } catch (IllegalArgumentException e) {
+                    throw new CommandLine.TypeConversionException(e.getMessage());
+                }
+            }
         }
 
         @Override
@@ -223,7 +274,15 @@ public final class MsgClient {
             check();
             PrintWriter out = spec.commandLine().getOut();
             PrintWriter err = spec.commandLine().getErr();
-            Menu menu = new Menu(new MsgClient(host, port), answering.apply(out), out, err);
+            Answers answers = answering.apply(out);
+            Trust trust;
+            try {
+                trust = Trust.of(home, host, port, tls, answers, out);
+            } catch (IOException e) {
+                err.println(e.getMessage());
+                return 1;
+            }
+            Menu menu = new Menu(new MsgClient(host, port, trust), answers, out, err);
             try {
                 return menu.run(user) ? 0 : 1;
             } catch (InterruptedIOException e) {

@@ -11,9 +11,12 @@
 //SOURCES server/Options.java
 //SOURCES server/Program.java
 //SOURCES server/RequestLog.java
+//SOURCES server/Tls.java
+//SOURCES server/TlsConnection.java
 //SOURCES server/Trace.java
 //SOURCES server/Trouble.java
 //SOURCES store/MessageStore.java
+//SOURCES store/Owners.java
 //SOURCES store/Database.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:CompileThresholdScaling=5
@@ -34,7 +37,6 @@ import java.nio.channels.SocketChannel;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
-import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ConcurrentHashMap;
@@ -64,14 +66,16 @@ import java.util.concurrent.locks.LockSupport;
  * <p>The engine prints nothing, never exits and installs no shutdown hook; {@link ServerCommand}
  * does.
  *
- * <p>Left out on purpose: who may read a mailbox. As in the original, whoever knows a name may
- * fetch it; run the server on a network whose members trust each other.
+ * <p>Left out on purpose, but for {@link #require}: who may read a mailbox. As in the original,
+ * whoever knows a name may fetch it; run the server on a network whose members trust each other.
  */
 public final class MsgServer implements AutoCloseable {
 
     private final MessageStore store;
     private final Limits limits;
     private final Listener listener;
+    private final Owners owners;
+    private Tls tls; // null: plain connections, and a name is anybody's
 
     /**
      * A server that is not started yet.
@@ -88,6 +92,7 @@ public final class MsgServer implements AutoCloseable {
             Thread.Builder threads) {
         this.address = address;
         this.store = store;
+        owners = new Owners(store);
         this.limits = limits;
         this.listener = listener;
         this.threads = threads.name("conversation-", 1);
@@ -98,6 +103,22 @@ public final class MsgServer implements AutoCloseable {
         places = new Semaphore(limits.connections());
         descriptors = new Semaphore(limits.connections() + WAITING);
         watchdog.setRemoveOnCancelPolicy(true);
+    }
+
+    /**
+     * To be called before the start: speaks TLS only, and a name belongs to the first key that uses
+     * it; null for plain connections.
+     *
+     * @throws MessageStore.StoreException when names belong to keys already, and there is no TLS
+     */
+    void require(Tls tls) throws MessageStore.StoreException {
+        this.tls = tls;
+        if (tls != null) {
+            owners.prepare();
+        } else if (owners.any()) {
+            throw new MessageStore.StoreException(
+                    "Names in %s belong to keys: start with --tls.".formatted(store.place()), null);
+        }
     }
 
     // ---------------------------------------------------------------- accepting
@@ -176,7 +197,10 @@ public final class MsgServer implements AutoCloseable {
 
         Conversation(long number, SocketChannel client) throws IOException {
             this.number = number;
-            connection = new Connection(client, limits.timeout(), watchdog);
+            connection =
+                    tls == null
+                            ? new Connection(client, limits.timeout(), watchdog)
+                            : new TlsConnection(client, limits.timeout(), watchdog, tls);
         }
 
         @Override
@@ -232,9 +256,17 @@ public final class MsgServer implements AutoCloseable {
             }
         }
 
+        private void requireOwner(String name)
+                throws MessageStore.StoreException, Protocol.RefusedException {
+            if (tls != null && !owners.owns(name, connection.clientKey())) {
+                throw new Protocol.RefusedException(Protocol.Refusal.NOT_THE_OWNER);
+            }
+        }
+
         private void store(Protocol.Store message) throws IOException, Protocol.RefusedException {
             tell(Listener.Step.WAITING_FOR_COMMIT);
             try {
+                requireOwner(message.sender());
                 committedTogether =
                         store.store(message.recipient(), message.sender(), message.message());
                 storing.over();
@@ -252,6 +284,7 @@ public final class MsgServer implements AutoCloseable {
                 throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
             }
             try {
+                requireOwner(recipient);
                 sendMailbox(recipient);
                 outcome =
                         sent == 0 ? "no such name" : sent + (sent == 1 ? " message" : " messages");
@@ -404,10 +437,7 @@ public final class MsgServer implements AutoCloseable {
 
         /** Keeps messages in the user's home, if no other place is given. */
         public ServerCommand() {
-            this(
-                    Path.of(
-                            Objects.requireNonNullElse(
-                                    System.getenv("HOME"), System.getProperty("user.home"))));
+            this(Program.home());
         }
 
         /** As if {@code home} were the user's home. */
@@ -444,11 +474,17 @@ public final class MsgServer implements AutoCloseable {
                             options.threads.builder());
             Thread ending = Thread.ofPlatform().unstarted(() -> end(server, store, log));
             try {
+                Tls tls = options.tls ? key(store.place()) : null;
+                server.require(tls);
                 Runtime.getRuntime().addShutdownHook(ending);
                 server.start();
-                announce(server.port(), store);
+                announce(server.port(), store, tls);
                 log.open();
                 new CountDownLatch(1).await();
+            } catch (MessageStore.StoreException | Tls.KeyException e) {
+                store.close();
+                err.println(e.getMessage());
+                return 1;
             } catch (IOException e) {
                 Runtime.getRuntime().removeShutdownHook(ending);
                 store.close();
@@ -472,15 +508,25 @@ public final class MsgServer implements AutoCloseable {
             log.close("Goodbye. Every acknowledged message is kept.");
         }
 
+        /** The server's own: beside the store, or in the home where that is elsewhere. */
+        private Tls key(String place) throws Tls.KeyException {
+            Path file =
+                    place.startsWith("jdbc:")
+                            ? home.resolve(".msg-server").resolve("key.pem")
+                            : Path.of(place + ".key.pem");
+            return new Tls(file, anyClient -> true);
+        }
+
         /** The first words of the first line are fixed: programs wait for them. */
-        private void announce(int port, MessageStore store) {
+        private void announce(int port, MessageStore store, Tls tls) {
             PrintWriter out = spec.commandLine().getOut();
-            out.println("Listening on port " + port);
+            out.println("Listening on port " + port + (tls == null ? "" : ", with TLS only"));
             out.println("Messages are kept in " + store.place());
             if (options.threads == Options.Threads.platform) {
                 out.println("Each connection gets a platform thread");
             }
-            Addresses.invitations(address.getAddress(), port).forEach(out::println);
+            String fingerprint = tls == null ? null : tls.fingerprint();
+            Addresses.invitations(address.getAddress(), port, fingerprint).forEach(out::println);
             store.size().ifPresent(bytes -> out.println(options.size(bytes)));
             store.warnings().forEach(out::println);
             out.flush();

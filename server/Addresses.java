@@ -14,17 +14,22 @@ import java.util.List;
 final class Addresses {
     private Addresses() {}
 
-    /** What to type to reach a server that listens on {@code bound}, and who can. */
-    static List<String> invitations(InetAddress bound, int port) {
+    /**
+     * What to type to reach a server that listens on {@code bound}, and who can.
+     *
+     * @param key the fingerprint of its key, or null without TLS
+     */
+    static List<String> invitations(InetAddress bound, int port, String key) {
+        String tls = key == null ? "" : " --tls " + key;
         String client = Program.started("MsgClient.java");
         List<String> lines = new ArrayList<>();
         for (String other : forOthers(bound)) {
-            lines.add("On another machine: %s %s %d".formatted(client, other, port));
+            lines.add("On another machine: %s %s %d%s".formatted(client, other, port, tls));
         }
         if (lines.isEmpty()) {
             String here = bound.isAnyLocalAddress() ? "127.0.0.1" : bound.getHostAddress();
-            lines.add("On this machine only: %s %s %d".formatted(client, here, port));
-        } else {
+            lines.add("On this machine only: %s %s %d%s".formatted(client, here, port, tls));
+        } else if (key == null) {
             lines.add(
                     "Anyone on the network can read and write every mailbox; --bind 127.0.0.1 keeps"
                             + " it to this machine");

@@ -25,7 +25,7 @@ import java.util.concurrent.TimeUnit;
  *
  * <p>Used by one thread, {@link #cut} apart.
  */
-final class Connection implements AutoCloseable {
+class Connection implements AutoCloseable {
 
     /**
      * A request that came in one piece is whole when nothing follows it for this long: the classic
@@ -61,8 +61,13 @@ final class Connection implements AutoCloseable {
     }
 
     /** Where the client is. */
-    InetSocketAddress peer() {
+    final InetSocketAddress peer() {
         return peer;
+    }
+
+    /** By what {@link Tls#id} knows the client's key, or null when the client has shown none. */
+    String clientKey() {
+        return null;
     }
 
     // ---------------------------------------------------------------- reading
@@ -76,8 +81,12 @@ final class Connection implements AutoCloseable {
      *     the deadline is for the request as a whole, so dripping bytes does not extend it
      * @throws IOException when the connection fails
      */
-    Protocol.Request readRequest() throws IOException, Protocol.RefusedException {
-        long deadline = System.nanoTime() + timeout.toNanos();
+    final Protocol.Request readRequest() throws IOException, Protocol.RefusedException {
+        return readRequest(System.nanoTime() + timeout.toNanos());
+    }
+
+    /** As {@link #readRequest()}; {@code deadline} is a {@link System#nanoTime}. */
+    Protocol.Request readRequest(long deadline) throws IOException, Protocol.RefusedException {
         byte[] bytes = new byte[Protocol.MAX_BUFF_LEN + 2]; // room for CR LF
         int length = 0;
         for (int pieces = 0; ; pieces++) {
@@ -113,7 +122,7 @@ final class Connection implements AutoCloseable {
      * @return how many bytes came, or -1 at the end of the input
      * @throws SocketTimeoutException when nothing came in time
      */
-    private int read(ByteBuffer into, Duration limit) throws IOException {
+    int read(ByteBuffer into, Duration limit) throws IOException {
         if (!limit.isPositive()) {
             throw new SocketTimeoutException();
         }
@@ -178,12 +187,12 @@ final class Connection implements AutoCloseable {
     // ---------------------------------------------------------------- ending
 
     /** Closes at once, from any thread; who reads or writes then fails {@code because} of it. */
-    void cut(String because) {
+    final void cut(String because) {
         cutBecause = because;
         closeQuietly(channel);
     }
 
-    private IOException whyCut(ClosedChannelException e) {
+    final IOException whyCut(IOException e) {
         return cutBecause == null ? e : new IOException(cutBecause, e);
     }
 

@@ -79,6 +79,14 @@ final class Options {
     Threads threads;
 
     @Option(
+            names = "--tls",
+            fallbackValue = "true",
+            description =
+                    "TLS only, and a name belongs to the first key that uses it; the server's key"
+                            + " is made beside the store. MSG_TLS")
+    boolean tls;
+
+    @Option(
             names = "--quiet",
             fallbackValue = "true",
             description = "no line for each request. MSG_QUIET")

@@ -16,9 +16,11 @@ import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.PrintWriter;
 import java.nio.charset.Charset;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.stream.Stream;
 
 /**
@@ -33,6 +35,12 @@ record Program(String script, Map<String, String> environment, File folder) {
     /** The command line of {@code command}, the command of {@code script}. */
     static CommandLine commandLine(Object command, String script) {
         return new Program(script, System.getenv(), new File(".")).commandLine(command);
+    }
+
+    /** Where a user's own files are. */
+    static Path home() {
+        return Path.of(
+                Objects.requireNonNullElse(System.getenv("HOME"), System.getProperty("user.home")));
     }
 
     /** How the user who started this program can start {@code script}. */

@@ -313,9 +313,19 @@ public final class MessageStore implements AutoCloseable {
 
     private static final UUID LOWEST = new UUID(0, 0);
     private static final UUID HIGHEST = new UUID(-1, -1);
-    private static final Job<Range, Page> LAST_READING = new Job<>(null);
+    private static final Job<Lookup<?>, Object> LAST_READING = new Job<>(null);
 
-    private final BlockingQueue<Job<Range, Page>> readings = new LinkedBlockingQueue<>();
+    private final BlockingQueue<Job<Lookup<?>, Object>> readings = new LinkedBlockingQueue<>();
+
+    /** What a reader looks up over its connection; perhaps twice, should that have failed. */
+    interface Lookup<A> {
+        A in(Database.Session session) throws SQLException;
+    }
+
+    @SuppressWarnings("unchecked") // the answer to a job is what its lookup has found
+    <A> A look(Lookup<A> lookup) throws StoreException {
+        return (A) outcome(readings, new Job<>(lookup));
+    }
 
     /** What lies in a mailbox after one id and up to another. */
     private record Range(String recipient, UUID after, UUID end) {}
@@ -352,7 +362,8 @@ public final class MessageStore implements AutoCloseable {
             if (rest == null) {
                 return List.of();
             }
-            Page page = outcome(readings, new Job<>(rest));
+            Range range = rest;
+            Page page = look(session -> page(session, range));
             rest = page.rest();
             return page.messages();
         }
@@ -361,10 +372,10 @@ public final class MessageStore implements AutoCloseable {
     /** A reader: a page that fails is tried once more over a new connection. */
     private void read() {
         Link link = new Link(database, outage);
-        for (Job<Range, Page> job; (job = take(readings, QUIET)) != LAST_READING; ) {
+        for (Job<Lookup<?>, Object> job; (job = take(readings, QUIET)) != LAST_READING; ) {
             for (boolean last = false; job != null && !job.isDone(); last = true) {
                 try {
-                    job.complete(page(link, job.asked));
+                    job.complete(job.asked.in(link.session()));
                 } catch (SQLException | RuntimeException | Error e) {
                     link.drop();
                     if (last) {
@@ -376,8 +387,7 @@ public final class MessageStore implements AutoCloseable {
         link.drop();
     }
 
-    private static Page page(Link link, Range range) throws SQLException {
-        Database.Session session = link.session();
+    private static Page page(Database.Session session, Range range) throws SQLException {
         String recipient = range.recipient();
         List<Message> messages = new ArrayList<>();
         UUID last =

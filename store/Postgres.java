@@ -222,5 +222,10 @@ final class Postgres implements Database {
         UUID id(ResultSet row, int index) throws SQLException {
             return row.getObject(index, UUID.class);
         }
+
+        @Override
+        String ownerTables() {
+            return "SELECT count(to_regclass('owner'))";
+        }
     }
 }

@@ -123,7 +123,7 @@ class BeginningAndEndingTest {
     void thePortIsFreeAfterwardsAndTheMessagesAreThere() throws Exception {
         Engine engine = new Engine(transport, folder, Engine.ROOMY);
         int port = engine.port();
-        assertEquals(Wire.STORED, Wire.ask(port, "store;bob;al;hi"));
+        assertEquals(Wire.STORED, engine.ask("store;bob;al;hi"));
         engine.close();
         try (MessageStore store = new MessageStore(folder.resolve("messages.db").toString());
                 MsgServer again =
@@ -133,10 +133,11 @@ class BeginningAndEndingTest {
                                 Engine.ROOMY,
                                 new Engine.Heard(),
                                 Thread.ofVirtual())) {
+            transport.prepare(again);
             again.start();
             assertEquals(
                     "Retrieving messages...\nbob;al;hi\nNO MORE MESSAGES\n",
-                    Wire.ask(port, "fetch;bob"));
+                    Wire.answer(transport, port, "fetch;bob").text());
         }
     }
 

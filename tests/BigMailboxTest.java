@@ -30,6 +30,7 @@ import java.sql.DriverManager;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 
@@ -59,6 +60,7 @@ class BigMailboxTest {
         Path store = folder.resolve("messages.db");
         fill(store);
         var command = ServerProcess.command(store, "--timeout", "120");
+        command.addAll(List.of(transport.options()));
         command.add(command.indexOf("-cp"), HEAP);
         try (var server = new ServerProcess(command)) {
             int port = server.port();
@@ -107,6 +109,7 @@ class BigMailboxTest {
         Path store = folder.resolve("messages.db");
         fill(store);
         var command = ServerProcess.command(store, "--timeout", "120");
+        command.addAll(List.of(transport.options()));
         command.add(command.indexOf("-cp"), SMALL_HEAP);
         try (var server = new ServerProcess(command)) {
             int port = server.port();

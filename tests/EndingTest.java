@@ -80,7 +80,7 @@ class EndingTest {
             String name, int after, boolean silentClients, String signal, String second, int code)
             throws Exception {
         int enough = ledger.acknowledged() + after;
-        try (var server = new ServerProcess(ServerProcess.command(store()));
+        try (var server = new ServerProcess(ServerProcess.command(store(), transport.options()));
                 var load =
                         new Load(transport, server.port(), ledger, name, CLIENTS, Duration.ZERO)) {
             List<Wire> silent = silentClients ? silentClients(server.port()) : List.of();
@@ -109,7 +109,9 @@ class EndingTest {
             for (Wire client : silent) {
                 assertCleanlyClosed(client);
             }
-            assertEquals(List.of("messages.db"), ServerProcess.filesBeside(store()));
+            List<String> files = new ArrayList<>(ServerProcess.filesBeside(store()));
+            assertEquals(transport == Transport.TLS, files.remove("messages.db.key.pem"));
+            assertEquals(List.of("messages.db"), files);
             ledger.assertAllThere(Load.Ledger.contentOf(store()));
             longest = took.compareTo(longest) > 0 ? took : longest;
         }

@@ -59,12 +59,14 @@ class WireFuzzTest {
     /** What clients do, and what they were told. */
     private static final class Clients {
         private final Engine engine;
+        private final boolean tls;
         private final AtomicInteger started = new AtomicInteger();
         private final Map<Protocol.Store, Integer> acknowledged =
                 Collections.synchronizedMap(new HashMap<>());
 
-        Clients(Engine engine) {
+        Clients(Engine engine, boolean tls) {
             this.engine = engine;
+            this.tls = tls;
         }
 
         /** One after the other until all have been. */
@@ -186,8 +188,10 @@ class WireFuzzTest {
                 acknowledged.merge(store, 1, Integer::sum);
             }
             if (!exactly) {
+                // Who has not ended the handshake at the deadline cannot be told so.
+                boolean untold = reply.isEmpty() && tls;
                 assertTrue(
-                        reply.equals(Wire.STORED) || isMailbox(reply) || isRefusal(reply),
+                        reply.equals(Wire.STORED) || isMailbox(reply) || isRefusal(reply) || untold,
                         () -> "no whole reply: " + Protocol.visible(reply));
                 return;
             }
@@ -225,7 +229,7 @@ class WireFuzzTest {
                 "Server: %,d connections, -Dfuzz.seed=%d%n", CONNECTIONS, HostileInput.SEED);
         try (Engine engine =
                 new Engine(transport, folder, Engine.limits(LIMIT.toMillis(), 1_000, 5_000))) {
-            Clients clients = new Clients(engine);
+            Clients clients = new Clients(engine, transport == Transport.TLS);
             List<Future<Void>> running = new ArrayList<>();
             for (int i = 0; i < AT_ONCE; i++) {
                 running.add(
@@ -242,10 +246,12 @@ class WireFuzzTest {
             }
             over.set(true);
             List<Long> millis = probe.get(1, TimeUnit.MINUTES);
-            // All but a few: the machine that runs the tests makes pauses of its own.
+            // All but a few: the machine that runs the tests makes pauses of its own. With TLS each
+            // of the others, too, takes 5 ms of it, and this process does both ends.
             millis.sort(null);
             assertTrue(
-                    millis.get((int) (millis.size() * 0.95)) < 100,
+                    millis.get((int) (millis.size() * 0.95))
+                            < (transport == Transport.PLAIN ? 100 : 1_000),
                     "a request among them takes, in ms: " + millis);
 
             int all = CONNECTIONS + millis.size();

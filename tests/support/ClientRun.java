@@ -8,6 +8,7 @@ import java.io.BufferedReader;
 import java.io.PrintWriter;
 import java.io.StringReader;
 import java.io.StringWriter;
+import java.nio.file.Path;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
@@ -25,12 +26,18 @@ record ClientRun(int exit, String out, String err) {
 
     /** Runs the command on {@code input}, of a person if {@code interactive}. */
     static ClientRun command(boolean interactive, String input, String... arguments) {
+        return command(Path.of("no such home"), interactive, input, arguments);
+    }
+
+    /** As above, for a user whose home is {@code home}. */
+    static ClientRun command(
+            Path home, boolean interactive, String input, String... arguments) {
         StringWriter out = new StringWriter();
         StringWriter err = new StringWriter();
         BufferedReader in = new BufferedReader(new StringReader(input));
         var command =
                 new MsgClient.ClientCommand(
-                        questions -> new Answers.Lines(in, questions, interactive));
+                        home, questions -> new Answers.Lines(in, questions, interactive));
         int exit =
                 MsgClient.commandLine(command)
                         .setOut(new PrintWriter(out, true))

@@ -56,6 +56,7 @@ final class Engine implements AutoCloseable {
         this.heard = heard;
         store = new MessageStore(folder.resolve("messages.db").toString(), wrap);
         server = new MsgServer(new InetSocketAddress(0), store, limits, heard, Thread.ofVirtual());
+        transport.prepare(server);
         server.start();
     }
 

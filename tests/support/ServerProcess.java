@@ -82,7 +82,7 @@ final class ServerProcess implements AutoCloseable {
             for (String line; (line = lines.readLine()) != null; ) {
                 text.append(line).append('\n');
                 if (untilReady && line.startsWith(READY)) {
-                    port.complete(Integer.parseInt(line.substring(READY.length())));
+                    port.complete(Integer.parseInt(line.substring(READY.length()).replaceFirst(",.*", "")));
                 }
             }
         } catch (IOException e) {

@@ -1,9 +1,15 @@
 //JAVA 21+
+//SOURCES ../../MsgServer.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.InetSocketAddress;
 import java.net.Socket;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+import javax.net.ssl.SSLSocket;
 
 /**
  * How bytes get to a server under test: the one place where tests make connections to it. Tests of
@@ -15,6 +21,14 @@ enum Transport {
         Socket connect(InetSocketAddress address, int receiveBuffer) throws IOException {
             return tcp(address, receiveBuffer);
         }
+    },
+
+    /** As a client whose key is the same all the time, and who takes any server. */
+    TLS {
+        @Override
+        Socket connect(InetSocketAddress address, int receiveBuffer) throws IOException {
+            return Keys.over(tcp(address, receiveBuffer), Keys.CLIENT);
+        }
     };
 
     private static final int PATIENCE_MS = 30_000;
@@ -25,6 +39,16 @@ enum Transport {
      * @param receiveBuffer how much the kernel takes for us unread, or 0 for its own choice
      */
     abstract Socket connect(InetSocketAddress address, int receiveBuffer) throws IOException;
+
+    /** Lets {@code server}, before its start, speak this. */
+    void prepare(MsgServer server) throws MessageStore.StoreException {
+        server.require(this == TLS ? Keys.SERVER : null);
+    }
+
+    /** What a server's command line has for it. */
+    String[] options() {
+        return this == TLS ? new String[] {"--tls"} : new String[0];
+    }
 
     private static Socket tcp(InetSocketAddress address, int receiveBuffer) throws IOException {
         var socket = new Socket();
@@ -39,6 +63,46 @@ enum Transport {
         } catch (IOException e) {
             socket.close();
             throw e;
+        }
+    }
+
+    /** Keys made once for all tests: keytool takes a second for each. */
+    static final class Keys {
+        static final Tls SERVER = make("server");
+        static final Tls CLIENT = make("client");
+        static final Tls OTHER = make("other");
+
+        private Keys() {}
+
+        private static Tls make(String name) {
+            try {
+                Path folder = Files.createTempDirectory("keys");
+                Path file = folder.resolve(name + ".pem");
+                try {
+                    return new Tls(file, anybody -> true);
+                } finally {
+                    Files.deleteIfExists(file);
+                    Files.delete(folder);
+                }
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+
+        /** TLS with the key of {@code client} over {@code socket}; the handshake is done. */
+        static SSLSocket over(Socket socket, Tls client) throws IOException {
+            try {
+                var address = socket.getInetAddress().getHostAddress();
+                var tls =
+                        (SSLSocket)
+                                client.sockets()
+                                        .createSocket(socket, address, socket.getPort(), true);
+                Tls.configure(tls).startHandshake();
+                return tls;
+            } catch (IOException e) {
+                socket.close();
+                throw e;
+            }
         }
     }
 }

@@ -1,0 +1,206 @@
+//JAVA 21+
+//SOURCES Answers.java
+//SOURCES ../server/Connection.java
+//SOURCES ../server/Tls.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.net.Socket;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.List;
+
+import javax.net.ssl.SSLSocket;
+
+/**
+ * TLS with one server, whose key is the one that was given, or that the user has accepted before;
+ * with any other, nothing of a request leaves. Kept in {@code .msg-client} in the user's home:
+ *
+ * <pre>
+ * key.pem          the user's own key, made on first use
+ * known-servers    HOST PORT KEY, a line for each acceptance; of several for one the last counts
+ * </pre>
+ */
+final class Trust {
+    /** What stands for a key that is still to be asked for. */
+    static final String ANY = "true";
+
+    private static final String KNOWN_SERVERS = "known-servers";
+
+    private final String host;
+    private final int port;
+    private final Answers answers;
+    private final PrintWriter out;
+    private final Path folder;
+    private final Tls tls;
+    private String known; // the server's key as the file has it, or null
+    private String trusted; // the key to go on with, or null as long as nobody has seen one
+    private String shown; // by the server, in the handshake under way
+    private boolean unsaid; // that from now on a name belongs to the user's key
+
+    /** Says in one sentence why there is no connection; nothing has been sent. */
+    static final class DistrustException extends IOException {
+        private static final long serialVersionUID = 1;
+
+        DistrustException(String sentence, Throwable cause) {
+            super(sentence, cause);
+        }
+    }
+
+    /** Connects to the server, without TLS. */
+    interface Server<E extends Exception> {
+        Socket connect() throws E;
+    }
+
+    private Trust(Path folder, String host, int port, Answers answers, PrintWriter out)
+            throws IOException {
+        this.folder = folder;
+        this.host = host;
+        this.port = port;
+        this.answers = answers;
+        this.out = out;
+        known = known(folder, host, port);
+        tls = new Tls(folder.resolve("key.pem"), key -> (shown = key).equals(trusted));
+    }
+
+    /**
+     * What {@code --tls} asks for.
+     *
+     * @param key the server's, {@link #ANY} for the one that is known or the user accepts, or null
+     *     for plain connections, which a server with a known key does not get
+     * @return null for plain connections
+     * @throws IOException with one sentence, when a file in {@code home} cannot be used
+     */
+    static Trust of(Path home, String host, int port, String key, Answers answers, PrintWriter out)
+            throws IOException {
+        Path folder = home.resolve(".msg-client");
+        if (key == null) {
+            if (known(folder, host, port) == null) {
+                return null;
+            }
+            out.println("The key of this server is known, so TLS is used.");
+        }
+        Trust trust = new Trust(folder, host, port, answers, out);
+        trust.trusted = key == null || key.equals(ANY) ? trust.known : key;
+        return trust;
+    }
+
+    private static String known(Path folder, String host, int port) throws IOException {
+        Path file = folder.resolve(KNOWN_SERVERS);
+        String key = null;
+        try {
+            for (String line : Files.exists(file) ? Files.readAllLines(file) : List.<String>of()) {
+                String[] parts = line.split(" ");
+                String found = Tls.parseFingerprint(parts[parts.length - 1]);
+                if (line.equalsIgnoreCase(host + " " + port + " " + found)) {
+                    key = found;
+                }
+            }
+            return key;
+        } catch (IOException | IllegalArgumentException e) {
+            String sentence =
+                    "Cannot tell which servers are known: %s should hold lines of HOST PORT KEY,"
+                            + " but %s. Mend or delete what is wrong there.";
+            throw new IOException(sentence.formatted(file, e.getMessage()), e);
+        }
+    }
+
+    // ---------------------------------------------------------------- one connection
+
+    /**
+     * A connection on which the server has proven its key. A person is asked for an unknown one
+     * between two connections: the server would not wait that long.
+     *
+     * @throws DistrustException when there is none
+     */
+    <E extends Exception> Socket secure(Server<E> server) throws DistrustException, E {
+        Socket socket = handshake(server.connect());
+        if (socket == null) {
+            accept();
+            socket = handshake(server.connect());
+        }
+        return socket;
+    }
+
+    /** Null when the server has shown a key, and there is none yet to compare it with. */
+    private Socket handshake(Socket plain) throws DistrustException {
+        shown = null;
+        try {
+            plain.setTcpNoDelay(true); // held back, pieces of a handshake cost 40 ms
+            SSLSocket socket = (SSLSocket) tls.sockets().createSocket(plain, host, port, true);
+            Tls.configure(socket).startHandshake();
+            remember();
+            return socket;
+        } catch (IOException e) {
+            Connection.closeQuietly(plain);
+            if (shown != null && trusted == null) {
+                return null;
+            }
+            boolean stranger = shown != null && !shown.equals(trusted);
+            String sentence =
+                    stranger
+                            ? "%1$s port %2$d shows the key %3$s instead of %4$s, and nothing was"
+                                    + " sent. Either it was set up anew, or another answers in its"
+                                    + " place: ask who runs it, and if that key is right, start"
+                                    + " once with --tls %3$s."
+                            : "%1$s port %2$d does not answer in TLS, and nothing was sent: %5$s."
+                                    + " Was it started with --tls?";
+            throw new DistrustException(
+                    sentence.formatted(host, port, shown, trusted, e.getMessage()), e);
+        }
+    }
+
+    private void accept() throws DistrustException {
+        if (!answers.person()) {
+            String sentence =
+                    "This server is new here, with the key %s, and nothing was sent. If that is"
+                            + " what it printed at its start, start with --tls %1$s.";
+            throw new DistrustException(sentence.formatted(shown), null);
+        }
+        out.println("This server is new here. Its key is " + shown + ".");
+        String answer;
+        try {
+            answer = answers.ask("Is that what the server printed? (yes/no) ");
+        } catch (IOException e) {
+            answer = null; // Ctrl+C is no yes
+        }
+        if (answer == null || !answer.strip().equalsIgnoreCase("yes")) {
+            throw new DistrustException("That server is not trusted, and nothing was sent.", null);
+        }
+        trusted = shown;
+    }
+
+    private void remember() throws IOException {
+        if (trusted.equals(known)) {
+            return;
+        }
+        Files.writeString(
+                folder.resolve(KNOWN_SERVERS),
+                host + " " + port + " " + trusted + "\n",
+                StandardOpenOption.CREATE,
+                StandardOpenOption.APPEND);
+        known = trusted;
+        unsaid = true;
+    }
+
+    // ---------------------------------------------------------------- telling the user
+
+    /** A request of {@code name} has succeeded. */
+    void used(String name) {
+        if (unsaid) {
+            unsaid = false;
+            out.printf(
+                    "The name %s now belongs to your key, in %s. Keep a copy.%n",
+                    Protocol.visible(name), folder.resolve("key.pem"));
+        }
+    }
+
+    /** What a user can do about a name that belongs to another key. */
+    String advice() {
+        return ". Copy the key from the machine that used the name first to "
+                + folder.resolve("key.pem")
+                + ", or ask who runs the server.";
+    }
+}

@@ -1,0 +1,243 @@
+//JAVA 21+
+//SOURCES Connection.java
+//SOURCES Tls.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.net.InetAddress;
+import java.net.Socket;
+import java.net.SocketException;
+import java.net.SocketImpl;
+import java.net.SocketTimeoutException;
+import java.net.StandardSocketOptions;
+import java.nio.ByteBuffer;
+import java.nio.channels.SocketChannel;
+import java.time.Duration;
+import java.util.Arrays;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
+
+import javax.net.ssl.SSLSocket;
+
+/**
+ * A connection inside TLS: the same bytes as on a plain one, with the same deadlines, and a client
+ * that has proven its key.
+ *
+ * <pre>  readRequest()  -->  SSLSocket  -->  Raw  -->  Connection: the channel and its deadlines
+ * </pre>
+ */
+final class TlsConnection extends Connection {
+    /** What TLS begins with, and no request. */
+    private static final byte HANDSHAKE = 0x16;
+
+    /**
+     * A handshake keeps a processor for two milliseconds, and a virtual thread gives it back only
+     * where it waits. So few compute at once; the others wait here, and conversations that are
+     * further on take their turn.
+     */
+    private static final Semaphore COMPUTING =
+            new Semaphore(Math.max(1, Runtime.getRuntime().availableProcessors() / 2), true);
+
+    private final Tls tls;
+    private final Duration timeout;
+    private SSLSocket socket; // null before the handshake and after the last word
+    private boolean begun;
+    private boolean computing;
+    private long deadline; // of what is being read
+    private String clientKey;
+
+    /** As {@link Connection}, this side's key being that of {@code tls}. */
+    TlsConnection(
+            SocketChannel channel, Duration timeout, ScheduledExecutorService watchdog, Tls tls)
+            throws IOException {
+        super(channel, timeout, watchdog);
+        // A handshake is several small pieces each way: held back they cost 40 ms.
+        channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
+        this.timeout = timeout;
+        this.tls = tls;
+    }
+
+    @Override
+    String clientKey() {
+        return clientKey;
+    }
+
+    @Override
+    Protocol.Request readRequest(long deadline) throws IOException, Protocol.RefusedException {
+        begin(deadline);
+        return super.readRequest(deadline);
+    }
+
+    private void begin(long deadline) throws IOException, Protocol.RefusedException {
+        begun = true;
+        this.deadline = deadline;
+        ByteBuffer first = ByteBuffer.allocate(1);
+        try {
+            if (super.read(first, left()) < 0 || first.get(0) != HANDSHAKE) {
+                throw new Protocol.RefusedException(Protocol.Refusal.TLS_ONLY);
+            }
+        } catch (SocketTimeoutException e) {
+            throw new Protocol.RefusedException(Protocol.Refusal.TIMED_OUT);
+        }
+        try {
+            InputStream consumed = new ByteArrayInputStream(first.array());
+            socket = (SSLSocket) tls.sockets().createSocket(new Raw(), consumed, false);
+            compute();
+            Tls.configure(socket).startHandshake();
+            clientKey = Tls.id(socket.getSession().getPeerCertificates()[0]);
+        } catch (IOException e) {
+            String reason =
+                    e instanceof SocketTimeoutException ? "it took too long" : e.getMessage();
+            throw whyCut(new IOException("no TLS came about: " + reason, e));
+        } finally {
+            pause();
+        }
+    }
+
+    private void compute() throws IOException {
+        try {
+            computing = COMPUTING.tryAcquire(left().toNanos(), TimeUnit.NANOSECONDS);
+        } catch (InterruptedException e) {
+            throw new AssertionError("nobody interrupts a conversation", e);
+        }
+        if (!computing) {
+            throw new SocketTimeoutException("no turn in time");
+        }
+    }
+
+    private void pause() {
+        if (computing) {
+            computing = false;
+            COMPUTING.release();
+        }
+    }
+
+    private Duration left() {
+        return Duration.ofNanos(deadline - System.nanoTime());
+    }
+
+    @Override
+    int read(ByteBuffer into, Duration limit) throws IOException {
+        if (socket == null) {
+            return super.read(into, limit);
+        }
+        deadline = System.nanoTime() + limit.toNanos();
+        try {
+            return socket.getInputStream().read(into.array(), into.position(), into.remaining());
+        } catch (SocketTimeoutException e) {
+            throw e;
+        } catch (IOException e) {
+            throw whyCut(e);
+        }
+    }
+
+    /** Writes inside TLS, but to a client that does not speak it. */
+    @Override
+    void write(byte[] reply) throws IOException {
+        byte[] said = reply;
+        if (!begun) { // the server is too busy for a request
+            try {
+                begin(System.nanoTime() + timeout.toNanos());
+            } catch (Protocol.RefusedException e) {
+                said = Protocol.line(e.refusal().text());
+            }
+        }
+        try {
+            if (socket == null) {
+                super.write(said);
+            } else {
+                socket.getOutputStream().write(said);
+            }
+        } catch (IOException e) {
+            throw whyCut(e);
+        }
+    }
+
+    /** Says inside TLS that this is all, then closes as a plain connection does. */
+    @Override
+    public void close() throws IOException {
+        try {
+            if (socket != null) {
+                socket.shutdownOutput();
+            }
+        } finally {
+            socket = null;
+            super.close();
+        }
+    }
+
+    /** What TLS takes for the plain socket. Only its owner closes it. */
+    private final class Raw extends Socket {
+        Raw() throws SocketException {
+            super((SocketImpl) null);
+        }
+
+        @Override
+        public boolean isConnected() {
+            return true;
+        }
+
+        @Override
+        public InetAddress getInetAddress() {
+            return peer().getAddress();
+        }
+
+        // Unless they are answered here, the JDK opens a socket to ask, and leaves it open.
+
+        @Override
+        public int getPort() {
+            return peer().getPort();
+        }
+
+        @Override
+        public int getSoLinger() {
+            return -1;
+        }
+
+        @Override
+        public int getSoTimeout() {
+            return 0;
+        }
+
+        @Override
+        public InputStream getInputStream() {
+            return new InputStream() {
+                @Override
+                public int read() {
+                    throw new UnsupportedOperationException("TLS reads arrays");
+                }
+
+                @Override
+                public int read(byte[] bytes, int from, int length) throws IOException {
+                    boolean wasComputing = computing;
+                    pause();
+                    int count =
+                            TlsConnection.super.read(ByteBuffer.wrap(bytes, from, length), left());
+                    if (wasComputing) {
+                        compute();
+                    }
+                    return count;
+                }
+            };
+        }
+
+        @Override
+        public OutputStream getOutputStream() {
+            return new OutputStream() {
+                @Override
+                public void write(int b) {
+                    throw new UnsupportedOperationException("TLS writes arrays");
+                }
+
+                @Override
+                public void write(byte[] bytes, int from, int length) throws IOException {
+                    TlsConnection.super.write(Arrays.copyOfRange(bytes, from, from + length));
+                }
+            };
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//JAVA 21+
+//SOURCES MessageStore.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.sql.PreparedStatement;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.sql.Statement;
+
+/**
+ * Which key owns a name, durably; asked of the database each time, since others may share it. The
+ * table is there only once a server has asked for it; its statements suit every database:
+ *
+ * <pre>owner (name, key, since, PRIMARY KEY (name))</pre>
+ */
+final class Owners {
+    private final MessageStore store;
+
+    /** The owners in {@code store}. */
+    Owners(MessageStore store) {
+        this.store = store;
+    }
+
+    /**
+     * Whether any name has an owner.
+     *
+     * @throws MessageStore.StoreException when nobody can tell, as the other methods do
+     */
+    boolean any() throws MessageStore.StoreException {
+        return store.look(session -> {
+            try (Statement statement = session.connection.createStatement()) {
+                return !isMissing(session, statement)
+                        && !Database.one(statement, "SELECT count(*) FROM owner").equals("0");
+            }
+        });
+    }
+
+    /** Makes the table if it is missing. */
+    void prepare() throws MessageStore.StoreException {
+        store.look(session -> {
+            try (Statement statement = session.connection.createStatement()) {
+                if (isMissing(session, statement)) {
+                    make(session, statement);
+                }
+                return true;
+            }
+        });
+    }
+
+    private static void make(Database.Session session, Statement statement) throws SQLException {
+        try {
+            statement.execute(
+                    "CREATE TABLE IF NOT EXISTS owner (name TEXT NOT NULL PRIMARY KEY,"
+                            + " key TEXT NOT NULL, since TIMESTAMP WITH TIME ZONE NOT NULL"
+                            + " DEFAULT CURRENT_TIMESTAMP)");
+        } catch (SQLException e) {
+            if (isMissing(session, statement)) { // else another server made it at the same time
+                throw e;
+            }
+        }
+    }
+
+    private static boolean isMissing(Database.Session session, Statement statement)
+            throws SQLException {
+        return Database.one(statement, session.ownerTables()).equals("0");
+    }
+
+    /** Whether {@code key} owns {@code name}; it does from now on if no key did before. */
+    boolean owns(String name, String key) throws MessageStore.StoreException {
+        return store.look(session -> {
+            String owner = first(session, "SELECT key FROM owner WHERE name = ?", name);
+            // One statement decides between two keys that claim a name at once, on whatever
+            // server: the second finds the first one's there.
+            String claim =
+                    "INSERT INTO owner (name, key) VALUES (?, ?) ON CONFLICT (name)"
+                            + " DO UPDATE SET key = owner.key RETURNING key";
+            return key.equals(owner == null ? first(session, claim, name, key) : owner);
+        });
+    }
+
+    private static String first(Database.Session session, String query, String... values)
+            throws SQLException {
+        try (PreparedStatement statement = session.connection.prepareStatement(query)) {
+            for (int i = 0; i < values.length; i++) {
+                statement.setString(i + 1, values[i]);
+            }
+            String found = null;
+            try (ResultSet rows = statement.executeQuery()) {
+                while (rows.next()) { // to their end, which is where SQLite commits
+                    found = rows.getString(1);
+                }
+            }
+            return found;
+        }
+    }
+}

@@ -1,0 +1,348 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION What a server that speaks TLS lets nobody do
+//JAVA 21+
+//MAIN TestMain
+//SOURCES TestMain.java
+//SOURCES support/Engine.java
+//SOURCES support/FakeTls.java
+//SOURCES support/RecordingProxy.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.opentest4j.TestAbortedException;
+
+import java.io.ByteArrayOutputStream;
+import java.io.FilterOutputStream;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.lang.ProcessBuilder.Redirect;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+
+import javax.net.ssl.SSLException;
+import javax.net.ssl.SSLSocket;
+import javax.net.ssl.SSLSocketFactory;
+
+/** The tests of the server hold over TLS, too; here is what only TLS has. */
+class TlsServerTest {
+    private static final String TLS_ONLY = "Message declined. This server speaks TLS only\n";
+    private static final int LIMIT_MS = 1_500;
+
+    @TempDir private Path folder;
+    private Engine engine;
+
+    @BeforeEach
+    void start() throws Exception {
+        engine = new Engine(Transport.TLS, folder, Engine.limits(LIMIT_MS, 2_000, 2_000));
+    }
+
+    @AfterEach
+    void stop() {
+        engine.close();
+    }
+
+    private Wire plain() throws IOException {
+        return new Wire(engine.port());
+    }
+
+    @Test
+    void aPlainClientIsToldInThePlainProtocol() throws Exception {
+        for (String request : List.of("fetch;bob\n", "fetch;bob", "x", "\n", "")) {
+            try (Wire wire = plain()) {
+                assertEquals(TLS_ONLY, wire.send(request).endInput().receive(), request);
+            }
+        }
+        Waiting.eventually("all have ended", () -> engine.heard.conversations().size() == 5);
+        engine.heard
+                .conversations()
+                .forEach(ended ->
+                        assertEquals(
+                                "Message declined. This server speaks TLS only", ended.outcome()));
+    }
+
+    @Test
+    void aSilentClientIsToldThatItsTimeIsOver() throws Exception {
+        try (Wire wire = plain()) {
+            assertEquals(Wire.TIMED_OUT, wire.receive());
+        }
+    }
+
+    @Test
+    void byHandItIsNcatOrOpensslWithAnyKeyOfOnesOwn() throws Exception {
+        Path key = folder.resolve("my key.pem");
+        new Tls(key, anybody -> true);
+        String ncat = "ncat --ssl --ssl-cert KEY --ssl-key KEY 127.0.0.1 " + engine.port();
+        String openssl =
+                "openssl s_client -quiet -cert KEY -key KEY -connect 127.0.0.1:" + engine.port();
+        assertEquals(Wire.STORED, byHand(ncat, key, "store;Kyriakos;george;hi Kyriakos\n"));
+        assertEquals(Wire.EMPTY, byHand(openssl, key, "fetch;george\n"));
+    }
+
+    private static String byHand(String command, Path key, String request) throws Exception {
+        String[] words = command.split(" ");
+        Arrays.setAll(words, i -> words[i].equals("KEY") ? key.toString() : words[i]);
+        Process process;
+        try {
+            process = new ProcessBuilder(words).redirectError(Redirect.DISCARD).start();
+        } catch (IOException e) {
+            throw new TestAbortedException(words[0] + " is missing", e);
+        }
+        try (OutputStream in = process.getOutputStream()) {
+            in.write(request.getBytes(StandardCharsets.UTF_8));
+        }
+        return new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    }
+
+    @Test
+    void whoeverListensFindsNoNameAndNoText() throws Exception {
+        try (var proxy = new RecordingProxy(engine.port())) {
+            String asked = "store;Kyriakos;George the sender;The plan 7316";
+            for (String request : List.of(asked, "fetch;Kyriakos")) {
+                try (Wire wire = new Wire(Transport.TLS, Wire.loopback(proxy.port()), 0)) {
+                    wire.send(request).endInput().receive();
+                }
+            }
+            var all = new ByteArrayOutputStream();
+            for (RecordingProxy.Recording recording : proxy.recordings()) {
+                all.writeBytes(recording.fromClient().toByteArray());
+                all.writeBytes(recording.fromServer().toByteArray());
+            }
+            String seen = all.toString(StandardCharsets.ISO_8859_1);
+            assertTrue(seen.length() > 1_000, "it did listen: " + seen.length());
+            for (String word :
+                    List.of("Kyriakos", "George", "plan 7316", "store", "fetch", "Retrieving")) {
+                assertFalse(seen.contains(word), word);
+            }
+        }
+    }
+
+    @Test
+    void smallPiecesOfAHandshakeAreNotHeldBack() throws Exception {
+        // Nagle's algorithm waited for an acknowledgement that the other side delays by 40 ms.
+        long shortest = Long.MAX_VALUE;
+        for (int i = 0; i < 15; i++) {
+            long began = System.nanoTime();
+            assertEquals(Wire.EMPTY, engine.ask("fetch;nobody"));
+            shortest = Math.min(shortest, Waiting.millisSince(began));
+        }
+        assertTrue(shortest < 35, "each took at least " + shortest + " ms");
+    }
+
+    // ---------------------------------------------------------------- who gets no conversation
+
+    @Test
+    void tls12IsRefused() throws Exception {
+        // With it, a client that had ended its input got an empty reply.
+        try (Socket socket = new Socket("127.0.0.1", engine.port())) {
+            SSLSocket tls = over(socket, Transport.Keys.CLIENT.sockets());
+            tls.setEnabledProtocols(new String[] {"TLSv1.2"});
+            assertThrows(SSLException.class, tls::startHandshake);
+        }
+        assertRefused("TLSv1.2");
+    }
+
+    @Test
+    void aClientWithoutAKeyIsRefused() throws Exception {
+        assertNothingIsHad(FakeTls.withoutKey());
+        assertRefused("Empty client certificate chain");
+    }
+
+    @Test
+    void aClientWithSomebodyElsesCertificateIsRefused() throws Exception {
+        // A certificate is no secret: every server its owner has talked to has seen it.
+        Path pem = folder.resolve("somebody.pem");
+        new Tls(pem, anybody -> true);
+        assertNothingIsHad(FakeTls.withCertificateOf(pem));
+        assertRefused("CertificateVerify");
+    }
+
+    private SSLSocket over(Socket socket, SSLSocketFactory sockets) throws IOException {
+        return (SSLSocket) sockets.createSocket(socket, "127.0.0.1", engine.port(), true);
+    }
+
+    /** In TLS 1.3 a client that is refused is told only at its first read. */
+    private void assertNothingIsHad(SSLSocketFactory sockets) throws IOException {
+        try (Socket socket = new Socket("127.0.0.1", engine.port())) {
+            SSLSocket tls = Tls.configure(over(socket, sockets));
+            assertThrows(
+                    IOException.class,
+                    () -> {
+                        tls.startHandshake();
+                        tls.getOutputStream().write("fetch;bob\n".getBytes());
+                        assertEquals(-1, tls.getInputStream().read());
+                        throw new IOException("the connection ended");
+                    });
+        }
+    }
+
+    private void assertRefused(String reason) throws Exception {
+        Listener.Conversation ended = engine.heard.conversation();
+        String outcome = ended.outcome();
+        assertTrue(outcome.startsWith("cut off: no TLS came about: "), outcome);
+        assertTrue(outcome.contains(reason), outcome);
+        assertNull(ended.request());
+        assertEquals(List.of(), engine.heard.troubles());
+    }
+
+    // ---------------------------------------------------------------- handshakes without an end
+
+    /** A ClientHello as our client sends it. */
+    private static byte[] hello() throws Exception {
+        try (var server = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
+                Socket client = new Socket(server.getInetAddress(), server.getLocalPort());
+                Socket accepted = server.accept()) {
+            var tls =
+                    (SSLSocket)
+                            Transport.Keys.CLIENT.sockets().createSocket(client, "new", 1, true);
+            Waiting.inBackground(() -> {
+                Tls.configure(tls).startHandshake();
+                return null;
+            });
+            byte[] header = accepted.getInputStream().readNBytes(5);
+            int length = (header[3] & 0xff) << 8 | header[4] & 0xff;
+            var record = new ByteArrayOutputStream();
+            record.writeBytes(header);
+            record.writeBytes(accepted.getInputStream().readNBytes(length));
+            return record.toByteArray();
+        }
+    }
+
+    /** Sends {@code start}; returns how long the server kept the connection afterwards. */
+    private long millisUntilLetGo(byte[] start) throws Exception {
+        long began = System.nanoTime();
+        try (Wire wire = plain()) {
+            wire.send(start).answer();
+        }
+        return Waiting.millisSince(began);
+    }
+
+    @Test
+    void aHandshakeThatComesToNoEndIsLetGoAtTheDeadline() throws Exception {
+        byte[] hello = hello();
+        byte[] half = Arrays.copyOf(hello, hello.length / 2);
+        byte[] large = new byte[5 + 16_384]; // the largest record, of a message larger than that
+        System.arraycopy(new byte[] {0x16, 3, 1, 0x40, 0, 1, 0, 0x60, 0}, 0, large, 0, 9);
+        for (byte[] start : List.of(hello, half, large, new byte[] {0x16})) {
+            long millis = millisUntilLetGo(start);
+            assertTrue(
+                    millis >= LIMIT_MS - 50 && millis < LIMIT_MS + 5_000,
+                    start.length + " bytes, let go after " + millis);
+        }
+    }
+
+    @Test
+    void garbageAfterTheFirstByteIsLetGoAtOnce() throws Exception {
+        for (int seed = 0; seed < 20; seed++) {
+            byte[] garbage = new byte[600];
+            new Random(seed).nextBytes(garbage);
+            garbage[0] = 0x16;
+            if (seed % 2 == 0) {
+                garbage[1] = 3; // as a record of TLS goes on
+            }
+            garbage[3] = 0; // a short record
+            millisUntilLetGo(garbage);
+        }
+        Waiting.eventually("all have ended", () -> engine.heard.conversations().size() == 20);
+        for (Listener.Conversation ended : engine.heard.conversations()) {
+            assertTrue(ended.outcome().startsWith("cut off: no TLS came about: "), ended::outcome);
+        }
+        assertEquals(List.of(), engine.heard.troubles());
+    }
+
+    @Test
+    void aHandshakeThatDripsIsLetGoAtTheDeadline() throws Exception {
+        byte[] hello = hello();
+        long began = System.nanoTime();
+        try (Wire wire = plain()) {
+            assertThrows(
+                    IOException.class,
+                    () -> {
+                        for (byte b : hello) {
+                            wire.send(new byte[] {b});
+                            Thread.sleep(50);
+                        }
+                    });
+        }
+        long millis = Waiting.millisSince(began);
+        assertTrue(millis >= LIMIT_MS - 50 && millis < LIMIT_MS + 5_000, "after " + millis);
+    }
+
+    @Test
+    void aRecordThatDripsIsLetGoAtTheDeadline() throws Exception {
+        // A limit for each read below TLS was never reached by a byte now and then.
+        try (var socket = new DrippingSocket(engine.port());
+                SSLSocket tls = Transport.Keys.over(socket, Transport.Keys.CLIENT)) {
+            long began = System.nanoTime();
+            socket.dripping = true;
+            assertThrows(
+                    IOException.class,
+                    () -> tls.getOutputStream().write(("fetch;" + "x".repeat(200)).getBytes()));
+            long millis = Waiting.millisSince(began);
+            assertTrue(millis >= LIMIT_MS / 2 && millis < LIMIT_MS + 5_000, "after " + millis);
+        }
+        assertEquals("Message declined. Timed out", engine.heard.conversation().outcome());
+    }
+
+    /** Once told so, sends its bytes one by one. */
+    private static final class DrippingSocket extends Socket {
+        private volatile boolean dripping;
+
+        DrippingSocket(int port) throws IOException {
+            super("127.0.0.1", port);
+        }
+
+        @Override
+        public OutputStream getOutputStream() throws IOException {
+            return new FilterOutputStream(super.getOutputStream()) {
+                @Override
+                public void write(byte[] bytes, int from, int length) throws IOException {
+                    for (int i = from; dripping && i < from + length; i++) {
+                        out.write(bytes[i]);
+                        LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(40));
+                    }
+                    if (!dripping) {
+                        out.write(bytes, from, length);
+                    }
+                }
+            };
+        }
+    }
+
+    @Test
+    void othersAreServedMeanwhile() throws Exception {
+        byte[] hello = hello();
+        List<Wire> silent = new ArrayList<>();
+        Path other = Files.createDirectory(folder.resolve("other"));
+        try (Engine patient = new Engine(Transport.TLS, other, Engine.ROOMY)) {
+            for (int i = 0; i < 200; i++) {
+                silent.add(new Wire(patient.port()).send(hello));
+            }
+            assertEquals(Wire.EMPTY, patient.ask("fetch;nobody"));
+            assertEquals(
+                    1, patient.heard.conversations().size(), "the silent ones are still there");
+        } finally {
+            for (Wire wire : silent) {
+                wire.close();
+            }
+        }
+    }
+}

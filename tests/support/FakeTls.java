@@ -1,0 +1,86 @@
+//JAVA 21+
+//SOURCES FakeServer.java
+//SOURCES Transport.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.KeyPairGenerator;
+import java.security.KeyStore;
+import java.security.cert.Certificate;
+import java.security.cert.CertificateFactory;
+import java.security.cert.X509Certificate;
+
+import javax.net.ssl.KeyManagerFactory;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLSocket;
+import javax.net.ssl.SSLSocketFactory;
+import javax.net.ssl.TrustManager;
+import javax.net.ssl.X509TrustManager;
+
+/** Servers in TLS that do as a test tells them to, and ends of TLS that lie about their key. */
+final class FakeTls {
+    private FakeTls() {}
+
+    /** A server whose sockets are made by {@code sockets}; it keeps requests and answers them. */
+    static FakeServer answering(SSLSocketFactory sockets, String reply) throws IOException {
+        FakeServer[] self = new FakeServer[1];
+        self[0] =
+                new FakeServer(socket -> {
+                    var tls = (SSLSocket) sockets.createSocket(socket, null, true);
+                    Tls.configure(tls).startHandshake();
+                    byte[] request = tls.getInputStream().readAllBytes();
+                    self[0].requests.add(new String(request, StandardCharsets.UTF_8));
+                    tls.getOutputStream().write(reply.getBytes(StandardCharsets.UTF_8));
+                    tls.close();
+                });
+        return self[0];
+    }
+
+    /** Sockets that show the certificate in {@code pem}, without its key; they trust everybody. */
+    static SSLSocketFactory withCertificateOf(Path pem) throws Exception {
+        String text = Files.readString(pem);
+        byte[] certificate =
+                text.substring(text.indexOf("-----BEGIN CERTIFICATE"))
+                        .getBytes(StandardCharsets.US_ASCII);
+        KeyPairGenerator keys = KeyPairGenerator.getInstance("EC");
+        keys.initialize(256);
+        KeyStore store = KeyStore.getInstance("PKCS12");
+        store.load(null, null);
+        Certificate[] chain = {
+            CertificateFactory.getInstance("X.509")
+                    .generateCertificate(new ByteArrayInputStream(certificate))
+        };
+        store.setKeyEntry("key", keys.generateKeyPair().getPrivate(), new char[0], chain);
+        return sockets(store);
+    }
+
+    /** Sockets without any key; they trust everybody. */
+    static SSLSocketFactory withoutKey() throws Exception {
+        return sockets(null);
+    }
+
+    private static SSLSocketFactory sockets(KeyStore store) throws Exception {
+        KeyManagerFactory keys = KeyManagerFactory.getInstance("SunX509");
+        keys.init(store, new char[0]);
+        SSLContext context = SSLContext.getInstance("TLSv1.3");
+        context.init(keys.getKeyManagers(), new TrustManager[] {new Anybody()}, null);
+        return context.getSocketFactory();
+    }
+
+    private record Anybody() implements X509TrustManager {
+        @Override
+        public void checkClientTrusted(X509Certificate[] chain, String keyType) {}
+
+        @Override
+        public void checkServerTrusted(X509Certificate[] chain, String keyType) {}
+
+        @Override
+        public X509Certificate[] getAcceptedIssuers() {
+            return new X509Certificate[0];
+        }
+    }
+}
