@@ -128,7 +128,6 @@ final class Trust {
     private Socket handshake(Socket plain) throws DistrustException {
         shown = null;
         try {
-            plain.setTcpNoDelay(true); // held back, pieces of a handshake cost 40 ms
             SSLSocket socket = (SSLSocket) tls.sockets().createSocket(plain, host, port, true);
             Tls.configure(socket).startHandshake();
             remember();

@@ -135,18 +135,6 @@ class TlsServerTest {
         }
     }
 
-    @Test
-    void smallPiecesOfAHandshakeAreNotHeldBack() throws Exception {
-        // Nagle's algorithm waited for an acknowledgement that the other side delays by 40 ms.
-        long shortest = Long.MAX_VALUE;
-        for (int i = 0; i < 15; i++) {
-            long began = System.nanoTime();
-            assertEquals(Wire.EMPTY, engine.ask("fetch;nobody"));
-            shortest = Math.min(shortest, Waiting.millisSince(began));
-        }
-        assertTrue(shortest < 35, "each took at least " + shortest + " ms");
-    }
-
     // ---------------------------------------------------------------- who gets no conversation
 
     @Test
