@@ -337,8 +337,8 @@ class TlsServerTest {
                 silent.add(new Wire(patient.port()).send(hello));
             }
             assertEquals(Wire.EMPTY, patient.ask("fetch;nobody"));
-            assertEquals(
-                    1, patient.heard.conversations().size(), "the silent ones are still there");
+            Waiting.eventually("it ends", () -> !patient.heard.conversations().isEmpty());
+            assertEquals(1, patient.heard.conversations().size(), "the silent ones are there");
         } finally {
             for (Wire wire : silent) {
                 wire.close();
