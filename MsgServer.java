@@ -113,9 +113,17 @@ public final class MsgServer implements AutoCloseable {
      */
     void require(Tls tls) throws MessageStore.StoreException {
         this.tls = tls;
-        if (tls != null) {
-            owners.prepare();
-        } else if (owners.any()) {
+        boolean owned;
+        try {
+            if (tls != null) {
+                owners.prepare();
+            }
+            owned = tls == null && owners.any();
+        } catch (MessageStore.StoreException e) {
+            throw new MessageStore.StoreException(
+                    "Cannot keep messages in %s: %s".formatted(store.place(), e.getMessage()), e);
+        }
+        if (owned) {
             throw new MessageStore.StoreException(
                     "Names in %s belong to keys: start with --tls.".formatted(store.place()), null);
         }
@@ -451,19 +459,23 @@ public final class MsgServer implements AutoCloseable {
             options.check();
             address = options.address();
             options.chooseCarriers();
-            PrintWriter err = spec.commandLine().getErr();
-            MessageStore store;
             try {
-                store =
-                        options.store == null
-                                ? MessageStore.inHome(home, options.maxBytes())
-                                : new MessageStore(options.store, options.maxBytes());
+                return serve(openStore());
             } catch (MessageStore.PlaceException e) {
                 throw Program.wrong(spec, "--store", String.valueOf(options.store), e.getMessage());
-            } catch (MessageStore.StoreException e) {
-                err.println(e.getMessage());
+            } catch (MessageStore.StoreException | Tls.KeyException e) {
+                spec.commandLine().getErr().println(e.getMessage());
                 return 1;
             }
+        }
+
+        private MessageStore openStore() throws MessageStore.StoreException {
+            return options.store == null
+                    ? MessageStore.inHome(home, options.maxBytes())
+                    : new MessageStore(options.store, options.maxBytes());
+        }
+
+        private int serve(MessageStore store) throws MessageStore.StoreException, Tls.KeyException {
             Log log = options.log(spec.commandLine());
             MsgServer server =
                     new MsgServer(
@@ -483,12 +495,11 @@ public final class MsgServer implements AutoCloseable {
                 new CountDownLatch(1).await();
             } catch (MessageStore.StoreException | Tls.KeyException e) {
                 store.close();
-                err.println(e.getMessage());
-                return 1;
+                throw e;
             } catch (IOException e) {
                 Runtime.getRuntime().removeShutdownHook(ending);
                 store.close();
-                err.println(Addresses.cannotListen(address, e));
+                spec.commandLine().getErr().println(Addresses.cannotListen(address, e));
                 return 1;
             } catch (InterruptedException e) {
                 Runtime.getRuntime().removeShutdownHook(ending);
@@ -522,12 +533,12 @@ public final class MsgServer implements AutoCloseable {
             PrintWriter out = spec.commandLine().getOut();
             out.println("Listening on port " + port + (tls == null ? "" : ", with TLS only"));
             out.println("Messages are kept in " + store.place());
+            store.size().ifPresent(bytes -> out.println(options.size(bytes)));
             if (options.threads == Options.Threads.platform) {
                 out.println("Each connection gets a platform thread");
             }
             String fingerprint = tls == null ? null : tls.fingerprint();
             Addresses.invitations(address.getAddress(), port, fingerprint).forEach(out::println);
-            store.size().ifPresent(bytes -> out.println(options.size(bytes)));
             store.warnings().forEach(out::println);
             out.flush();
         }

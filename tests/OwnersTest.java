@@ -343,7 +343,7 @@ class OwnersTest {
                 String[] lines = server.output().split("\n");
                 assertEquals("Listening on port " + port + ", with TLS only", lines[0]);
                 String key = new Tls(file, anybody -> true).fingerprint();
-                assertTrue(lines[2].endsWith(" 127.0.0.1 " + port + " --tls " + key), lines[2]);
+                assertTrue(lines[3].endsWith(" 127.0.0.1 " + port + " --tls " + key), lines[3]);
                 assertTrue(said.isEmpty() || said.equals(key));
                 said = key;
             }

@@ -101,6 +101,7 @@ class ServerCommandTest {
             assertEquals("Listening on port " + port, lines.get(0));
             Path store = folder.toRealPath().resolve(".msg-server").resolve("messages.db");
             assertEquals("Messages are kept in " + store, lines.get(1));
+            assertEquals("That is a file of 0.1M, without a limit (--max-size)", lines.get(2));
             assertTrue(Files.exists(store));
             Set<String> hints = new HashSet<>();
             for (NetworkInterface card : NetworkInterface.networkInterfaces().toList()) {
@@ -122,7 +123,7 @@ class ServerCommandTest {
                                 + " 127.0.0.1 "
                                 + port);
             }
-            assertEquals(hints, Set.copyOf(lines.subList(2, 2 + hints.size())));
+            assertEquals(hints, Set.copyOf(lines.subList(3, 3 + hints.size())));
         }
     }
 
@@ -154,7 +155,7 @@ class ServerCommandTest {
         }
         try (Command command = new Command("0", "--bind", address)) {
             int port = command.port();
-            String hint = command.out.toString().lines().toList().get(2);
+            String hint = command.out.toString().lines().toList().get(3);
             String prefix = "On this machine only: " + Program.started("MsgClient.java") + " ";
             assertTrue(hint.startsWith(prefix), hint);
             String host = hint.substring(prefix.length()).replaceFirst(" .*", "");

@@ -54,7 +54,9 @@ class TraceTest {
             Wire.ask(server.port(), "store;bob;al;a secret");
             Wire.ask(server.port(), "fetch;bob");
             Wire.ask(server.port(), "STORE;bob");
-            Waiting.eventually("the third is closed", () -> steps(server, 3).contains("closed"));
+            Waiting.eventually(
+                    "all three are closed",
+                    () -> server.output().lines().filter(l -> l.endsWith("closed")).count() == 3);
             assertEquals(
                     List.of(
                             "waiting for its request",

@@ -56,8 +56,13 @@ final class Engine implements AutoCloseable {
         this.heard = heard;
         store = new MessageStore(folder.resolve("messages.db").toString(), wrap);
         server = new MsgServer(new InetSocketAddress(0), store, limits, heard, Thread.ofVirtual());
-        transport.prepare(server);
-        server.start();
+        try {
+            transport.prepare(server);
+            server.start();
+        } catch (Exception e) {
+            store.close();
+            throw e;
+        }
     }
 
     static Limits limits(long timeoutMs, int connections, long graceMs) {
