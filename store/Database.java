@@ -67,6 +67,11 @@ interface Database {
         return List.of();
     }
 
+    /** What a thread looks up over its connection; perhaps twice, should that have failed. */
+    interface Lookup<A> {
+        A in(Session session) throws SQLException;
+    }
+
     /** A message as it is stored. */
     record Entry(String recipient, UUID id, String sender, String text) {}
 

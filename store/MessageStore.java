@@ -29,6 +29,7 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.BiConsumer;
 import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 
@@ -313,17 +314,13 @@ public final class MessageStore implements AutoCloseable {
 
     private static final UUID LOWEST = new UUID(0, 0);
     private static final UUID HIGHEST = new UUID(-1, -1);
-    private static final Job<Lookup<?>, Object> LAST_READING = new Job<>(null);
+    private static final Job<Database.Lookup<?>, Object> LAST_READING = new Job<>(null);
 
-    private final BlockingQueue<Job<Lookup<?>, Object>> readings = new LinkedBlockingQueue<>();
-
-    /** What a reader looks up over its connection; perhaps twice, should that have failed. */
-    interface Lookup<A> {
-        A in(Database.Session session) throws SQLException;
-    }
+    private final BlockingQueue<Job<Database.Lookup<?>, Object>> readings =
+            new LinkedBlockingQueue<>();
 
     @SuppressWarnings("unchecked") // the answer to a job is what its lookup has found
-    <A> A look(Lookup<A> lookup) throws StoreException {
+    <A> A look(Database.Lookup<A> lookup) throws StoreException {
         return (A) outcome(readings, new Job<>(lookup));
     }
 
@@ -372,7 +369,7 @@ public final class MessageStore implements AutoCloseable {
     /** A reader: a page that fails is tried once more over a new connection. */
     private void read() {
         Link link = new Link(database, outage);
-        for (Job<Lookup<?>, Object> job; (job = take(readings, QUIET)) != LAST_READING; ) {
+        for (Job<Database.Lookup<?>, Object> job; (job = take(readings, QUIET)) != LAST_READING; ) {
             for (boolean last = false; job != null && !job.isDone(); last = true) {
                 try {
                     job.complete(job.asked.in(link.session()));
@@ -388,14 +385,10 @@ public final class MessageStore implements AutoCloseable {
     }
 
     private static Page page(Database.Session session, Range range) throws SQLException {
-        String recipient = range.recipient();
         List<Message> messages = new ArrayList<>();
-        UUID last =
-                session.page(
-                        recipient,
-                        range.after(),
-                        range.end(),
-                        (sender, text) -> messages.add(new Message(sender, text)));
+        BiConsumer<String, String> each = (sender, text) -> messages.add(new Message(sender, text));
+        String recipient = range.recipient();
+        UUID last = session.page(recipient, range.after(), range.end(), each);
         if (last == null) {
             return new Page(messages, null);
         }
