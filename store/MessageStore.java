@@ -387,13 +387,13 @@ public final class MessageStore implements AutoCloseable {
     private static Page page(Database.Session session, Range range) throws SQLException {
         List<Message> messages = new ArrayList<>();
         BiConsumer<String, String> each = (sender, text) -> messages.add(new Message(sender, text));
-        String recipient = range.recipient();
-        UUID last = session.page(recipient, range.after(), range.end(), each);
+        UUID last = session.page(range.recipient(), range.after(), range.end(), each);
         if (last == null) {
             return new Page(messages, null);
         }
-        UUID end = range.end().equals(HIGHEST) ? session.newest(recipient) : range.end();
-        return new Page(messages, last.equals(end) ? null : new Range(recipient, last, end));
+        UUID end = range.end().equals(HIGHEST) ? session.newest(range.recipient()) : range.end();
+        return new Page(
+                messages, last.equals(end) ? null : new Range(range.recipient(), last, end));
     }
 
     // ---------------------------------------------------------------- waiting for the threads
