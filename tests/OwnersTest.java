@@ -6,6 +6,7 @@
 //SOURCES support/Databases.java
 //SOURCES support/Engine.java
 //SOURCES support/ServerProcess.java
+//SOURCES support/Statements.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
