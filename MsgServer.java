@@ -9,6 +9,7 @@
 //SOURCES server/Listener.java
 //SOURCES server/Log.java
 //SOURCES server/Options.java
+//SOURCES server/Places.java
 //SOURCES server/Program.java
 //SOURCES server/RequestLog.java
 //SOURCES server/Tls.java
@@ -42,8 +43,6 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
-import java.util.concurrent.Semaphore;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 
 /**
@@ -100,8 +99,7 @@ public final class MsgServer implements AutoCloseable {
                 new Trouble(listener, "Cannot accept connections: ", "Connections are accepted");
         storing = new Trouble(listener, "The message store fails: ", "Messages can be stored");
         reading = new Trouble(listener, "Mailboxes cannot be read: ", "Mailboxes can be read");
-        places = new Semaphore(limits.connections());
-        descriptors = new Semaphore(limits.connections() + WAITING);
+        places = new Places(limits.connections());
         watchdog.setRemoveOnCancelPolicy(true);
     }
 
@@ -112,21 +110,8 @@ public final class MsgServer implements AutoCloseable {
      * @throws MessageStore.StoreException when names belong to keys already, and there is no TLS
      */
     void require(Tls tls) throws MessageStore.StoreException {
+        owners.open(tls != null);
         this.tls = tls;
-        boolean owned;
-        try {
-            if (tls != null) {
-                owners.prepare();
-            }
-            owned = tls == null && owners.any();
-        } catch (MessageStore.StoreException e) {
-            throw new MessageStore.StoreException(
-                    "Cannot keep messages in %s: %s".formatted(store.place(), e.getMessage()), e);
-        }
-        if (owned) {
-            throw new MessageStore.StoreException(
-                    "Names in %s belong to keys: start with --tls.".formatted(store.place()), null);
-        }
     }
 
     // ---------------------------------------------------------------- accepting
@@ -136,20 +121,20 @@ public final class MsgServer implements AutoCloseable {
 
     private final Thread.Builder threads;
     private final Trouble accepting;
-    private final Semaphore descriptors;
+    private final Places places;
     private ServerSocketChannel listening;
 
     /** The parent of the classic server; its fork() is here the start of a thread. */
     private void accept() {
         for (long number = 1; listening.isOpen(); number++) {
             SocketChannel client = null;
-            descriptors.acquireUninterruptibly();
+            places.enter();
             try {
                 client = listening.accept();
                 threads.start(new Conversation(number, client));
             } catch (IOException | RuntimeException | Error e) {
                 Connection.closeQuietly(client);
-                descriptors.release();
+                places.leave();
                 if (listening.isOpen()) {
                     cannotAccept(e);
                 }
@@ -171,23 +156,6 @@ public final class MsgServer implements AutoCloseable {
     }
 
     // ---------------------------------------------------------------- one conversation
-
-    /** A client that waited this long for its place is told that the server is busy. */
-    private static final Duration BUSY_AFTER = Duration.ofSeconds(2);
-
-    /** How many clients wait so at once; they need descriptors beyond the limit. */
-    private static final int WAITING = 16;
-
-    /** What one fetch needs at most: a page as messages, in bytes, and a copy of these. */
-    private static final int FETCH_BYTES = 256 << 10;
-
-    private final Semaphore places;
-    private volatile boolean full;
-
-    /** Each has a page in memory, for as long as its client does not take it. */
-    private final Semaphore fetches =
-            new Semaphore(
-                    Math.clamp(Runtime.getRuntime().maxMemory() / 2 / FETCH_BYTES, 10, 50_000));
 
     private final Trouble storing;
     private final Trouble reading;
@@ -227,14 +195,14 @@ public final class MsgServer implements AutoCloseable {
                 listener.trouble("A conversation failed: " + e);
             } finally {
                 open.remove(connection);
-                descriptors.release();
+                places.leave();
             }
             tell(Listener.Step.CLOSED);
         }
 
         private void converse() throws IOException {
             try {
-                takePlace();
+                places.take();
                 try {
                     tell(Listener.Step.WAITING_FOR_REQUEST);
                     request = connection.readRequest();
@@ -244,23 +212,11 @@ public final class MsgServer implements AutoCloseable {
                         case Protocol.Fetch(var recipient) -> fetch(recipient);
                     }
                 } finally {
-                    places.release();
+                    places.giveBack();
                 }
             } catch (Protocol.RefusedException e) {
                 outcome = e.refusal().text();
                 connection.write(Protocol.line(outcome));
-            }
-        }
-
-        /** Once one client has waited in vain, those behind it are told at once, until one fits. */
-        private void takePlace() throws Protocol.RefusedException {
-            try {
-                full = !places.tryAcquire(full ? 0 : BUSY_AFTER.toMillis(), TimeUnit.MILLISECONDS);
-            } catch (InterruptedException e) {
-                throw new AssertionError("nobody interrupts a conversation", e);
-            }
-            if (full) {
-                throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
             }
         }
 
@@ -288,9 +244,7 @@ public final class MsgServer implements AutoCloseable {
         }
 
         private void fetch(String recipient) throws IOException, Protocol.RefusedException {
-            if (!fetches.tryAcquire()) {
-                throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
-            }
+            places.takeFetch();
             try {
                 requireOwner(recipient);
                 sendMailbox(recipient);
@@ -303,7 +257,7 @@ public final class MsgServer implements AutoCloseable {
                 }
                 throw new IOException("the rest of the mailbox cannot be read", e);
             } finally {
-                fetches.release();
+                places.giveBackFetch();
             }
         }
 
@@ -393,25 +347,11 @@ public final class MsgServer implements AutoCloseable {
     @Override
     public void close() {
         Connection.closeQuietly(listening);
-        if (!allEndedWithin(limits.grace())) {
+        if (!places.allLeftWithin(limits.grace())) {
             open.forEach(connection -> connection.cut("the server ended"));
-            allEndedWithin(AFTER_CUT);
+            places.allLeftWithin(AFTER_CUT);
         }
         watchdog.shutdownNow();
-    }
-
-    private boolean allEndedWithin(Duration time) {
-        int all = limits.connections() + WAITING;
-        try {
-            boolean ended = descriptors.tryAcquire(all, time.toNanos(), TimeUnit.NANOSECONDS);
-            if (ended) {
-                descriptors.release(all);
-            }
-            return ended;
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            return false;
-        }
     }
 
     // ---------------------------------------------------------------- the command
@@ -419,29 +359,12 @@ public final class MsgServer implements AutoCloseable {
     /**
      * What {@code jbang MsgServer.java 5000} does. Exit code 0, 1 could not do it, 2 wrong usage.
      */
-    @Command(
-            name = "MsgServer",
-            mixinStandardHelpOptions = true,
-            version = "MsgServer 1.0",
-            header = {
-                "Examples:",
-                "  jbang MsgServer.java 5000                      serve on port 5000",
-                "  jbang MsgServer.java 5000 --bind 127.0.0.1     for this machine only",
-                "  jbang MsgServer.java 0 --store class.db        any free port, own store",
-                ""
-            },
-            description = "%nKeeps messages until their recipient fetches them. Ctrl+C ends it.%n",
-            sortOptions = false,
-            footer = {
-                "",
-                "Exit codes: 0 fine, 1 could not do it, 2 wrong usage; 130 and 143 after signals."
-            })
+    @Command(name = "MsgServer", version = "MsgServer 1.0")
     public static final class ServerCommand implements Callable<Integer> {
         @Mixin private Options options;
         @Spec private CommandSpec spec;
 
         private final Path home;
-        private InetSocketAddress address;
 
         /** Keeps messages in the user's home, if no other place is given. */
         public ServerCommand() {
@@ -457,16 +380,20 @@ public final class MsgServer implements AutoCloseable {
         @Override
         public Integer call() {
             options.check();
-            address = options.address();
+            InetSocketAddress address = options.address();
             options.chooseCarriers();
-            try {
-                return serve(openStore());
+            PrintWriter err = spec.commandLine().getErr();
+            try (MessageStore store = openStore()) {
+                serve(address, store);
+                return 0;
             } catch (MessageStore.PlaceException e) {
                 throw Program.wrong(spec, "--store", String.valueOf(options.store), e.getMessage());
             } catch (MessageStore.StoreException | Tls.KeyException e) {
-                spec.commandLine().getErr().println(e.getMessage());
-                return 1;
+                err.println(e.getMessage());
+            } catch (IOException e) {
+                err.println(Addresses.cannotListen(address, e));
             }
+            return 1;
         }
 
         private MessageStore openStore() throws MessageStore.StoreException {
@@ -475,39 +402,30 @@ public final class MsgServer implements AutoCloseable {
                     : new MessageStore(options.store, options.maxBytes());
         }
 
-        private int serve(MessageStore store) throws MessageStore.StoreException, Tls.KeyException {
+        private void serve(InetSocketAddress address, MessageStore store)
+                throws IOException, MessageStore.StoreException {
+            Limits limits = Limits.withTimeout(Duration.ofSeconds(options.timeout));
             Log log = options.log(spec.commandLine());
             MsgServer server =
-                    new MsgServer(
-                            address,
-                            store,
-                            Limits.withTimeout(Duration.ofSeconds(options.timeout)),
-                            log,
-                            options.threads.builder());
+                    new MsgServer(address, store, limits, log, options.threads.builder());
+            Tls tls = options.tls ? key(store.place()) : null;
+            server.require(tls);
             Thread ending = Thread.ofPlatform().unstarted(() -> end(server, store, log));
             try {
-                Tls tls = options.tls ? key(store.place()) : null;
-                server.require(tls);
                 Runtime.getRuntime().addShutdownHook(ending);
+            } catch (IllegalStateException e) {
+                return; // told to end while it was still starting
+            }
+            try {
                 server.start();
-                announce(server.port(), store, tls);
+                announce(new InetSocketAddress(address.getAddress(), server.port()), store, tls);
                 log.open();
                 new CountDownLatch(1).await();
-            } catch (MessageStore.StoreException | Tls.KeyException e) {
-                store.close();
-                throw e;
-            } catch (IOException e) {
-                Runtime.getRuntime().removeShutdownHook(ending);
-                store.close();
-                spec.commandLine().getErr().println(Addresses.cannotListen(address, e));
-                return 1;
             } catch (InterruptedException e) {
+                end(server, store, log);
+            } finally {
                 Runtime.getRuntime().removeShutdownHook(ending);
-                ending.run();
-            } catch (IllegalStateException e) {
-                ending.run(); // told to end while still starting
             }
-            return 0;
         }
 
         /** How long a database that does not answer holds up the end, after the conversations. */
@@ -529,16 +447,17 @@ public final class MsgServer implements AutoCloseable {
         }
 
         /** The first words of the first line are fixed: programs wait for them. */
-        private void announce(int port, MessageStore store, Tls tls) {
+        private void announce(InetSocketAddress address, MessageStore store, Tls tls) {
             PrintWriter out = spec.commandLine().getOut();
-            out.println("Listening on port " + port + (tls == null ? "" : ", with TLS only"));
+            String how = tls == null ? "" : ", with TLS only";
+            out.println("Listening on port " + address.getPort() + how);
             out.println("Messages are kept in " + store.place());
             store.size().ifPresent(bytes -> out.println(options.size(bytes)));
             if (options.threads == Options.Threads.platform) {
                 out.println("Each connection gets a platform thread");
             }
             String fingerprint = tls == null ? null : tls.fingerprint();
-            Addresses.invitations(address.getAddress(), port, fingerprint).forEach(out::println);
+            Addresses.invitations(address, fingerprint).forEach(out::println);
             store.warnings().forEach(out::println);
             out.flush();
         }

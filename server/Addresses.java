@@ -15,11 +15,13 @@ final class Addresses {
     private Addresses() {}
 
     /**
-     * What to type to reach a server that listens on {@code bound}, and who can.
+     * What to type to reach a server that listens on {@code address}, and who can.
      *
      * @param key the fingerprint of its key, or null without TLS
      */
-    static List<String> invitations(InetAddress bound, int port, String key) {
+    static List<String> invitations(InetSocketAddress address, String key) {
+        InetAddress bound = address.getAddress();
+        int port = address.getPort();
         String tls = key == null ? "" : " --tls " + key;
         String client = Program.started("MsgClient.java");
         List<String> lines = new ArrayList<>();
