@@ -20,7 +20,6 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.stream.DoubleStream;
@@ -146,27 +145,20 @@ final class TlsCosts {
     }
 
     /**
-     * The p99 of others while many come who say no more than the ClientHello, over that without.
+     * The p99 of others while many are there who said no more than the ClientHello, over that
+     * without.
      */
     private double besideSilent(Servers.Server server) throws IOException {
         double without = many(server, How.RESUMED, CLIENTS, requests).getValueAtPercentile(99);
         var held = new ArrayList<Socket>();
         try {
             var hello = clientHello();
-            var coming =
-                    CompletableFuture.runAsync(() -> {
-                        try {
-                            for (int i = 0; i < silent; i++) {
-                                held.add(connect(server, How.PLAIN));
-                                held.getLast().getOutputStream().write(hello);
-                            }
-                        } catch (IOException e) {
-                            throw new IllegalStateException(e);
-                        }
-                    });
-            double with = many(server, How.RESUMED, CLIENTS, requests).getValueAtPercentile(99);
-            coming.join();
-            return with / without;
+            for (int i = 0; i < silent; i++) {
+                held.add(connect(server, How.PLAIN));
+                held.getLast().getOutputStream().write(hello);
+            }
+            request(server, How.RESUMED); // those before it have had their answers
+            return many(server, How.RESUMED, CLIENTS, requests).getValueAtPercentile(99) / without;
         } finally {
             for (var socket : held) {
                 socket.close();
