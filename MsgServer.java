@@ -51,29 +51,40 @@ import java.util.concurrent.locks.LockSupport;
  * conversation is one request and one reply, after which the server closes.
  *
  * <pre>
- *  clients        kernel           acceptor              conversation-1, -2, ...        store-writer
+ *  clients        kernel           acceptor              conversation-1, -2, ...  store-writer
  *  connect  --->  backlog  --->    accept()
- *                                  start a thread  --->  read a Request  (Protocol)
- *  request  ------------------------------------------>  store it  ------------------>  commit,
- *                                                        wait         <--------------   many at once
+ *                                  start a thread  --->  read a Request  (Connection, Protocol)
+ *  request  ------------------------------------------>  a store: wait  -------->  commit,
+ *                                                                       <-------   many at once
+ *                                                        a fetch: pages from store-reader-1, -2
  *  reply    <------------------------------------------  write the reply
- *                                                        close         a fetch: pages from
- *  acceptor: one platform thread                                       store-reader-1, -2
- *  conversations: one virtual thread each
+ *                                                        close
+ *                                  platform thread       virtual thread each       platform thread
  * </pre>
  *
- * <p>The engine prints nothing, never exits and installs no shutdown hook; {@link ServerCommand}
+ * <p>This class prints nothing, never exits and installs no shutdown hook; {@link ServerCommand}
  * does.
  *
- * <p>Left out on purpose, but for {@link #require}: who may read a mailbox. As in the original,
- * whoever knows a name may fetch it; run the server on a network whose members trust each other.
+ * <p>Without {@link #useTls TLS} anyone who knows a name may fetch its mailbox, as in the original:
+ * run the server on a network whose members trust each other.
  */
 public final class MsgServer implements AutoCloseable {
 
+    private final InetSocketAddress address;
     private final MessageStore store;
-    private final Limits limits;
-    private final Listener listener;
     private final Owners owners;
+    private final Limits limits;
+    private final Places places;
+    private final Listener listener;
+    private final Thread.Builder threads;
+    private final Trouble accepting;
+    private final Trouble storing;
+    private final Trouble reading;
+    private final Set<Connection> openConnections = ConcurrentHashMap.newKeySet();
+    private final ScheduledThreadPoolExecutor watchdog =
+            new ScheduledThreadPoolExecutor(
+                    1, Thread.ofPlatform().daemon().name("reply-watchdog").factory());
+    private ServerSocketChannel listening;
     private Tls tls; // null: plain connections, and a name is anybody's
 
     /**
@@ -104,12 +115,12 @@ public final class MsgServer implements AutoCloseable {
     }
 
     /**
-     * To be called before the start: speaks TLS only, and a name belongs to the first key that uses
-     * it; null for plain connections.
+     * Makes the server speak TLS only, and names belong to the first key that uses them; with null,
+     * connections are plain. To be called before the start.
      *
      * @throws MessageStore.StoreException when names belong to keys already, and there is no TLS
      */
-    void require(Tls tls) throws MessageStore.StoreException {
+    void useTls(Tls tls) throws MessageStore.StoreException {
         owners.open(tls != null);
         this.tls = tls;
     }
@@ -119,19 +130,15 @@ public final class MsgServer implements AutoCloseable {
     /** How long to wait when no connection can be accepted. */
     private static final Duration ACCEPT_PAUSE = Duration.ofMillis(100);
 
-    private final Thread.Builder threads;
-    private final Trouble accepting;
-    private final Places places;
-    private ServerSocketChannel listening;
-
-    /** The parent of the classic server; its fork() is here the start of a thread. */
+    /** Does what the classic server's parent process did, and starts a thread where that forked. */
     private void accept() {
-        for (long number = 1; listening.isOpen(); number++) {
+        for (long number = 1; listening.isOpen(); ) {
             SocketChannel client = null;
-            places.enter();
+            places.enter(); // waits while the server is full
             try {
                 client = listening.accept();
                 threads.start(new Conversation(number, client));
+                number++;
             } catch (IOException | RuntimeException | Error e) {
                 Connection.closeQuietly(client);
                 places.leave();
@@ -143,24 +150,22 @@ public final class MsgServer implements AutoCloseable {
     }
 
     /**
-     * Most likely descriptors or memory are used up, and others will give some back. Whatever it
-     * is, the acceptor goes on, or the process would be up and deaf; but it does not spin.
+     * Most likely file descriptors or memory are used up, and other conversations will give some
+     * back. Whatever it is, the acceptor goes on, or the process would be up and accept nobody; but
+     * it waits a little, so that it does not spin.
      */
     private void cannotAccept(Throwable e) {
         try {
-            accepting.noticed(e.getMessage());
+            accepting.failed(e.getMessage());
         } catch (RuntimeException | Error unsaid) {
-            // Tolerated: it will be said when there is memory for a sentence.
+            // Tolerated: the next failure says it, when there is memory for a sentence.
         }
         LockSupport.parkNanos(ACCEPT_PAUSE.toNanos());
     }
 
     // ---------------------------------------------------------------- one conversation
 
-    private final Trouble storing;
-    private final Trouble reading;
-
-    /** The child of the classic server: reads one request, replies, closes. */
+    /** Does what the classic server's child process did: reads one request, replies, closes. */
     private final class Conversation implements Runnable {
         private final long accepted = System.nanoTime();
         private final long number;
@@ -182,8 +187,8 @@ public final class MsgServer implements AutoCloseable {
         @Override
         public void run() {
             try (connection) {
-                open.add(connection);
-                accepting.over();
+                openConnections.add(connection);
+                accepting.succeeded();
                 tell(Listener.Step.ACCEPTED);
                 converse();
                 untilReply = sinceAccept();
@@ -194,10 +199,13 @@ public final class MsgServer implements AutoCloseable {
                 outcome = "failed: " + e;
                 listener.trouble("A conversation failed: " + e);
             } finally {
-                open.remove(connection);
-                places.leave();
+                try {
+                    tell(Listener.Step.CLOSED);
+                } finally {
+                    openConnections.remove(connection);
+                    places.leave();
+                }
             }
-            tell(Listener.Step.CLOSED);
         }
 
         private void converse() throws IOException {
@@ -220,6 +228,7 @@ public final class MsgServer implements AutoCloseable {
             }
         }
 
+        /** With TLS, the first key that uses a name becomes its owner here; others are refused. */
         private void requireOwner(String name)
                 throws MessageStore.StoreException, Protocol.RefusedException {
             if (tls != null && !owners.owns(name, connection.clientKey())) {
@@ -228,15 +237,15 @@ public final class MsgServer implements AutoCloseable {
         }
 
         private void store(Protocol.Store message) throws IOException, Protocol.RefusedException {
-            tell(Listener.Step.WAITING_FOR_COMMIT);
             try {
                 requireOwner(message.sender());
+                tell(Listener.Step.WAITING_FOR_COMMIT);
                 committedTogether =
                         store.store(message.recipient(), message.sender(), message.message());
-                storing.over();
+                storing.succeeded();
                 tell(Listener.Step.COMMITTED);
             } catch (MessageStore.StoreException e) {
-                storing.noticed(e.getMessage());
+                storing.failed(e.getMessage());
                 throw new Protocol.RefusedException(Protocol.Refusal.NOT_STORED);
             }
             outcome = "stored";
@@ -251,10 +260,11 @@ public final class MsgServer implements AutoCloseable {
                 outcome =
                         sent == 0 ? "no such name" : sent + (sent == 1 ? " message" : " messages");
             } catch (MessageStore.StoreException e) {
-                reading.noticed(e.getMessage());
+                reading.failed(e.getMessage());
                 if (sent == 0) {
                     throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
                 }
+                // Part of the reply is sent; that its last line is missing tells the client.
                 throw new IOException("the rest of the mailbox cannot be read", e);
             } finally {
                 places.giveBackFetch();
@@ -268,7 +278,7 @@ public final class MsgServer implements AutoCloseable {
             reply.writeBytes(Protocol.line(Protocol.RETRIEVING));
             while (mailbox.hasNext()) {
                 List<MessageStore.Message> page = mailbox.nextPage();
-                reading.over();
+                reading.succeeded();
                 for (MessageStore.Message message : page) {
                     Protocol.appendMessage(
                             reply, new Protocol.Store(recipient, message.sender(), message.text()));
@@ -312,12 +322,6 @@ public final class MsgServer implements AutoCloseable {
     /** How long conversations that were cut have for their last step. */
     private static final Duration AFTER_CUT = Duration.ofMillis(500);
 
-    private final InetSocketAddress address;
-    private final Set<Connection> open = ConcurrentHashMap.newKeySet();
-    private final ScheduledThreadPoolExecutor watchdog =
-            new ScheduledThreadPoolExecutor(
-                    1, Thread.ofPlatform().daemon().name("reply-watchdog").factory());
-
     /**
      * Binds and begins to accept.
      *
@@ -348,7 +352,7 @@ public final class MsgServer implements AutoCloseable {
     public void close() {
         Connection.closeQuietly(listening);
         if (!places.allLeftWithin(limits.grace())) {
-            open.forEach(connection -> connection.cut("the server ended"));
+            openConnections.forEach(connection -> connection.cut("the server ended"));
             places.allLeftWithin(AFTER_CUT);
         }
         watchdog.shutdownNow();
@@ -357,7 +361,8 @@ public final class MsgServer implements AutoCloseable {
     // ---------------------------------------------------------------- the command
 
     /**
-     * What {@code jbang MsgServer.java 5000} does. Exit code 0, 1 could not do it, 2 wrong usage.
+     * What {@code jbang MsgServer.java 5000} does. Exit code 0 ended as asked, 1 could not do it, 2
+     * wrong usage, which {@link Program} finds; after a signal the JVM's own, 130 or 143.
      */
     @Command(name = "MsgServer", version = "MsgServer 1.0")
     public static final class ServerCommand implements Callable<Integer> {
@@ -408,8 +413,8 @@ public final class MsgServer implements AutoCloseable {
             Log log = options.log(spec.commandLine());
             MsgServer server =
                     new MsgServer(address, store, limits, log, options.threads.builder());
-            Tls tls = options.tls ? key(store.place()) : null;
-            server.require(tls);
+            Tls tls = options.tls ? tls(store.place()) : null;
+            server.useTls(tls);
             Thread ending = Thread.ofPlatform().unstarted(() -> end(server, store, log));
             try {
                 Runtime.getRuntime().addShutdownHook(ending);
@@ -420,7 +425,7 @@ public final class MsgServer implements AutoCloseable {
                 server.start();
                 announce(new InetSocketAddress(address.getAddress(), server.port()), store, tls);
                 log.open();
-                new CountDownLatch(1).await();
+                new CountDownLatch(1).await(); // for ever: the hook or an interrupt ends it
             } catch (InterruptedException e) {
                 end(server, store, log);
             } finally {
@@ -437,27 +442,25 @@ public final class MsgServer implements AutoCloseable {
             log.close("Goodbye. Every acknowledged message is kept.");
         }
 
-        /** The server's own: beside the store, or in the home where that is elsewhere. */
-        private Tls key(String place) throws Tls.KeyException {
-            Path file =
-                    place.startsWith("jdbc:")
-                            ? home.resolve(".msg-server").resolve("key.pem")
-                            : Path.of(place + ".key.pem");
+        /** With the server's key: beside the store or, where that is a database, in the home. */
+        private Tls tls(String place) throws Tls.KeyException {
+            Path inHome = home.resolve(".msg-server").resolve("key.pem");
+            Path file = place.startsWith("jdbc:") ? inHome : Path.of(place + ".key.pem");
             return new Tls(file, anyClient -> true);
         }
 
         /** The first words of the first line are fixed: programs wait for them. */
         private void announce(InetSocketAddress address, MessageStore store, Tls tls) {
             PrintWriter out = spec.commandLine().getOut();
-            String how = tls == null ? "" : ", with TLS only";
-            out.println("Listening on port " + address.getPort() + how);
+            out.printf(
+                    "Listening on port %d%s%n",
+                    address.getPort(), tls == null ? "" : ", with TLS only");
             out.println("Messages are kept in " + store.place());
             store.size().ifPresent(bytes -> out.println(options.size(bytes)));
             if (options.threads == Options.Threads.platform) {
                 out.println("Each connection gets a platform thread");
             }
-            String fingerprint = tls == null ? null : tls.fingerprint();
-            Addresses.invitations(address, fingerprint).forEach(out::println);
+            Addresses.invitations(address, tls).forEach(out::println);
             store.warnings().forEach(out::println);
             out.flush();
         }
@@ -465,11 +468,11 @@ public final class MsgServer implements AutoCloseable {
 
     /** Runs the command and ends the process with its exit code. */
     public static void main(String... args) {
-        System.setProperty("jdk.console", "java.base"); // System.console() tells a terminal, again
+        System.setProperty("jdk.console", "java.base"); // no console where there is no terminal
         System.exit(commandLine(new ServerCommand()).execute(args));
     }
 
-    /** The command with the error texts and exit codes of {@link ServerCommand}. */
+    /** The command with what {@link Program} gives both. */
     static CommandLine commandLine(ServerCommand command) {
         return Program.commandLine(command, "MsgServer.java");
     }

@@ -14,15 +14,15 @@ final class Places {
     /** A client that waited this long for its place is told that the server is busy. */
     private static final Duration BUSY_AFTER = Duration.ofSeconds(2);
 
-    /** How many clients wait so at once; they need descriptors beyond the limit. */
+    /** How many wait so at once, beyond the limit; {@link Limits} leaves descriptors for them. */
     private static final int WAITING = 16;
 
-    /** What one fetch needs at most: a page as messages, in bytes, and a copy of these. */
+    /** What one fetch needs at most: 256 messages of 255 bytes as text, as bytes, and a copy. */
     private static final int FETCH_BYTES = 256 << 10;
 
     private final int room;
-    private final Semaphore inside;
-    private final Semaphore places;
+    private final Semaphore connections;
+    private final Semaphore conversations;
     private volatile boolean full;
 
     /** Each fetch has a page in memory, for as long as its client does not take it. */
@@ -33,28 +33,30 @@ final class Places {
     /** Room for so many conversations. */
     Places(int conversations) {
         room = conversations + WAITING;
-        inside = new Semaphore(room);
-        places = new Semaphore(conversations);
+        connections = new Semaphore(room);
+        this.conversations = new Semaphore(conversations);
     }
 
     /** Returns when another client may be accepted, who then counts until {@link #leave}. */
     void enter() {
-        inside.acquireUninterruptibly();
+        connections.acquireUninterruptibly();
     }
 
     void leave() {
-        inside.release();
+        connections.release();
     }
 
     /**
-     * Takes a place for a conversation. Once one client has waited in vain, those behind it are
-     * refused at once, until one finds a place.
+     * Takes a place for a conversation. Once one client has waited in vain, those who come after it
+     * are refused at once, until one finds a place.
      *
      * @throws Protocol.RefusedException when the server is busy
      */
     void take() throws Protocol.RefusedException {
         try {
-            full = !places.tryAcquire(full ? 0 : BUSY_AFTER.toMillis(), TimeUnit.MILLISECONDS);
+            full =
+                    !conversations.tryAcquire(
+                            full ? 0 : BUSY_AFTER.toMillis(), TimeUnit.MILLISECONDS);
         } catch (InterruptedException e) {
             throw new AssertionError("nobody interrupts a conversation", e);
         }
@@ -64,7 +66,7 @@ final class Places {
     }
 
     void giveBack() {
-        places.release();
+        conversations.release();
     }
 
     /**
@@ -85,9 +87,9 @@ final class Places {
     /** Waits until everybody has left, or the time is over. */
     boolean allLeftWithin(Duration time) {
         try {
-            boolean left = inside.tryAcquire(room, time.toNanos(), TimeUnit.NANOSECONDS);
+            boolean left = connections.tryAcquire(room, time.toNanos(), TimeUnit.NANOSECONDS);
             if (left) {
-                inside.release(room);
+                connections.release(room);
             }
             return left;
         } catch (InterruptedException e) {
