@@ -21,9 +21,9 @@ import java.util.logging.Level;
 import java.util.logging.Logger;
 
 /**
- * A person at a terminal, with JLine's line editor: arrow keys, history, and a paste that stays one
- * answer. The JDK's own console has the same editor, but tells neither how large the terminal is
- * nor, in Java 21, whether there is one.
+ * A person at a terminal, with JLine's line editor: arrow keys, history, and a paste that comes in
+ * one piece. The JDK's own console can have the same editor, but does not tell how large the
+ * terminal is.
  */
 final class Screen implements Answers {
     // JLine logs to the screen, for instance that it may not execute what lies in the folder for
@@ -66,8 +66,8 @@ final class Screen implements Answers {
     }
 
     /**
-     * Asks until the answer is one line. Several lines are a paste that ends at more than one
-     * question: the second line of a letter must not become a choice of the menu, and the third a
+     * Asks until the answer is one line. Several lines are a paste that would answer several
+     * questions: the second line of a letter must not become a choice of the menu, and the third a
      * recipient.
      */
     @Override

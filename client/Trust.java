@@ -24,7 +24,7 @@ import javax.net.ssl.SSLSocket;
  * </pre>
  */
 final class Trust {
-    /** What stands for a key that is still to be asked for. */
+    /** {@code --tls} without a key: the known one, or one that the user accepts. */
     static final String ANY = "true";
 
     private static final String KNOWN_SERVERS = "known-servers";
@@ -36,11 +36,11 @@ final class Trust {
     private final Path folder;
     private final Tls tls;
     private String known; // the server's key as the file has it, or null
-    private String trusted; // the key to go on with, or null as long as nobody has seen one
+    private String trusted; // the key to go on with, or null until the user has accepted one
     private String shown; // by the server, in the handshake under way
-    private boolean unsaid; // that from now on a name belongs to the user's key
+    private boolean unsaid; // that the name belongs to the user's key
 
-    /** Says in one sentence why there is no connection; nothing has been sent. */
+    /** Says for a person why there is no connection; nothing has been sent. */
     static final class DistrustException extends IOException {
         private static final long serialVersionUID = 1;
 
@@ -121,6 +121,7 @@ final class Trust {
             accept();
             socket = handshake(server.connect());
         }
+        remember(socket);
         return socket;
     }
 
@@ -130,7 +131,6 @@ final class Trust {
         try {
             SSLSocket socket = (SSLSocket) tls.sockets().createSocket(plain, host, port, true);
             Tls.configure(socket).startHandshake();
-            remember();
             return socket;
         } catch (IOException e) {
             Connection.closeQuietly(plain);
@@ -163,7 +163,7 @@ final class Trust {
         try {
             answer = answers.ask("Is that what the server printed? (yes/no) ");
         } catch (IOException e) {
-            answer = null; // Ctrl+C is no yes
+            answer = null; // Ctrl+C is a no, and leads back to the menu
         }
         if (answer == null || !answer.strip().equalsIgnoreCase("yes")) {
             throw new DistrustException("That server is not trusted, and nothing was sent.", null);
@@ -171,22 +171,26 @@ final class Trust {
         trusted = shown;
     }
 
-    private void remember() throws IOException {
+    private void remember(Socket socket) throws DistrustException {
         if (trusted.equals(known)) {
             return;
         }
-        Files.writeString(
-                folder.resolve(KNOWN_SERVERS),
-                host + " " + port + " " + trusted + "\n",
-                StandardOpenOption.CREATE,
-                StandardOpenOption.APPEND);
+        Path file = folder.resolve(KNOWN_SERVERS);
+        String line = host + " " + port + " " + trusted + "\n";
+        try {
+            Files.writeString(file, line, StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+        } catch (IOException e) {
+            Connection.closeQuietly(socket);
+            String sentence = "Cannot write the server's key into %s, and nothing was sent: %s";
+            throw new DistrustException(sentence.formatted(file, e), e);
+        }
         known = trusted;
         unsaid = true;
     }
 
     // ---------------------------------------------------------------- telling the user
 
-    /** A request of {@code name} has succeeded. */
+    /** Says, once for each key that was remembered, whose {@code name} is after it was used. */
     void used(String name) {
         if (unsaid) {
             unsaid = false;

@@ -40,7 +40,7 @@ class Connection implements AutoCloseable {
 
     private final SocketChannel channel;
     private final InetSocketAddress peer;
-    private final Duration timeout;
+    final Duration timeout;
     private final ScheduledExecutorService watchdog;
     private boolean inputEnded;
     private volatile String cutBecause;

@@ -39,13 +39,13 @@ class Log implements Listener {
      * @param dated whether lines bear the date, too: for a file that outlives the day
      */
     Log(PrintWriter out, PrintWriter err, boolean dated) {
-        this.out = out;
+        this.out = new PrintWriter(out); // flushed not for each line, but when none is waiting
         this.err = err;
         clock = DateTimeFormatter.ofPattern(dated ? "yyyy-MM-dd HH:mm:ss.SSS" : "HH:mm:ss.SSS");
         printer = Thread.ofPlatform().daemon().name("log").start(this::print);
     }
 
-    /** Lets lines out, now that the ready line is. */
+    /** Lets lines out, now that "Listening on port" is printed. */
     final void open() {
         opened.countDown();
     }
@@ -83,7 +83,7 @@ class Log implements Listener {
                 line.run();
                 long missing = leftOut.getAndSet(0);
                 if (missing > 0) {
-                    out.println("(" + missing + " lines left out here)");
+                    out.println("(" + missing + " lines were left out: the log could not follow)");
                 }
                 if (lines.isEmpty()) {
                     out.flush();
@@ -91,7 +91,7 @@ class Log implements Listener {
                 }
             }
         } catch (InterruptedException e) {
-            return; // nobody does
+            return; // nobody interrupts it
         }
         out.flush();
         err.flush();

@@ -48,14 +48,14 @@ record Program(String script, Map<String, String> environment, File folder) {
         return new Program(script, System.getenv(), new File(".")).started();
     }
 
-    /** To throw for a value of {@code name}, an option or a parameter's label, that will not do. */
+    /** To throw for a value that will not do; {@code name} is an option's or a parameter's. */
     static ParameterException wrong(CommandSpec spec, String name, Object value, String sentence) {
         ArgSpec argument =
                 spec.args().stream().filter(a -> name(a).equals(name)).findFirst().orElseThrow();
         return new ParameterException(spec.commandLine(), sentence, argument, value.toString());
     }
 
-    /** It prints through picocli's writers, so that a test can replace them. */
+    /** Prints through picocli's writers, so that a test can replace them. */
     CommandLine commandLine(Object command) {
         CommandLine line = new CommandLine(command);
         line.setOut(writer(FileDescriptor.out)).setErr(writer(FileDescriptor.err));
@@ -109,7 +109,11 @@ record Program(String script, Map<String, String> environment, File folder) {
         return "MSG_" + name.toUpperCase(Locale.ROOT);
     }
 
-    /** JBang's launchers, and ours, leave what they were called as in JBANG_LAUNCH_CMD. */
+    /**
+     * The script if it is in the working folder, else the installed command, else the script beside
+     * our launcher. JBang's launchers, and ours, leave what they were called as in
+     * JBANG_LAUNCH_CMD.
+     */
     String started() {
         File launcher = new File(environment.getOrDefault("JBANG_LAUNCH_CMD", "jbang"));
         String[] folders = environment.getOrDefault("PATH", "").split(File.pathSeparator);

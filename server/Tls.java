@@ -22,7 +22,6 @@ import java.security.cert.CertificateException;
 import java.security.cert.CertificateFactory;
 import java.security.cert.X509Certificate;
 import java.security.spec.PKCS8EncodedKeySpec;
-import java.util.ArrayList;
 import java.util.Base64;
 import java.util.HexFormat;
 import java.util.List;
@@ -43,8 +42,8 @@ import javax.net.ssl.X509TrustManager;
  * that it has it; there is no authority, and nobody enrols.
  *
  * <p>A key is known by the SHA-256 of its public half, the SubjectPublicKeyInfo: names and dates in
- * the certificate around it mean nothing, so a renewed one is no stranger. TLS 1.3 only: with 1.2 a
- * client that ends its input loses the reply.
+ * the certificate around it mean nothing, so a renewed one is no stranger. TLS 1.3 only: earlier
+ * versions know no half-close, so a client that ends its sending would lose the reply.
  */
 final class Tls {
     private static final String[] PROTOCOLS = {"TLSv1.3"};
@@ -104,7 +103,7 @@ final class Tls {
         return fingerprint(certificate);
     }
 
-    /** Makes this side's sockets. Later connections of a client resume the session of earlier. */
+    /** Makes this side's sockets. A client's later ones resume the session of its first. */
     SSLSocketFactory sockets() {
         return sockets;
     }
@@ -248,12 +247,13 @@ final class Tls {
         String options =
                 "-genkeypair -alias key -keyalg EC -groupname secp256r1 -dname CN=msg"
                         + " -validity 36500 -storetype PKCS12 -storepass changeit -keystore";
-        List<String> command = new ArrayList<>(List.of(options.split(" ")));
-        command.addFirst(keytool.toString());
-        command.addLast(keyStore.toString());
+        ProcessBuilder tool = new ProcessBuilder().redirectErrorStream(true);
+        tool.command().add(keytool.toString());
+        tool.command().addAll(List.of(options.split(" ")));
+        tool.command().add(keyStore.toString());
         Process process;
         try {
-            process = new ProcessBuilder(command).redirectErrorStream(true).start();
+            process = tool.start();
         } catch (IOException e) {
             String sentence = "this Java has no %s; use a JDK, or copy a key there";
             throw new IOException(sentence.formatted(keytool), e);

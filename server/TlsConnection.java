@@ -33,7 +33,6 @@ final class TlsConnection extends Connection {
     private static final byte HANDSHAKE = 0x16;
 
     private final Tls tls;
-    private final Duration timeout;
     private SSLSocket socket; // null before the handshake and after the last word
     private boolean begun;
     private long deadline; // of what is being read
@@ -44,9 +43,8 @@ final class TlsConnection extends Connection {
             SocketChannel channel, Duration timeout, ScheduledExecutorService watchdog, Tls tls)
             throws IOException {
         super(channel, timeout, watchdog);
-        // A handshake is several small pieces each way: held back they cost 40 ms.
+        // Else the kernel holds back small pieces of a handshake, for 40 ms (Nagle, RFC 896).
         channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
-        this.timeout = timeout;
         this.tls = tls;
     }
 
@@ -96,14 +94,12 @@ final class TlsConnection extends Connection {
         deadline = System.nanoTime() + limit.toNanos();
         try {
             return socket.getInputStream().read(into.array(), into.position(), into.remaining());
-        } catch (SocketTimeoutException e) {
-            throw e;
         } catch (IOException e) {
             throw whyCut(e);
         }
     }
 
-    /** Writes inside TLS, but to a client that does not speak it. */
+    /** Writes inside TLS, except to a client that does not speak it. */
     @Override
     void write(byte[] reply) throws IOException {
         byte[] said = reply;
@@ -138,7 +134,7 @@ final class TlsConnection extends Connection {
         }
     }
 
-    /** What TLS takes for the plain socket. Only its owner closes it. */
+    /** What TLS takes for the plain socket; the connection closes it, not TLS. */
     private final class Raw extends Socket {
         Raw() throws SocketException {
             super((SocketImpl) null);

@@ -45,7 +45,7 @@ final class Link {
      */
     static final class Outage {
         private SQLException failure;
-        private Pauses pauses;
+        private Pauses pauses = new Pauses();
         private long notBefore;
 
         private synchronized void throwIfTooSoon() throws SQLException {
@@ -55,21 +55,19 @@ final class Link {
         }
 
         private synchronized void noticed(SQLException e) {
-            if (failure == null) {
-                pauses = new Pauses();
-            }
             failure = e;
             notBefore = System.nanoTime() + pauses.next().toNanos();
         }
 
         private synchronized void over() {
             failure = null;
+            pauses = new Pauses();
         }
     }
 
     /**
-     * None before the second try, then 50 ms, twice as long each time, up to 1 s: of that half to
-     * all, so that many servers do not come back in step.
+     * None before the second try, then 50 ms, twice as long each time, up to 1 s; each a random
+     * time between half of that and all of it, so that many servers do not come back in step.
      */
     static final class Pauses {
         private long millis;

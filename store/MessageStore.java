@@ -38,10 +38,10 @@ import java.util.stream.Collectors;
  * Durable mailboxes over JDBC: {@link #store} returns when the message would survive a power cut,
  * {@link #fetch} gives a mailbox page by page.
  *
- * <p>Once it is open, only the threads of this class touch the database: one writer, which commits
- * all stores that wait in one transaction (group commit), and {@value #READERS} readers, which also
- * look up {@link Owners}. They are platform threads: SQLite is native code, in which a virtual
- * thread would block the platform thread that carries it and others. Callers wait for them.
+ * <p>Between opening and closing only the threads of this class use the database: one writer, which
+ * commits all stores that wait in one transaction (group commit), and {@value #READERS} readers,
+ * which also look up {@link Owners}. They are platform threads: SQLite is native code, in which a
+ * virtual thread would block the platform thread that carries it and others. Callers wait for them.
  *
  * <p>Left out on purpose: deleting. Fetching deletes nothing, as in the original.
  */

@@ -9,7 +9,7 @@ import java.sql.Statement;
 
 /**
  * Which key owns a name, durably; asked of the database each time, since others may share it. The
- * table is there only once a server has asked for it; its statements suit every database:
+ * table is there only once a server has asked for it; its statements suit both databases:
  *
  * <pre>owner (name, key, since, PRIMARY KEY (name))</pre>
  */
@@ -25,7 +25,8 @@ final class Owners {
      * Makes the table if names are to belong to keys and it is missing.
      *
      * @param byKey whether they are to
-     * @throws MessageStore.StoreException when they are not, but do already; or nobody can tell
+     * @throws MessageStore.StoreException when they are not to, but one does; or the database does
+     *     not answer
      */
     void open(boolean byKey) throws MessageStore.StoreException {
         boolean owned;
@@ -41,7 +42,7 @@ final class Owners {
         }
     }
 
-    /** Whether any name has an owner. */
+    /** Makes the table if it is wanted and missing, and tells whether any name has an owner. */
     private static boolean prepare(Database.Session session, boolean byKey) throws SQLException {
         try (Statement statement = session.connection.createStatement()) {
             boolean missing = isMissing(session, statement);

@@ -43,7 +43,7 @@ import java.util.logging.Level;
 import java.util.logging.Logger;
 import java.util.stream.Stream;
 
-/** Keeps messages in one SQLite file, for one server, on {@link MessageStore}'s threads only. */
+/** Keeps messages in one SQLite file, for one server; called on platform threads only. */
 final class Sqlite implements Database {
     private static final int APPLICATION_ID = 0x4d534753; // "MSGS", see PRAGMA application_id
 
@@ -54,7 +54,7 @@ final class Sqlite implements Database {
     private final long maxBytes;
     private final UnaryOperator<Connection> wrap;
 
-    /** Open for as long as the store is, so that {@link #lock} holds; it serves nobody. */
+    /** Open for as long as the store is, so that {@link #lock} holds; it serves no request. */
     private Connection anchor;
 
     /**
@@ -209,26 +209,20 @@ final class Sqlite implements Database {
 
     @Override
     public void release() {
-        try {
-            if (anchor != null) {
-                anchor.close(); // SQLite's last one: all goes into the one file
+        // SQLite's last connection first: with it all goes into the one file.
+        for (AutoCloseable open : Arrays.asList(anchor, channel)) {
+            try {
+                if (open != null) {
+                    open.close();
+                }
+            } catch (Exception e) {
+                // Tolerated: what was acknowledged is durable without it.
             }
-        } catch (SQLException e) {
-            // Tolerated: what was acknowledged is durable without it.
-        }
-        try {
-            if (channel != null) {
-                channel.close();
-            }
-        } catch (IOException e) {
-            // Tolerated: the end of the process closes it.
         }
         if (held != null) {
             HELD.remove(held);
+            held = null; // it may be another store's by the second close
         }
-        anchor = null;
-        channel = null;
-        held = null;
     }
 
     // ---------------------------------------------------------------- connections
@@ -250,7 +244,7 @@ final class Sqlite implements Database {
     }
 
     private void configure(Statement statement) throws SQLException {
-        // Each message touches a page, and all of it is written. Ignored where there are pages.
+        // Each message touches a page, and all of it is written. No effect on a file with tables.
         statement.execute("PRAGMA page_size = 2048");
         set(statement, "journal_mode", "wal");
         set(statement, "synchronous", "2"); // FULL: each commit is flushed
@@ -266,7 +260,7 @@ final class Sqlite implements Database {
         }
     }
 
-    /** Durability and patience rest on these settings, so each is read back. */
+    /** The store's promises rest on these settings, so each is read back. */
     private static void set(Statement statement, String setting, String wanted)
             throws SQLException {
         statement.execute("PRAGMA " + setting + " = " + wanted);
@@ -402,8 +396,8 @@ final class Sqlite implements Database {
 
     /**
      * All ids lie before this moment, in milliseconds since 1970, and those of the next run beyond
-     * it: order holds when the clock is set back, whenever that is. SQLite has a place for a number
-     * of 32 bits, so it is kept in minutes.
+     * it: order holds when the clock is set back, also between two runs. SQLite's user_version has
+     * 32 bits, so it is kept in minutes.
      */
     private static long reserved(Statement statement) throws SQLException {
         return TimeUnit.MINUTES.toMillis(

@@ -11,6 +11,7 @@
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import org.junit.jupiter.api.AfterEach;
@@ -91,6 +92,24 @@ class TrustTest {
         run = piped("1\nbob\nhi\n2\n3\n", port, "--tls=" + key.toLowerCase());
         assertEquals(0, run.exit(), run.err());
         assertFalse(run.out().contains("belongs"), "that is said once");
+    }
+
+    /** The user was told that the server does not answer in TLS, which it did. */
+    @Test
+    void aKeyThatCannotBeRememberedIsSaidAndNothingIsSent() throws Exception {
+        Path missing = folder.resolve("missing").resolve("known-servers");
+        Files.createSymbolicLink(
+                Files.createDirectory(home.resolve(".msg-client")).resolve("known-servers"),
+                missing);
+        ClientRun run = piped(READ, port, "--tls", key);
+        assertEquals(1, run.exit());
+        assertEquals(
+                "Cannot write the server's key into %s, and nothing was sent: %s%n"
+                        .formatted(
+                                knownServers(),
+                                "java.nio.file.NoSuchFileException: " + knownServers()),
+                run.err());
+        assertNull(engine.heard.conversation().request());
     }
 
     @Test
