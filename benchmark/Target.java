@@ -1,11 +1,8 @@
 //JAVA 21+
 //SOURCES Servers.java
-//SOURCES ../store/MessageStore.java
-//SOURCES ../store/Database.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
-import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.SocketAddress;
@@ -13,7 +10,6 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.BitSet;
 import java.util.List;
-import java.util.concurrent.Executors;
 import java.util.regex.Pattern;
 
 /**
@@ -30,7 +26,6 @@ final class Target implements AutoCloseable {
     private static final int FIRST = 100_000_000;
 
     private static final Pattern MESSAGE = Pattern.compile(SENDER + ";(\\d{9})" + TEXT);
-    private static final int PRELOADING_CALLERS = 1000;
     private static final int REPLY_LIMIT_MS = 30_000;
 
     /**
@@ -41,36 +36,46 @@ final class Target implements AutoCloseable {
     private static final int ADDRESSES = System.getProperty("os.name").startsWith("Linux") ? 16 : 1;
 
     final String name;
-    private final List<Servers.Server> servers;
+    private List<Servers.Server> servers;
     private final String prefix;
     private final int mailboxes;
     private final BitSet acknowledged = new BitSet();
     private int issued;
 
-    /** The names of its mailboxes begin with {@code prefix}; some messages are there already. */
-    Target(String name, List<Servers.Server> servers, String prefix, int mailboxes, int preloaded) {
+    /** The names of its mailboxes begin with {@code prefix}. */
+    Target(String name, List<Servers.Server> servers, String prefix, int mailboxes) {
         this.name = name;
         this.servers = servers;
         this.prefix = prefix;
         this.mailboxes = mailboxes;
-        acknowledged.set(0, preloaded);
-        issued = preloaded;
+    }
+
+    /** Goes on with {@code others}, which have the same store. */
+    void moveTo(List<Servers.Server> others) {
+        close();
+        servers = others;
     }
 
     /** The address for the n-th connection: every server and every address has its turn. */
-    SocketAddress address(int n) throws IOException {
+    SocketAddress address(int n) {
         int port = servers.get(n / ADDRESSES % servers.size()).port();
-        byte[] host = {127, 0, 0, (byte) (1 + n % ADDRESSES)};
-        return new InetSocketAddress(InetAddress.getByAddress(host), port);
+        return new InetSocketAddress("127.0.0." + (1 + n % ADDRESSES), port);
     }
 
     double cpuMicros() {
-        return servers.stream().mapToDouble(server -> server.cpu().toNanos() / 1e3).sum();
+        return servers.stream()
+                .flatMap(server -> server.process().info().totalCpuDuration().stream())
+                .mapToDouble(time -> time.toNanos() / 1e3)
+                .sum();
     }
 
     /** VmRSS or VmHWM, the highest so far, in megabytes. */
     double memory(String key) {
-        return servers.stream().mapToDouble(server -> server.number("status", key) / 1024).sum();
+        return servers.stream()
+                        .mapToDouble(server ->
+                                Servers.number(server.process().toHandle(), "status", key))
+                        .sum()
+                / 1024;
     }
 
     @Override
@@ -92,7 +97,7 @@ final class Target implements AutoCloseable {
         var mailbox = prefix + number % mailboxes;
         var message = SENDER + ";" + (FIRST + number) + TEXT;
         var line = "store;" + mailbox + ";" + message;
-        return isRedis() ? redis("RPUSH", mailbox, message) : ascii(line);
+        return ascii(isRedis() ? "RPUSH " + mailbox + " \"" + message + "\"\r\n" : line);
     }
 
     /** Whether {@code reply} acknowledges message {@code number}, which has to be there then. */
@@ -108,36 +113,13 @@ final class Target implements AutoCloseable {
     /** Asks for a mailbox; the reply is to be read from what is returned. */
     Socket fetch(int mailbox) throws IOException {
         var name = prefix + mailbox;
-        return ask(isRedis() ? redis("LRANGE", name, "0", "-1") : ascii("fetch;" + name));
-    }
-
-    /** Stores one more message, and returns when it is acknowledged. */
-    void storeOne() throws IOException {
-        int number = next();
-        try (var socket = ask(store(number))) {
-            var reply =
-                    new String(socket.getInputStream().readAllBytes(), StandardCharsets.US_ASCII);
-            if (!accept(number, reply)) {
-                throw new IOException("the reply: " + reply);
-            }
-        }
-    }
-
-    private Socket ask(ByteBuffer request) throws IOException {
+        var request = ascii(isRedis() ? "LRANGE " + name + " 0 -1\r\n" : "fetch;" + name);
         var socket = new Socket();
         socket.connect(address(issued), REPLY_LIMIT_MS);
         socket.setSoTimeout(REPLY_LIMIT_MS);
         socket.getOutputStream().write(request.array());
         socket.shutdownOutput();
         return socket;
-    }
-
-    private static ByteBuffer redis(String... words) {
-        var command = new StringBuilder("*" + words.length + "\r\n");
-        for (var word : words) {
-            command.append("$" + word.length() + "\r\n" + word + "\r\n");
-        }
-        return ascii(command.toString());
     }
 
     private static ByteBuffer ascii(String text) {
@@ -172,27 +154,5 @@ final class Target implements AutoCloseable {
         int missing = stored - seen.cardinality();
         var format = "%s: %,d messages acknowledged, %d missing, %d twice";
         return new Count(format.formatted(name, stored, missing, twice), missing + twice == 0);
-    }
-
-    /**
-     * Stores messages 0 to {@code count} - 1 as requests would, but straight into the file, which
-     * no server has open: many callers at once, so that they share transactions. What could not be
-     * stored will be missing when it is counted.
-     */
-    static void preload(String file, String prefix, int mailboxes, int count) throws IOException {
-        try (var store = new MessageStore(file);
-                var callers = Executors.newVirtualThreadPerTaskExecutor()) {
-            for (int caller = 0; caller < PRELOADING_CALLERS; caller++) {
-                int first = caller;
-                callers.submit(() -> {
-                    for (int n = first; n < count; n += PRELOADING_CALLERS) {
-                        store.store(prefix + n % mailboxes, SENDER, FIRST + n + TEXT);
-                    }
-                    return true;
-                });
-            }
-        } catch (MessageStore.StoreException e) {
-            throw new IOException("cannot preload " + file, e);
-        }
     }
 }

@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 
 /**
  * The classic comparison, live: a process, a platform thread or a virtual thread for each
@@ -95,11 +96,7 @@ final class Threads {
 
     private List<Kind> kinds() throws IOException {
         var kinds = new ArrayList<Kind>();
-        if (Servers.isInstalled("cc")) {
-            kinds.add(new Kind("fork", this::fork));
-        } else {
-            remarks.add("fork: left out, there is no C compiler cc.");
-        }
+        kinds.add(new Kind("fork", this::fork));
         kinds.add(new Kind("platform", () -> bench.starter.yardstick("platform")));
         kinds.add(new Kind("virtual", () -> bench.starter.yardstick("virtual")));
         kinds.add(new Kind("ours, platform", () -> ours("platform")));
@@ -130,7 +127,7 @@ final class Threads {
     private void measure(Kind kind) throws IOException {
         bench.progress(kind.name + ": warming up");
         var server = kind.starter.start();
-        try (var target = new Target(kind.name, List.of(server), "threads-", Bench.MAILBOXES, 0);
+        try (var target = new Target(kind.name, List.of(server), "threads-", Bench.MAILBOXES);
                 var idle = new Idle(target)) {
             Load.turn(target, OTHERS, bench.warmup, Integer.MAX_VALUE);
             for (int count : bench.quick ? FEW_IDLE : IDLE) {
@@ -138,9 +135,9 @@ final class Threads {
                 bench.progress("%s: %,d idle clients".formatted(kind.name, count));
                 idle.hold(count);
                 var turn = Load.turn(target, OTHERS, bench.seconds, Integer.MAX_VALUE);
-                double threads = server.sum("status", "Threads");
+                double threads = sum(server, "status", "Threads");
                 double kilobytes =
-                        server.sum("smaps_rollup", "Pss") + server.sum("status", "VmPTE");
+                        sum(server, "smaps_rollup", "Pss") + sum(server, "status", "VmPTE");
                 double megabytes = (kilobytes + threads * KERNEL_STACK_KB) / 1024;
                 points.add(
                         new Point(
@@ -155,6 +152,14 @@ final class Threads {
                 }
             }
         }
+    }
+
+    /** Of all its processes; takes a second for ten thousand of them. */
+    private static double sum(Servers.Server server, String file, String key) {
+        var handle = server.process().toHandle();
+        return Stream.concat(Stream.of(handle), handle.descendants())
+                .mapToDouble(process -> Servers.number(process, file, key))
+                .sum();
     }
 
     /** Says what is missing before the machine suffers from it. */
