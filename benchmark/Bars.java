@@ -15,9 +15,6 @@ import java.util.stream.DoubleStream;
 /** Everything that is needed to judge the project's goals for speed, in one run. */
 final class Bars {
     private static final int BUSY = 64;
-    private static final int MANY = 1000;
-    private static final double LONGEST_S = 120;
-    private static final String RATIO = "%.2f";
 
     /** A script that does as little as one with a command line can. */
     private static final String HELLO =
@@ -42,17 +39,15 @@ final class Bars {
         this.bench = bench;
     }
 
-    /** A fiftieth of it, if it only has to be shown that it works. */
     private int count(int full) {
-        return bench.quick ? full / 50 : full;
+        return bench.quick ? full / 50 : full; // to show that it works, nothing more
     }
 
     Report report() throws IOException {
         starts();
         memory();
         bigMailbox();
-        var flush = load();
-        return new Report(lanes, counts, bars, flush);
+        return load();
     }
 
     /** Command to ready line and command to menu, each over the hello world of the same round. */
@@ -71,8 +66,8 @@ final class Bars {
             menu.add(millisUntil("Exit", client) / hello);
         }
         // Not the first time, which compiles, and makes the store.
-        bar("server: command to ready / picocli hello", "<= 1.45", RATIO, ready.build().skip(1));
-        bar("client: command to menu / picocli hello", "<= 1.1", RATIO, menu.build().skip(1));
+        bar("server: command to ready / picocli hello", "<= 1.45", "%.2f", ready.build().skip(1));
+        bar("client: command to menu / picocli hello", "<= 1.1", "%.2f", menu.build().skip(1));
     }
 
     /** From starting {@code command} until it has written {@code text}. */
@@ -90,7 +85,7 @@ final class Bars {
         for (int i = 1; i <= bench.rounds; i++) {
             bench.progress("%,d stores, server %d".formatted(stores, i));
             try (var target = bench.ours("memory" + i)) {
-                resident.add(Load.turn(target, BUSY, LONGEST_S, stores).resident());
+                resident.add(Load.turn(target, BUSY, 120, stores).resident());
                 counts.add(target.count());
             }
         }
@@ -101,7 +96,9 @@ final class Bars {
     private void bigMailbox() throws IOException {
         int messages = count(1_000_000);
         var rates = DoubleStream.builder();
-        try (var target = bench.preloaded("mailbox", messages, 1)) {
+        try (var target = bench.ours("mailbox")) {
+            target.mailboxes = 1;
+            bench.preload(target, messages);
             counts.add(target.count()); // and warms up
             double before = target.memory("VmRSS");
             for (int i = 1; i <= bench.rounds; i++) {
@@ -119,19 +116,19 @@ final class Bars {
         }
     }
 
-    /** Returns what a flush of the disk costs. */
-    private Report.Spread load() throws IOException {
+    /** All targets at once, and what the others have shown. */
+    private Report load() throws IOException {
         int messages = count(2_000_000);
         int silent = count(9_000);
         var targets = bench.targets(List.of("floor", "shape", "redis", "ours"));
-        for (int clients : List.of(1, BUSY, MANY)) {
+        for (int clients : List.of(1, BUSY, 1000)) {
             targets.forEach(target -> lanes.add(new Report.Lane(target, clients)));
         }
-        lanes.add(new Report.Lane(bench.preloaded("preloaded", messages, Bench.MAILBOXES), BUSY));
+        lanes.add(new Report.Lane(bench.preload(bench.ours("preloaded"), messages), BUSY));
         var disturbed = bench.ours("with-idle");
         lanes.add(new Report.Lane(disturbed, BUSY));
         try (var idle = new Idle(disturbed)) {
-            Load.turn(disturbed, 1, LONGEST_S, 1); // loads what a conversation needs
+            Load.turn(disturbed, 1, 120, 1); // loads what a conversation needs
             double before = disturbed.memory("VmRSS");
             idle.hold(silent);
             var cost = DoubleStream.of(disturbed.memory("VmRSS") - before);
@@ -153,7 +150,7 @@ final class Bars {
             var floor = lane("floor at 1").of(Load.Turn::p50).iterator();
             var beyond = lane("ours at 1").of(Load.Turn::p50).map(p50 -> p50 - floor.next());
             bar("p50: ours at 1 - floor at 1", goal, "%.0f us", beyond);
-            return measured.flush();
+            return new Report(lanes, counts, bars, measured.flush());
         }
     }
 
@@ -166,7 +163,7 @@ final class Bars {
             String what, ToDoubleFunction<Load.Turn> of, String over, String under, String goal) {
         if (lane(under) != null) { // without Redis there is no bar for it
             var ratios = lane(over).over(lane(under), of);
-            bar(what + ": " + over + " / " + under, goal, RATIO, ratios);
+            bar(what + ": " + over + " / " + under, goal, "%.2f", ratios);
         }
     }
 

@@ -62,17 +62,14 @@ record Report(List<Lane> lanes, List<Target.Count> counts, List<String> bars, Sp
         }
     }
 
-    /** Fine if no request failed and every message is where it belongs. */
-    boolean isFine() {
-        return lanes.stream().flatMap(lane -> lane.turns.stream()).allMatch(t -> t.failures() == 0)
-                && counts.stream().allMatch(Target.Count::isWhole);
-    }
-
-    void print() {
+    /** Returns whether no request has failed and every message is where it belongs. */
+    boolean print() {
         printFigures();
         printRatios();
         counts.forEach(count -> System.out.println(count.text()));
         bars.forEach(System.out::println);
+        return lanes.stream().flatMap(lane -> lane.turns.stream()).allMatch(t -> t.failures() == 0)
+                && counts.stream().allMatch(Target.Count::isWhole);
     }
 
     private void printFigures() {
@@ -85,10 +82,9 @@ record Report(List<Lane> lanes, List<Target.Count> counts, List<String> bars, Sp
             }
             System.out.println();
         }
-        System.out.printf(
-                "Medians of the rounds. CPU: the server's, load: the generator's, a request.%nOne"
-                    + " flush of this disk takes %s us; if less than 10, it is memory: --dir.%n",
-                flush.text("%.0f"));
+        System.out.println("Medians of the rounds; a request's CPU: the server's, load: our own.");
+        System.out.printf("One flush of this disk takes %s us", flush.text("%.0f"));
+        System.out.println("; if less than 10, it is memory: choose a disk with --dir.");
     }
 
     /** Compares our server, or else the first, with each other one at as many clients. */
@@ -99,9 +95,8 @@ record Report(List<Lane> lanes, List<Target.Count> counts, List<String> bars, Sp
         System.out.printf(" %19s %19s %19s %19s%n", "requests/s", "p50", "p99", "CPU");
         for (var other : lanes) {
             for (var lane : lanes) {
-                if (lane.target.name.equals(reference)
-                        && lane.clients == other.clients
-                        && lane != other) {
+                boolean beside = lane.clients == other.clients && lane != other;
+                if (beside && lane.target.name.equals(reference)) {
                     System.out.printf("%-14s %6d", other.target.name, other.clients);
                     for (var figure : FIGURES.subList(0, 4)) {
                         var ratio = Spread.of(lane.over(other, figure));

@@ -8,7 +8,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.regex.Pattern;
 
@@ -71,7 +70,7 @@ record Servers(Path folder) {
         var builder = new ProcessBuilder(command).redirectErrorStream(true);
         builder.environment().keySet().removeIf(variable -> variable.startsWith("MSG_"));
         var process = builder.redirectOutput(log.toFile()).start();
-        long limit = System.nanoTime() + TimeUnit.MINUTES.toNanos(2); // it may have to be compiled
+        long limit = System.nanoTime() + 120_000_000_000L; // it may have to be compiled
         while (process.isAlive() && System.nanoTime() < limit) {
             var found = Pattern.compile(ready).matcher(Files.readString(log));
             if (found.find()) {

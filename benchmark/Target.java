@@ -8,8 +8,11 @@ import java.net.Socket;
 import java.net.SocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.BitSet;
 import java.util.List;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.function.ToDoubleFunction;
 import java.util.regex.Pattern;
 
 /**
@@ -26,7 +29,6 @@ final class Target implements AutoCloseable {
     private static final int FIRST = 100_000_000;
 
     private static final Pattern MESSAGE = Pattern.compile(SENDER + ";(\\d{9})" + TEXT);
-    private static final int REPLY_LIMIT_MS = 30_000;
 
     /**
      * The client's port rests for a minute after each connection (TIME_WAIT), and 28,000 ports are
@@ -36,18 +38,21 @@ final class Target implements AutoCloseable {
     private static final int ADDRESSES = System.getProperty("os.name").startsWith("Linux") ? 16 : 1;
 
     final String name;
+    private final boolean isRedis;
     private List<Servers.Server> servers;
-    private final String prefix;
-    private final int mailboxes;
     private final BitSet acknowledged = new BitSet();
     private int issued;
 
-    /** The names of its mailboxes begin with {@code prefix}. */
-    Target(String name, List<Servers.Server> servers, String prefix, int mailboxes) {
+    /** Of mailboxes that no other target has, nor another run: they may share a database. */
+    private final String prefix = Long.toHexString(ThreadLocalRandom.current().nextLong()) + "-";
+
+    /** May be changed before the first message. */
+    int mailboxes = 1000;
+
+    Target(String name, List<Servers.Server> servers) {
         this.name = name;
+        isRedis = name.equals("redis");
         this.servers = servers;
-        this.prefix = prefix;
-        this.mailboxes = mailboxes;
     }
 
     /** Goes on with {@code others}, which have the same store. */
@@ -63,28 +68,22 @@ final class Target implements AutoCloseable {
     }
 
     double cpuMicros() {
-        return servers.stream()
-                .flatMap(server -> server.process().info().totalCpuDuration().stream())
-                .mapToDouble(time -> time.toNanos() / 1e3)
-                .sum();
+        return sum(p -> p.info().totalCpuDuration().orElse(Duration.ZERO).toNanos()) / 1e3;
     }
 
     /** VmRSS or VmHWM, the highest so far, in megabytes. */
     double memory(String key) {
-        return servers.stream()
-                        .mapToDouble(server ->
-                                Servers.number(server.process().toHandle(), "status", key))
-                        .sum()
-                / 1024;
+        return sum(process -> Servers.number(process, "status", key)) / 1024;
+    }
+
+    private double sum(ToDoubleFunction<ProcessHandle> figure) {
+        var handles = servers.stream().map(Servers.Server::process).map(Process::toHandle);
+        return handles.mapToDouble(figure).sum();
     }
 
     @Override
     public void close() {
         servers.forEach(Servers.Server::stop);
-    }
-
-    private boolean isRedis() {
-        return name.equals("redis");
     }
 
     /** The number of a message that has not been sent before. */
@@ -97,13 +96,13 @@ final class Target implements AutoCloseable {
         var mailbox = prefix + number % mailboxes;
         var message = SENDER + ";" + (FIRST + number) + TEXT;
         var line = "store;" + mailbox + ";" + message;
-        return ascii(isRedis() ? "RPUSH " + mailbox + " \"" + message + "\"\r\n" : line);
+        return ascii(isRedis ? "RPUSH " + mailbox + " \"" + message + "\"\r\n" : line);
     }
 
     /** Whether {@code reply} acknowledges message {@code number}, which has to be there then. */
     boolean accept(int number, String reply) {
         boolean stored =
-                isRedis() // which tells how many the list has now
+                isRedis // which tells how many the list has now
                         ? reply.startsWith(":") && reply.endsWith("\r\n")
                         : reply.equals("Message accepted and stored:\n");
         acknowledged.set(number, stored);
@@ -113,10 +112,10 @@ final class Target implements AutoCloseable {
     /** Asks for a mailbox; the reply is to be read from what is returned. */
     Socket fetch(int mailbox) throws IOException {
         var name = prefix + mailbox;
-        var request = ascii(isRedis() ? "LRANGE " + name + " 0 -1\r\n" : "fetch;" + name);
+        var request = ascii(isRedis ? "LRANGE " + name + " 0 -1\r\n" : "fetch;" + name);
         var socket = new Socket();
-        socket.connect(address(issued), REPLY_LIMIT_MS);
-        socket.setSoTimeout(REPLY_LIMIT_MS);
+        socket.connect(address(issued));
+        socket.setSoTimeout(30_000);
         socket.getOutputStream().write(request.array());
         socket.shutdownOutput();
         return socket;
@@ -128,11 +127,6 @@ final class Target implements AutoCloseable {
 
     /** How what a target holds compares with what it has acknowledged. */
     record Count(String text, boolean isWhole) {}
-
-    /** The yardsticks take messages and do not give them back. */
-    boolean canFetch() {
-        return !name.equals("floor") && !name.equals("shape");
-    }
 
     /** Fetches every mailbox over the wire and looks for every message, whole. */
     Count count() throws IOException {

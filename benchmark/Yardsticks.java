@@ -12,7 +12,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -22,17 +21,13 @@ import java.util.function.Consumer;
  * Servers to compare ours with, so bare that they show what can be had at all. They read to the end
  * of input, answer what our server answers to a store, and close.
  *
- * <ul>
- *   <li>{@code floor}: one thread accepts and answers, nothing is stored. The least that a
- *       connection for each request costs.
- *   <li>{@code shape}: a virtual thread for each connection, which answers once its line is safe in
- *       a file, flushed for many lines at once. The least that our server's shape costs: no
- *       protocol, no deadlines, no database.
- *   <li>{@code platform}, {@code virtual}: such a thread for each connection, nothing stored.
- * </ul>
+ * <p>{@code floor} answers on the thread that accepts, and stores nothing: the least that a
+ * connection for each request costs. {@code shape} has a virtual thread for each connection, which
+ * answers once its line is safe in a file, flushed for many lines at once: the least that our
+ * server's shape costs, without protocol, deadlines and database. {@code platform} and {@code
+ * virtual} have such a thread for each connection, and store nothing.
  */
 final class Yardsticks {
-    private static final int BACKLOG = 1024;
     private static final int LONGEST_LINE = 256;
     private static final byte[] STORED =
             "Message accepted and stored:\n".getBytes(StandardCharsets.US_ASCII);
@@ -42,11 +37,10 @@ final class Yardsticks {
     /** Runs one of them, until it is killed; in a process of its own, started by the benchmark. */
     public static void main(String... args) throws IOException {
         switch (args[0]) {
-            case "floor" -> serve(Runnable::run, Yardsticks::forget);
+            case "floor" -> serve(Runnable::run, line -> {});
             case "shape" -> shape(Path.of(args[1]));
-            case "platform" -> serve(Thread.ofPlatform()::start, Yardsticks::forget);
-            case "virtual" -> serve(Thread.ofVirtual()::start, Yardsticks::forget);
-            default -> throw new IllegalArgumentException(args[0]);
+            case "platform" -> serve(Thread.ofPlatform()::start, line -> {});
+            case "virtual" -> serve(Thread.ofVirtual()::start, line -> {});
         }
     }
 
@@ -56,7 +50,7 @@ final class Yardsticks {
      */
     private static void serve(Executor threads, Consumer<ByteBuffer> store) throws IOException {
         try (var listener = ServerSocketChannel.open()) {
-            listener.bind(new InetSocketAddress(0), BACKLOG);
+            listener.bind(new InetSocketAddress(0), 1024);
             System.out.println("Listening on port " + listener.socket().getLocalPort());
             while (true) {
                 var client = listener.accept();
@@ -78,8 +72,6 @@ final class Yardsticks {
         }
     }
 
-    private static void forget(ByteBuffer line) {}
-
     /** A line on its way to the file, and what tells its conversation that it is safe there. */
     private record Line(ByteBuffer bytes, CompletableFuture<Void> safe) {}
 
@@ -96,7 +88,7 @@ final class Yardsticks {
     }
 
     /** Group commit: whatever has come during one flush goes into the next. */
-    private static void write(BlockingQueue<Line> lines, Path file) {
+    private static void write(LinkedBlockingQueue<Line> lines, Path file) {
         try (var out = new FileOutputStream(file.toFile())) {
             while (true) {
                 var group = new ArrayList<>(List.of(lines.take()));
