@@ -193,7 +193,8 @@ public final class Bench implements Callable<Integer> {
     Target preload(Target target, int messages) throws IOException {
         progress("storing %,d messages".formatted(messages));
         Load.turn(target, 1000, 1e6, messages);
-        target.moveTo(start(target.name, 1, HERE));
+        target.close();
+        target.servers = start(target.name, 1, HERE);
         return target;
     }
 

@@ -39,12 +39,14 @@ final class Target implements AutoCloseable {
 
     final String name;
     private final boolean isRedis;
-    private List<Servers.Server> servers;
     private final BitSet acknowledged = new BitSet();
     private int issued;
 
     /** Of mailboxes that no other target has, nor another run: they may share a database. */
     private final String prefix = Long.toHexString(ThreadLocalRandom.current().nextLong()) + "-";
+
+    /** May be replaced by others that have the same store. */
+    List<Servers.Server> servers;
 
     /** May be changed before the first message. */
     int mailboxes = 1000;
@@ -53,12 +55,6 @@ final class Target implements AutoCloseable {
         this.name = name;
         isRedis = name.equals("redis");
         this.servers = servers;
-    }
-
-    /** Goes on with {@code others}, which have the same store. */
-    void moveTo(List<Servers.Server> others) {
-        close();
-        servers = others;
     }
 
     /** The address for the n-th connection: every server and every address has its turn. */

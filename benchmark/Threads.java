@@ -77,7 +77,7 @@ final class Threads {
             try {
                 measure(kind);
             } catch (IOException e) {
-                remarks.add(kind.name + ": no more than that. " + e.getMessage());
+                remarks.add(kind.name + ": left off here. " + e.getMessage());
             }
         }
         bench.progress("");
@@ -97,14 +97,13 @@ final class Threads {
         }
     }
 
-    private List<Kind> kinds() throws IOException {
-        var kinds = new ArrayList<Kind>();
-        kinds.add(new Kind("fork", this::fork));
-        kinds.add(new Kind("platform", () -> bench.starter.yardstick("platform")));
-        kinds.add(new Kind("virtual", () -> bench.starter.yardstick("virtual")));
-        kinds.add(new Kind("ours, platform", () -> ours("platform")));
-        kinds.add(new Kind("ours, virtual", () -> ours("virtual")));
-        return kinds;
+    private List<Kind> kinds() {
+        return List.of(
+                new Kind("fork", this::fork),
+                new Kind("platform", () -> bench.starter.yardstick("platform")),
+                new Kind("virtual", () -> bench.starter.yardstick("virtual")),
+                new Kind("ours, platform", () -> ours("platform")),
+                new Kind("ours, virtual", () -> ours("virtual")));
     }
 
     private Servers.Server ours(String threads) throws IOException {

@@ -68,7 +68,6 @@ public final class Check implements Runnable {
 
         @Option(
                 names = "--only",
-                order = 9,
                 paramLabel = "TEXT",
                 defaultValue = "",
                 description = "only the cases with TEXT in their name")
