@@ -14,6 +14,7 @@ import org.jfree.chart.ui.RectangleInsets;
 import org.jfree.data.xy.XYSeries;
 import org.jfree.data.xy.XYSeriesCollection;
 import org.jfree.svg.SVGGraphics2D;
+import org.jfree.svg.ViewBox;
 
 import java.awt.BasicStroke;
 import java.awt.Color;
@@ -69,7 +70,9 @@ final class Plot {
         System.setProperty("java.awt.headless", "true");
         var svg = new SVGGraphics2D(WIDTH, HEIGHT);
         page(svg, points);
-        Files.writeString(folder.resolve("threads.svg"), svg.getSVGDocument());
+        var view = new ViewBox(0, 0, WIDTH, HEIGHT); // so that a page can make it smaller
+        var document = svg.getSVGElement(null, true, view, null, null);
+        Files.writeString(folder.resolve("threads.svg"), document);
         var image = new BufferedImage(2 * WIDTH, 2 * HEIGHT, BufferedImage.TYPE_INT_RGB);
         var graphics = image.createGraphics();
         graphics.scale(2, 2);
