@@ -5,6 +5,7 @@
 //DEPS info.picocli:picocli:4.7.7
 //SOURCES Bars.java
 //SOURCES Threads.java
+//SOURCES TlsCosts.java
 //SOURCES Yardsticks.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmn256m
@@ -83,6 +84,9 @@ public final class Bench implements Callable<Integer> {
     @Option(names = "--threads", description = "processes, platform threads and virtual threads")
     boolean threads;
 
+    @Option(names = "--tls", description = "what --tls costs")
+    boolean tls;
+
     @Option(names = "--plot", description = "the folder for what --threads draws")
     Path plot = Path.of("docs");
 
@@ -114,6 +118,10 @@ public final class Bench implements Callable<Integer> {
         Runtime.getRuntime().addShutdownHook(new Thread(this::cleanUp, "bench-cleaner"));
         if (threads) {
             new Threads(this).compare(plot);
+            return 0;
+        }
+        if (tls) {
+            new TlsCosts(this).measure();
             return 0;
         }
         return (bars ? new Bars(this).report() : report()).print() ? 0 : 1;

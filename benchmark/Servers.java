@@ -6,6 +6,7 @@ import java.io.UncheckedIOException;
 import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.locks.LockSupport;
@@ -19,7 +20,7 @@ import java.util.regex.Pattern;
  * @param folder for all that they write
  */
 record Servers(Path folder) {
-    static final String READY = "Listening on port (\\d+)\\R";
+    static final String READY = "Listening on port (\\d+)(?=,|\\R)";
 
     /** The command that runs a script through JBang. */
     static List<String> script(Path file, String... arguments) {
@@ -95,6 +96,15 @@ record Servers(Path folder) {
 
     /** A process that is ready to serve on a port. */
     record Server(Process process, int port) {
+        /** User and system time. */
+        Duration cpu() {
+            return process.info().totalCpuDuration().orElse(Duration.ZERO);
+        }
+
+        double number(String file, String key) {
+            return Servers.number(process.toHandle(), file, key);
+        }
+
         /** Kills it, which costs no server an acknowledged message. */
         void stop() {
             process.descendants().forEach(ProcessHandle::destroyForcibly);

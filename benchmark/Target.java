@@ -8,11 +8,9 @@ import java.net.Socket;
 import java.net.SocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
-import java.time.Duration;
 import java.util.BitSet;
 import java.util.List;
 import java.util.concurrent.ThreadLocalRandom;
-import java.util.function.ToDoubleFunction;
 import java.util.regex.Pattern;
 
 /**
@@ -64,17 +62,12 @@ final class Target implements AutoCloseable {
     }
 
     double cpuMicros() {
-        return sum(p -> p.info().totalCpuDuration().orElse(Duration.ZERO).toNanos()) / 1e3;
+        return servers.stream().mapToDouble(server -> server.cpu().toNanos() / 1e3).sum();
     }
 
     /** VmRSS or VmHWM, the highest so far, in megabytes. */
     double memory(String key) {
-        return sum(process -> Servers.number(process, "status", key)) / 1024;
-    }
-
-    private double sum(ToDoubleFunction<ProcessHandle> figure) {
-        var handles = servers.stream().map(Servers.Server::process).map(Process::toHandle);
-        return handles.mapToDouble(figure).sum();
+        return servers.stream().mapToDouble(server -> server.number("status", key) / 1024).sum();
     }
 
     @Override

@@ -42,7 +42,7 @@ enum Transport {
 
     /** Lets {@code server}, before its start, speak this. */
     void prepare(MsgServer server) throws MessageStore.StoreException {
-        server.require(this == TLS ? Keys.SERVER : null);
+        server.useTls(this == TLS ? Keys.SERVER : null);
     }
 
     /** What a server's command line has for it. */
