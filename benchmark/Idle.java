@@ -1,5 +1,5 @@
 //JAVA 21+
-//SOURCES Target.java
+//SOURCES Load.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
@@ -11,7 +11,7 @@ import java.util.List;
 /** Clients of one target that are connected and never say anything. */
 record Idle(Target target, List<SocketChannel> channels) implements AutoCloseable {
     private static final int PORTION = 250;
-    private static final int CONNECT_LIMIT_MS = 10_000;
+    private static final int LIMIT_S = 10;
 
     Idle(Target target) {
         this(target, new ArrayList<>());
@@ -28,9 +28,10 @@ record Idle(Target target, List<SocketChannel> channels) implements AutoCloseabl
         while (channels.size() < count) {
             var channel = SocketChannel.open();
             channels.add(channel);
-            channel.socket().connect(target.address(channels.size()), CONNECT_LIMIT_MS);
-            if (channels.size() % PORTION == 0 || channels.size() == count) {
-                target.storeOne();
+            channel.socket().connect(target.address(channels.size()), 1000 * LIMIT_S);
+            if ((channels.size() % PORTION == 0 || channels.size() == count)
+                    && Load.turn(target, 1, LIMIT_S, 1).failures() > 0) {
+                throw new IOException("No answer beside %,d idle.".formatted(channels.size()));
             }
         }
     }

@@ -12,7 +12,6 @@ import java.nio.channels.SelectionKey;
 import java.nio.channels.Selector;
 import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
-import java.util.concurrent.TimeUnit;
 
 /**
  * The load generator: a closed loop on one thread and one selector. Each client connects, sends its
@@ -22,14 +21,6 @@ import java.util.concurrent.TimeUnit;
  * been read, so it includes the connection, and the time that the reply waits for this thread.
  */
 final class Load {
-    /** After the last request has been sent, answers may take so long. */
-    private static final long ANSWER_LIMIT = TimeUnit.SECONDS.toNanos(15);
-
-    /** A turn ends early after so many failures. */
-    private static final int FAILURE_LIMIT = 1000;
-
-    private static final int LONGEST_REPLY = 256;
-
     /**
      * What one turn gave; times in microseconds.
      *
@@ -48,13 +39,13 @@ final class Load {
             double resident) {}
 
     /** One request under way. */
-    private record Request(int number, SocketChannel channel, ByteBuffer reply, long start) {}
+    private record Request(int number, SocketChannel channel, ByteBuffer reply, long begun) {}
 
     private final Selector selector;
     private final Target target;
-    private final long duration;
+    private final long start = System.nanoTime();
+    private final long deadline;
     private final Histogram nanos = new Histogram(3);
-    private long deadline;
     private int left;
     private int running;
     private int failures;
@@ -62,7 +53,7 @@ final class Load {
     private Load(Target target, Selector selector, double seconds, int requests) {
         this.target = target;
         this.selector = selector;
-        duration = (long) (seconds * 1e9);
+        deadline = start + (long) (seconds * 1e9);
         left = requests;
     }
 
@@ -76,16 +67,14 @@ final class Load {
     private Turn run(int clients) throws IOException {
         double cpu = target.cpuMicros();
         double load = cpuMicros();
-        long start = System.nanoTime();
-        deadline = start + duration;
         running = clients;
         for (int i = 0; i < clients; i++) {
-            begin(ByteBuffer.allocateDirect(LONGEST_REPLY));
+            begin(ByteBuffer.allocateDirect(256));
         }
-        while (running > 0 && System.nanoTime() < deadline + ANSWER_LIMIT) {
+        while (running > 0 && System.nanoTime() < deadline + 15e9) { // for the last answers
             selector.select(this::proceed, 1000);
         }
-        for (int i = 0; i < running; i++) {
+        while (running-- > 0) {
             fail("no whole answer in time");
         }
         double seconds = (System.nanoTime() - start) / 1e9;
@@ -106,17 +95,17 @@ final class Load {
 
     /** Sends a client's next request, or lets the client go when the turn is over. */
     private void begin(ByteBuffer reply) {
-        while (left > 0 && failures < FAILURE_LIMIT && System.nanoTime() < deadline) {
+        while (left > 0 && System.nanoTime() < deadline) {
             left--;
             int number = target.next();
-            long start = System.nanoTime();
+            long begun = System.nanoTime();
             try {
                 // On loopback this waits for nobody, as long as the backlog has room.
                 var channel = SocketChannel.open(target.address(left));
                 channel.write(target.store(number)); // all of it: short, into an empty socket
                 channel.shutdownOutput();
                 channel.configureBlocking(false);
-                var request = new Request(number, channel, reply.clear(), start);
+                var request = new Request(number, channel, reply.clear(), begun);
                 channel.register(selector, SelectionKey.OP_READ, request);
                 return;
             } catch (IOException e) {
@@ -139,7 +128,7 @@ final class Load {
             request.channel.close();
             var reply = StandardCharsets.US_ASCII.decode(request.reply.flip()).toString();
             if (target.accept(request.number, reply)) {
-                nanos.recordValue(System.nanoTime() - request.start);
+                nanos.recordValue(System.nanoTime() - request.begun);
             } else {
                 fail("the reply: " + reply);
             }

@@ -1,18 +1,16 @@
 //JAVA 21+
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
-import java.io.File;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.regex.Pattern;
-import java.util.stream.Stream;
 
 /**
  * Starts the servers that are measured, each as a process of its own: ours the way a user does,
@@ -24,18 +22,9 @@ import java.util.stream.Stream;
 record Servers(Path folder) {
     static final String READY = "Listening on port (\\d+)(?=,|\\R)";
 
-    /** Our server may have to be compiled first. */
-    private static final long START_LIMIT = TimeUnit.SECONDS.toNanos(120);
-
-    private static final long POLL = TimeUnit.MILLISECONDS.toNanos(2);
-
-    /** The longest timeout that our server takes, so that idle clients outlast the run. */
-    private static final String TIMEOUT_S = "3600";
-
     /** The command that runs a script through JBang. */
     static List<String> script(Path file, String... arguments) {
-        var jbang = Files.isExecutable(Path.of("jbang")) ? "./jbang" : "jbang";
-        var command = new ArrayList<>(List.of(jbang, "run", file.toString()));
+        var command = new ArrayList<>(List.of("./jbang", "run", file.toString()));
         command.addAll(List.of(arguments));
         return command;
     }
@@ -43,7 +32,8 @@ record Servers(Path folder) {
     /** Our server from the sources in {@code checkout}. */
     Server ours(String name, Path checkout, String store, String... options) throws IOException {
         var command = script(checkout.resolve("MsgServer.java"), options);
-        command.addAll(List.of("0", "--store", store, "--timeout", TIMEOUT_S, "--quiet"));
+        // The longest timeout that it takes, so that idle clients outlast the run.
+        command.addAll(List.of("0", "--store", store, "--timeout", "3600", "--quiet"));
         return start(name, command, READY);
     }
 
@@ -72,11 +62,6 @@ record Servers(Path folder) {
         return new Server(start("redis", command, "Ready to accept connections").process, port);
     }
 
-    static boolean isInstalled(String program) {
-        return Stream.of(System.getenv().getOrDefault("PATH", "").split(File.pathSeparator))
-                .anyMatch(path -> Files.isExecutable(Path.of(path, program)));
-    }
-
     /**
      * Waits until {@code command} has said that it is ready; the first group of {@code ready}, if
      * there is one, is its port. The user's settings for server and client do not reach it.
@@ -86,17 +71,27 @@ record Servers(Path folder) {
         var builder = new ProcessBuilder(command).redirectErrorStream(true);
         builder.environment().keySet().removeIf(variable -> variable.startsWith("MSG_"));
         var process = builder.redirectOutput(log.toFile()).start();
-        long start = System.nanoTime();
-        while (process.isAlive() && System.nanoTime() - start < START_LIMIT) {
+        long limit = System.nanoTime() + 120_000_000_000L; // it may have to be compiled
+        while (process.isAlive() && System.nanoTime() < limit) {
             var found = Pattern.compile(ready).matcher(Files.readString(log));
             if (found.find()) {
                 int port = found.groupCount() == 0 ? 0 : Integer.parseInt(found.group(1));
                 return new Server(process, port);
             }
-            LockSupport.parkNanos(POLL);
+            LockSupport.parkNanos(2_000_000);
         }
         var said = String.join(" ", command) + "\n" + Files.readString(log).strip();
         throw new IOException(name + " did not start: " + said);
+    }
+
+    /** What this line of this file in {@code /proc} says; 0 where there is no such file. */
+    static double number(ProcessHandle process, String file, String key) {
+        try (var lines = Files.lines(Path.of("/proc/" + process.pid(), file))) {
+            var line = lines.filter(text -> text.startsWith(key + ":")).findFirst();
+            return Double.parseDouble(line.orElse("0").replaceAll("\\D", ""));
+        } catch (IOException | UncheckedIOException e) {
+            return 0; // no Linux, or a process that has just ended
+        }
     }
 
     /** A process that is ready to serve on a port. */
@@ -106,26 +101,8 @@ record Servers(Path folder) {
             return process.info().totalCpuDuration().orElse(Duration.ZERO);
         }
 
-        /** What this line of this file in {@code /proc} says; NaN where there is no such file. */
         double number(String file, String key) {
-            long number = number(process.pid(), file, key);
-            return number == 0 ? Double.NaN : number;
-        }
-
-        /** The same, all its descendants included; takes a second for ten thousand of them. */
-        double sum(String file, String key) {
-            var pids = process.descendants().mapToLong(ProcessHandle::pid);
-            return number(file, key) + pids.map(pid -> number(pid, file, key)).sum();
-        }
-
-        private static long number(long pid, String file, String key) {
-            try {
-                var lines = Files.readAllLines(Path.of("/proc/" + pid, file)).stream();
-                var line = lines.filter(text -> text.startsWith(key + ":")).findFirst();
-                return line.map(text -> Long.parseLong(text.replaceAll("\\D", ""))).orElse(0L);
-            } catch (IOException e) {
-                return 0; // no Linux, or a process that has just ended
-            }
+            return Servers.number(process.toHandle(), file, key);
         }
 
         /** Kills it, which costs no server an acknowledged message. */

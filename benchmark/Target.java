@@ -1,11 +1,8 @@
 //JAVA 21+
 //SOURCES Servers.java
-//SOURCES ../store/MessageStore.java
-//SOURCES ../store/Database.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
-import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.SocketAddress;
@@ -13,7 +10,7 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.BitSet;
 import java.util.List;
-import java.util.concurrent.Executors;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.regex.Pattern;
 
 /**
@@ -30,8 +27,6 @@ final class Target implements AutoCloseable {
     private static final int FIRST = 100_000_000;
 
     private static final Pattern MESSAGE = Pattern.compile(SENDER + ";(\\d{9})" + TEXT);
-    private static final int PRELOADING_CALLERS = 1000;
-    private static final int REPLY_LIMIT_MS = 30_000;
 
     /**
      * The client's port rests for a minute after each connection (TIME_WAIT), and 28,000 ports are
@@ -41,27 +36,29 @@ final class Target implements AutoCloseable {
     private static final int ADDRESSES = System.getProperty("os.name").startsWith("Linux") ? 16 : 1;
 
     final String name;
-    private final List<Servers.Server> servers;
-    private final String prefix;
-    private final int mailboxes;
+    private final boolean isRedis;
     private final BitSet acknowledged = new BitSet();
     private int issued;
 
-    /** The names of its mailboxes begin with {@code prefix}; some messages are there already. */
-    Target(String name, List<Servers.Server> servers, String prefix, int mailboxes, int preloaded) {
+    /** Of mailboxes that no other target has, nor another run: they may share a database. */
+    private final String prefix = Long.toHexString(ThreadLocalRandom.current().nextLong()) + "-";
+
+    /** May be replaced by others that have the same store. */
+    List<Servers.Server> servers;
+
+    /** May be changed before the first message. */
+    int mailboxes = 1000;
+
+    Target(String name, List<Servers.Server> servers) {
         this.name = name;
+        isRedis = name.equals("redis");
         this.servers = servers;
-        this.prefix = prefix;
-        this.mailboxes = mailboxes;
-        acknowledged.set(0, preloaded);
-        issued = preloaded;
     }
 
     /** The address for the n-th connection: every server and every address has its turn. */
-    SocketAddress address(int n) throws IOException {
+    SocketAddress address(int n) {
         int port = servers.get(n / ADDRESSES % servers.size()).port();
-        byte[] host = {127, 0, 0, (byte) (1 + n % ADDRESSES)};
-        return new InetSocketAddress(InetAddress.getByAddress(host), port);
+        return new InetSocketAddress("127.0.0." + (1 + n % ADDRESSES), port);
     }
 
     double cpuMicros() {
@@ -78,10 +75,6 @@ final class Target implements AutoCloseable {
         servers.forEach(Servers.Server::stop);
     }
 
-    private boolean isRedis() {
-        return name.equals("redis");
-    }
-
     /** The number of a message that has not been sent before. */
     int next() {
         return issued++;
@@ -92,13 +85,13 @@ final class Target implements AutoCloseable {
         var mailbox = prefix + number % mailboxes;
         var message = SENDER + ";" + (FIRST + number) + TEXT;
         var line = "store;" + mailbox + ";" + message;
-        return isRedis() ? redis("RPUSH", mailbox, message) : ascii(line);
+        return ascii(isRedis ? "RPUSH " + mailbox + " \"" + message + "\"\r\n" : line);
     }
 
     /** Whether {@code reply} acknowledges message {@code number}, which has to be there then. */
     boolean accept(int number, String reply) {
         boolean stored =
-                isRedis() // which tells how many the list has now
+                isRedis // which tells how many the list has now
                         ? reply.startsWith(":") && reply.endsWith("\r\n")
                         : reply.equals("Message accepted and stored:\n");
         acknowledged.set(number, stored);
@@ -108,36 +101,13 @@ final class Target implements AutoCloseable {
     /** Asks for a mailbox; the reply is to be read from what is returned. */
     Socket fetch(int mailbox) throws IOException {
         var name = prefix + mailbox;
-        return ask(isRedis() ? redis("LRANGE", name, "0", "-1") : ascii("fetch;" + name));
-    }
-
-    /** Stores one more message, and returns when it is acknowledged. */
-    void storeOne() throws IOException {
-        int number = next();
-        try (var socket = ask(store(number))) {
-            var reply =
-                    new String(socket.getInputStream().readAllBytes(), StandardCharsets.US_ASCII);
-            if (!accept(number, reply)) {
-                throw new IOException("the reply: " + reply);
-            }
-        }
-    }
-
-    private Socket ask(ByteBuffer request) throws IOException {
+        var request = ascii(isRedis ? "LRANGE " + name + " 0 -1\r\n" : "fetch;" + name);
         var socket = new Socket();
-        socket.connect(address(issued), REPLY_LIMIT_MS);
-        socket.setSoTimeout(REPLY_LIMIT_MS);
+        socket.connect(address(issued));
+        socket.setSoTimeout(30_000);
         socket.getOutputStream().write(request.array());
         socket.shutdownOutput();
         return socket;
-    }
-
-    private static ByteBuffer redis(String... words) {
-        var command = new StringBuilder("*" + words.length + "\r\n");
-        for (var word : words) {
-            command.append("$" + word.length() + "\r\n" + word + "\r\n");
-        }
-        return ascii(command.toString());
     }
 
     private static ByteBuffer ascii(String text) {
@@ -146,11 +116,6 @@ final class Target implements AutoCloseable {
 
     /** How what a target holds compares with what it has acknowledged. */
     record Count(String text, boolean isWhole) {}
-
-    /** The yardsticks take messages and do not give them back. */
-    boolean canFetch() {
-        return !name.equals("floor") && !name.equals("shape");
-    }
 
     /** Fetches every mailbox over the wire and looks for every message, whole. */
     Count count() throws IOException {
@@ -172,27 +137,5 @@ final class Target implements AutoCloseable {
         int missing = stored - seen.cardinality();
         var format = "%s: %,d messages acknowledged, %d missing, %d twice";
         return new Count(format.formatted(name, stored, missing, twice), missing + twice == 0);
-    }
-
-    /**
-     * Stores messages 0 to {@code count} - 1 as requests would, but straight into the file, which
-     * no server has open: many callers at once, so that they share transactions. What could not be
-     * stored will be missing when it is counted.
-     */
-    static void preload(String file, String prefix, int mailboxes, int count) throws IOException {
-        try (var store = new MessageStore(file);
-                var callers = Executors.newVirtualThreadPerTaskExecutor()) {
-            for (int caller = 0; caller < PRELOADING_CALLERS; caller++) {
-                int first = caller;
-                callers.submit(() -> {
-                    for (int n = first; n < count; n += PRELOADING_CALLERS) {
-                        store.store(prefix + n % mailboxes, SENDER, FIRST + n + TEXT);
-                    }
-                    return true;
-                });
-            }
-        } catch (MessageStore.StoreException e) {
-            throw new IOException("cannot preload " + file, e);
-        }
     }
 }

@@ -26,6 +26,14 @@ record Case(String name, Body body) {
         void run() throws Exception;
     }
 
+    /**
+     * What a program that keeps to the protocol does, as a sentence; then how that is found out.
+     */
+    @FunctionalInterface
+    interface Claim<B> {
+        void holds(B body);
+    }
+
     /** Thrown when what came is not what the protocol says. */
     static final class Difference extends Exception {
         private static final long serialVersionUID = 1;

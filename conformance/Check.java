@@ -62,6 +62,33 @@ public final class Check implements Runnable {
         throw new ParameterException(spec.commandLine(), "Say what to check: server or client");
     }
 
+    /** What both have in common. */
+    abstract static class What implements Callable<Integer> {
+        @Spec CommandSpec spec;
+
+        @Option(
+                names = "--only",
+                paramLabel = "TEXT",
+                defaultValue = "",
+                description = "only the cases with TEXT in their name")
+        String only;
+
+        Case.Report report() {
+            return new Case.Report(spec.commandLine().getOut(), only);
+        }
+
+        Duration duration(String option, int seconds) {
+            if (seconds < 1 || seconds > 3600) {
+                throw wrong(option + " must be 1 to 3600 seconds, not " + seconds);
+            }
+            return Duration.ofSeconds(seconds);
+        }
+
+        ParameterException wrong(String sentence) {
+            return new ParameterException(spec.commandLine(), sentence);
+        }
+    }
+
     /** {@code check server}: the checker is the client. */
     @Command(
             name = "server",
@@ -69,7 +96,7 @@ public final class Check implements Runnable {
             sortOptions = false,
             description =
                     "%nAsks a server every question of the protocol, and looks at each byte.%n")
-    static final class Server implements Callable<Integer> {
+    static final class Server extends What {
         @Parameters(index = "0", arity = "0..1", paramLabel = "HOST")
         private String host;
 
@@ -95,19 +122,10 @@ public final class Check implements Runnable {
         @Option(names = "--classic", description = "leaves out what the classic C server cannot do")
         private boolean classic;
 
-        @Option(
-                names = "--only",
-                paramLabel = "TEXT",
-                defaultValue = "",
-                description = "only the cases with TEXT in their name")
-        private String only;
-
-        @Spec private CommandSpec spec;
-
         @Override
         public Integer call() throws InterruptedException {
             ServerCheck.Options options = options();
-            Case.Report report = new Case.Report(spec.commandLine().getOut(), only);
+            Case.Report report = report();
             if (command == null) {
                 new ServerCheck(address(), options).run(report);
                 if (!classic && ServerCheck.SURVIVES.contains(only)) {
@@ -129,16 +147,14 @@ public final class Check implements Runnable {
         }
 
         private ServerCheck.Options options() {
-            if (timeout < 1 || timeout > 3600) {
-                throw wrong("--timeout must be 1 to 3600 seconds, not " + timeout);
-            }
+            Duration patience = duration("--timeout", timeout);
             if (command != null && !command.contains("{port}")) {
                 throw wrong("--run takes a command with {port} in it");
             }
             if ((command == null) == (port == null)) {
                 throw wrong("Give either HOST and PORT or --run COMMAND");
             }
-            return new ServerCheck.Options(classic, Duration.ofSeconds(timeout));
+            return new ServerCheck.Options(classic, patience);
         }
 
         private InetSocketAddress address() {
@@ -150,10 +166,6 @@ public final class Check implements Runnable {
             } catch (UnknownHostException e) {
                 throw wrong("There is no host called " + host);
             }
-        }
-
-        private ParameterException wrong(String sentence) {
-            return new ParameterException(spec.commandLine(), sentence);
         }
     }
 
@@ -169,7 +181,7 @@ public final class Check implements Runnable {
                     + " 2; then 3.",
                 ""
             })
-    static final class Client implements Callable<Integer> {
+    static final class Client extends What {
         @Parameters(arity = "1..*", paramLabel = "COMMAND")
         private List<String> command;
 
@@ -186,24 +198,10 @@ public final class Check implements Runnable {
                         "asks too for what the classic C server needs: one write, no line end")
         private boolean classic;
 
-        @Option(
-                names = "--only",
-                paramLabel = "TEXT",
-                defaultValue = "",
-                description = "only the cases with TEXT in their name")
-        private String only;
-
-        @Spec private CommandSpec spec;
-
         @Override
         public Integer call() throws InterruptedException {
-            if (patience < 1 || patience > 3600) {
-                throw new ParameterException(
-                        spec.commandLine(),
-                        "--patience must be 1 to 3600 seconds, not " + patience);
-            }
-            Case.Report report = new Case.Report(spec.commandLine().getOut(), only);
-            new ClientCheck(command, Duration.ofSeconds(patience), classic).run(report);
+            Case.Report report = report();
+            new ClientCheck(command, duration("--patience", patience), classic).run(report);
             return report.end();
         }
     }

@@ -60,11 +60,20 @@ final class ClientCheck {
         report.run(cases.subList(1, cases.size()), AT_ONCE);
     }
 
-    private void one(String name, Case.Body body) {
-        cases.add(new Case(name, body));
+    private Case.Claim<Case.Body> claim(String name) {
+        return body -> cases.add(new Case(name, body));
     }
 
-    private ClientUnderCheck.Run run(List<String> answers, ClientUnderCheck.Reply... replies)
+    private ClientUnderCheck.Run run(List<String> answers, String... replies)
+            throws IOException, InterruptedException {
+        return runWith(
+                answers,
+                Stream.of(replies)
+                        .map(ClientUnderCheck.Reply::of)
+                        .toArray(ClientUnderCheck.Reply[]::new));
+    }
+
+    private ClientUnderCheck.Run runWith(List<String> answers, ClientUnderCheck.Reply... replies)
             throws IOException, InterruptedException {
         return ClientUnderCheck.run(command, patience, answers, replies);
     }
@@ -72,7 +81,7 @@ final class ClientCheck {
     /** George sends {@code message} to Kyriakos, and the server replies {@code reply}. */
     private ClientUnderCheck.Run send(String message, String reply)
             throws IOException, InterruptedException {
-        return run(sending(message), ClientUnderCheck.Reply.of(reply));
+        return run(sending(message), reply);
     }
 
     private static List<String> sending(String message) {
@@ -81,7 +90,7 @@ final class ClientCheck {
 
     /** Kyriakos reads his mail, and the server replies {@code reply}. */
     private ClientUnderCheck.Run read(String reply) throws IOException, InterruptedException {
-        return run(READING, ClientUnderCheck.Reply.of(reply));
+        return run(READING, reply);
     }
 
     private static final List<String> READING = List.of("Kyriakos", "2", "3");
@@ -90,26 +99,23 @@ final class ClientCheck {
 
     private void requests() {
         String form = "store;recipient;sender;message";
-        one(
-                "a message goes out as store;recipient;sender;message",
-                () ->
+        claim("a message goes out as store;recipient;sender;message")
+                .holds(() ->
                         send("hi Kyriakos", STORED)
                                 .ends(form)
                                 .asks(form, "store;Kyriakos;george;hi Kyriakos"));
-        one(
-                "mail is asked for with fetch;recipient",
-                () ->
+        claim("mail is asked for with fetch;recipient")
+                .holds(() ->
                         read(EMPTY)
                                 .ends("fetch;recipient")
                                 .asks("fetch;recipient", "fetch;Kyriakos"));
-        one(
-                "each request has a connection of its own",
-                () ->
+        claim("each request has a connection of its own")
+                .holds(() ->
                         run(
                                         List.of("george 1 Kyriakos hi 2 1 al ho 3".split(" ")),
-                                        ClientUnderCheck.Reply.of(STORED),
-                                        ClientUnderCheck.Reply.of(EMPTY),
-                                        ClientUnderCheck.Reply.of(STORED))
+                                        STORED,
+                                        EMPTY,
+                                        STORED)
                                 .asks(
                                         "The client connects and sends one request",
                                         "store;Kyriakos;george;hi",
@@ -118,9 +124,8 @@ final class ClientCheck {
     }
 
     private void theEndOfARequest() {
-        one(
-                "a request has an end",
-                () ->
+        claim("a request has an end")
+                .holds(() ->
                         send("hi", STORED)
                                 .hasNone(
                                         "The request ends at LF; or when the client shuts down its"
@@ -128,9 +133,8 @@ final class ClientCheck {
                                                 + " came arrived in one piece",
                                         request -> request.end() == ClientUnderCheck.End.NONE));
         if (classic) {
-            one(
-                    "a request is one write without LF",
-                    () ->
+            claim("a request is one write without LF")
+                    .holds(() ->
                             send("hi", STORED)
                                     .hasNone(
                                             "one write without LF, then shut down the sending side:"
@@ -144,20 +148,17 @@ final class ClientCheck {
 
     private void theMessage() {
         String kept = "The message is all that follows the third `;`, kept as it is";
-        one(
-                "a message goes out with its `;` and its spaces",
-                () ->
+        claim("a message goes out with its `;` and its spaces")
+                .holds(() ->
                         send("one;two;;three;  four", STORED)
                                 .asks(kept, "store;Kyriakos;george;one;two;;three;  four"));
-        one(
-                "a message of 200 bytes goes out whole",
-                () -> {
+        claim("a message of 200 bytes goes out whole")
+                .holds(() -> {
                     String text = "x".repeat(199) + "y";
                     send(text, STORED).asks("at most 255 bytes", "store;Kyriakos;george;" + text);
                 });
-        one(
-                "a message that is too long is not cut",
-                () -> {
+        claim("a message that is too long is not cut")
+                .holds(() -> {
                     String text = "x".repeat(300);
                     var run = send(text, "Message declined. Too long, 255 bytes at most\n");
                     run.ends("at most 255 bytes");
@@ -165,12 +166,9 @@ final class ClientCheck {
                         run.asks("at most 255 bytes", "store;Kyriakos;george;" + text);
                     }
                 });
-        one(
-                "text goes out as UTF-8",
-                () ->
-                        run(
-                                        List.of("Γιώργος", "1", "Κυριάκος", "Καλημέρα 😀", "3"),
-                                        ClientUnderCheck.Reply.of(STORED))
+        claim("text goes out as UTF-8")
+                .holds(() ->
+                        run(List.of("Γιώργος", "1", "Κυριάκος", "Καλημέρα 😀", "3"), STORED)
                                 .asks("all text is UTF-8", "store;Κυριάκος;Γιώργος;Καλημέρα 😀"));
     }
 
@@ -178,27 +176,23 @@ final class ClientCheck {
 
     private void mail() {
         String says = "then recipient;sender;message for each message";
-        one(
-                "mail is shown, with who sent it",
-                () ->
+        claim("mail is shown, with who sent it")
+                .holds(() ->
                         read(MORE + "Kyriakos;george;hi there\nKyriakos;al;bye then\n" + LAST)
                                 .shows(says, "george", "hi there", "al", "bye then"));
-        one(
-                "a message is shown with its `;`",
-                () ->
+        claim("a message is shown with its `;`")
+                .holds(() ->
                         read(MORE + "Kyriakos;george;one;two;;three\n" + LAST)
                                 .shows(says, "one;two;;three"));
-        one(
-                "text in any script is shown",
-                () ->
+        claim("text in any script is shown")
+                .holds(() ->
                         read(MORE + "Kyriakos;Γιώργος;Καλημέρα 😀\n" + LAST)
                                 .shows("all text is UTF-8", "Γιώργος", "Καλημέρα 😀"));
     }
 
     private void wholeReplies() {
-        one(
-                "a mailbox of 2,000 messages is shown whole",
-                () -> {
+        claim("a mailbox of 2,000 messages is shown whole")
+                .holds(() -> {
                     String[] texts =
                             IntStream.range(0, 2_000)
                                     .mapToObj("number %d of many"::formatted)
@@ -209,13 +203,12 @@ final class ClientCheck {
                                     reply.append("Kyriakos;george;").append(text).append('\n'));
                     read(reply + LAST).shows("The client reads until then.", texts);
                 });
-        one(
-                "a reply in pieces is one reply",
-                () -> {
+        claim("a reply in pieces is one reply")
+                .holds(() -> {
                     byte[][] pieces =
                             inPieces(
                                     MORE + "Kyriakos;Γιώργος;hi 😀\nKyriakos;al;bye then\n" + LAST);
-                    run(READING, ClientUnderCheck.Reply.of(pieces))
+                    runWith(READING, ClientUnderCheck.Reply.of(pieces))
                             .shows(
                                     "The client reads until then.",
                                     "Γιώργος",
@@ -223,9 +216,8 @@ final class ClientCheck {
                                     "al",
                                     "bye then");
                 });
-        one(
-                "a reply may lack its last LF",
-                () -> {
+        claim("a reply may lack its last LF")
+                .holds(() -> {
                     String both = "that suits both servers: one ends a mailbox without a last LF";
                     for (String reply :
                             List.of(MORE + "Kyriakos;george;hi there\n" + LAST, EMPTY)) {
@@ -249,23 +241,19 @@ final class ClientCheck {
                         "Could not be stored, try again later",
                         "Server is busy, try again later",
                         "Control characters")) {
-            one(
-                    "the refusal \"" + reason + "\" is shown",
-                    () ->
+            claim("the refusal \"" + reason + "\" is shown")
+                    .holds(() ->
                             send("hi", "Message declined. " + reason + "\n")
                                     .shows("Message declined. " + reason, reason));
         }
-        one(
-                "the refusal \"No recipient\" is shown",
-                () -> read("No recipient\n").shows("No recipient", "No recipient"));
-        one(
-                "after a refusal the menu goes on",
-                () ->
+        claim("the refusal \"No recipient\" is shown")
+                .holds(() -> read("No recipient\n").shows("No recipient", "No recipient"));
+        claim("after a refusal the menu goes on")
+                .holds(() ->
                         run(
                                         List.of("george", "1", "Kyriakos", "hi", "2", "3"),
-                                        ClientUnderCheck.Reply.of("Message declined. Bad verb\n"),
-                                        ClientUnderCheck.Reply.of(
-                                                MORE + "george;al;hi there\n" + LAST))
+                                        "Message declined. Bad verb\n",
+                                        MORE + "george;al;hi there\n" + LAST)
                                 .shows("one request per connection", "hi there")
                                 .asks(
                                         "one request per connection",
@@ -276,64 +264,59 @@ final class ClientCheck {
     // ---------------------------------------------------------------- what goes wrong
 
     private void cutOff() {
-        one(
-                "a mailbox that was cut off is told from a whole one",
-                () -> {
+        claim("a mailbox that was cut off is told from a whole one")
+                .holds(() -> {
                     String start = MORE + "Kyriakos;george;hi the";
-                    ClientUnderCheck.Run whole = read(start + "\n" + LAST);
+                    var whole = read(start + "\n" + LAST);
                     read(start).differsFrom(whole, CUT_OFF);
                     read(start + "\n").differsFrom(whole, CUT_OFF);
                 });
-        one(
-                "a mailbox that was cut off is told from an empty one",
-                () -> {
-                    ClientUnderCheck.Run empty = read(EMPTY);
+        claim("a mailbox that was cut off is told from an empty one")
+                .holds(() -> {
+                    var empty = read(EMPTY);
                     read("").differsFrom(empty, CUT_OFF);
                     read(MORE).differsFrom(empty, CUT_OFF);
                 });
-        one(
-                "a message is stored only when the server says so",
-                () -> {
-                    ClientUnderCheck.Run stored = send("hi", STORED);
+        claim("a message is stored only when the server says so")
+                .holds(() -> {
+                    var stored = send("hi", STORED);
                     for (String reply :
                             List.of("", "Message acc", "Message declined. Bad verb\n")) {
                         send("hi", reply).differsFrom(stored, "Message accepted and stored:");
                     }
                 });
-        one(
-                "where no server is, the client says so",
-                () -> {
-                    ClientUnderCheck.Run stored = send("hi", STORED);
+        claim("where no server is, the client says so")
+                .holds(() -> {
+                    var stored = send("hi", STORED);
                     run(sending("hi")).differsFrom(stored, "Message accepted and stored:");
                 });
     }
 
     private void waiting() {
         String input = "order of the menu: a name; 1, recipient, message; 2; 3";
-        one(
-                "the end of the input ends the client",
-                () -> {
+        claim("the end of the input ends the client")
+                .holds(() -> {
                     for (List<String> answers :
                             List.of(
                                     List.<String>of(),
                                     List.of("george"),
                                     List.of("george", "1", "Kyriakos"))) {
-                        run(answers, ClientUnderCheck.Reply.of(STORED)).ends(input).asks(input);
+                        run(answers, STORED).ends(input).asks(input);
                     }
                 });
         String says =
                 "the server replies and closes; a client gives up on one that does not (here within"
                         + " %d s, see --patience)".formatted(patience.toSeconds());
-        one(
-                "a server that never replies is not waited for for ever",
-                () -> run(sending("hi"), ClientUnderCheck.Reply.thenSilence("")).ends(says));
-        one(
-                "a reply that stops in the middle is not waited for for ever",
-                () ->
-                        run(READING, ClientUnderCheck.Reply.thenSilence(MORE + "Kyriakos;geo"))
+        claim("a server that never replies is not waited for for ever")
+                .holds(() ->
+                        runWith(sending("hi"), ClientUnderCheck.Reply.thenSilence("")).ends(says));
+        claim("a reply that stops in the middle is not waited for for ever")
+                .holds(() ->
+                        runWith(READING, ClientUnderCheck.Reply.thenSilence(MORE + "Kyriakos;geo"))
                                 .ends(says));
-        one(
-                "a reply without a close is not waited for for ever",
-                () -> run(sending("hi"), ClientUnderCheck.Reply.thenSilence(STORED)).ends(says));
+        claim("a reply without a close is not waited for for ever")
+                .holds(() ->
+                        runWith(sending("hi"), ClientUnderCheck.Reply.thenSilence(STORED))
+                                .ends(says));
     }
 }

@@ -1,5 +1,6 @@
 //JAVA 21+
 //SOURCES Case.java
+//SOURCES ServerUnderCheck.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.ByteArrayOutputStream;
@@ -21,7 +22,6 @@ import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 
 /**
  * A client that the check runs once with a user's answers on its input, against a server that the
@@ -263,7 +263,10 @@ final class ClientUnderCheck {
         Queue<Request> requests = new ConcurrentLinkedQueue<>();
         InetAddress here = InetAddress.getByAddress(new byte[] {127, 0, 0, 1});
         try (ServerSocket listening = new ServerSocket(0, 50, here)) {
-            int port = replies.length == 0 ? closedPort(here) : listening.getLocalPort();
+            int port =
+                    replies.length == 0
+                            ? ServerUnderCheck.freeAddress().getPort()
+                            : listening.getLocalPort();
             if (replies.length > 0) {
                 Thread.ofPlatform()
                         .daemon()
@@ -277,7 +280,7 @@ final class ClientUnderCheck {
                 Thread.ofPlatform().daemon().start(printed);
                 type(process, answers);
                 boolean ended = process.waitFor(patience.toMillis(), TimeUnit.MILLISECONDS);
-                kill(process);
+                ServerUnderCheck.kill(process);
                 String text = printed.get(10, TimeUnit.SECONDS).replace(port + "", "PORT");
                 return new Run(
                         answers.stream().map(Case::shown).collect(Collectors.joining(" ")),
@@ -288,14 +291,8 @@ final class ClientUnderCheck {
                     | java.util.concurrent.TimeoutException e) {
                 throw new IOException("what the client printed could not be read", e);
             } finally {
-                kill(process);
+                ServerUnderCheck.kill(process);
             }
-        }
-    }
-
-    private static int closedPort(InetAddress here) throws IOException {
-        try (ServerSocket once = new ServerSocket(0, 1, here)) {
-            return once.getLocalPort();
         }
     }
 
@@ -307,12 +304,6 @@ final class ClientUnderCheck {
         } catch (IOException e) {
             // It has ended before it read them all: what it did until then counts.
         }
-    }
-
-    private static void kill(Process process) {
-        Stream.concat(process.descendants(), Stream.of(process.toHandle()))
-                .toList()
-                .forEach(ProcessHandle::destroyForcibly);
     }
 
     private static String text(InputStream in) throws IOException {

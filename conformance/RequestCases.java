@@ -63,10 +63,11 @@ final class RequestCases {
     }
 
     private void refused(String request, String reply) {
-        server.ask(
-                Case.shown(request) + " is answered \"" + reply + "\"",
-                "the parts in the order: verb there, recipient there, verb known, sender, message.",
-                (talk, name) -> talk.half(request).gives(reply + "\n"));
+        server.claim(
+                        Case.shown(request) + " is answered \"" + reply + "\"",
+                        "the parts in the order: verb there, recipient there, verb known, sender,"
+                                + " message.")
+                .holds((talk, name) -> talk.half(request).gives(reply + "\n"));
     }
 
     private void theEndOfARequest() {
@@ -78,7 +79,7 @@ final class RequestCases {
         ends(
                 "a request comes in pieces",
                 "hi",
-                (talk, start) -> talk.pieces("sto", start.substring(3), "h", "i", "\n"));
+                (talk, start) -> talk.open("sto", start.substring(3), "h", "i", "\n"));
         ends(
                 "a character comes in pieces",
                 "😀",
@@ -86,13 +87,11 @@ final class RequestCases {
         ends(
                 "half a second in the middle does not cut a request",
                 "pay 10000 euro",
-                (talk, start) ->
-                        talk.pieces(Duration.ofMillis(500), start + "pay 10", "000 euro\n"));
+                (talk, start) -> talk.open(Duration.ofMillis(500), start + "pay 10", "000 euro\n"));
         ends(
                 "pieces and the end of the sending side make a request",
                 "hi",
-                (talk, start) ->
-                        talk.piecesThenEnd(start.substring(0, 6), start.substring(6), "h", "i"));
+                (talk, start) -> talk.half(start.substring(0, 6), start.substring(6), "h", "i"));
     }
 
     private void silence() {
@@ -104,31 +103,27 @@ final class RequestCases {
 
     /** {@code question} sends a store that ends in {@code text}, however it ends the request. */
     private void ends(String claim, String text, ServerCheck.Question question) {
-        server.ask(
-                claim,
-                "The request ends at LF; or when the client shuts down its sending side; or after"
-                        + " 1 s of silence when what came arrived in one piece of more than one"
-                        + " byte.",
-                (talk, name) ->
+        server.claim(
+                        claim,
+                        "The request ends at LF; or when the client shuts down its sending side; or"
+                            + " after 1 s of silence when what came arrived in one piece of more"
+                            + " than one byte.")
+                .holds((talk, name) ->
                         question.ask(talk, "store;" + name + ";al;").keeps(name + ";al;" + text));
     }
 
     private void theLength() {
         String says = "a line of at most 255 bytes, its end not counted";
-        server.ask(
-                "255 bytes are taken, however the request ends",
-                says,
-                (talk, name) -> {
+        server.claim("255 bytes are taken, however the request ends", says)
+                .holds((talk, name) -> {
                     for (String end : List.of("", "\n", "\r\n")) {
                         String request =
                                 filled("store;" + name + "e" + end.length() + ";al;", 255, "x");
                         talk.half(request + end).keeps(request.substring("store;".length()));
                     }
                 });
-        server.ask(
-                "255 bytes of two-byte characters are taken",
-                says,
-                (talk, name) -> {
+        server.claim("255 bytes of two-byte characters are taken", says)
+                .holds((talk, name) -> {
                     String request = filled("store;" + name + ";al;", 255, "λ");
                     talk.half(request).keeps(request.substring("store;".length()));
                 });
@@ -136,23 +131,19 @@ final class RequestCases {
 
     private void tooLong() {
         String says = "a line of at most 255 bytes, its end not counted";
-        server.ask(
-                "256 bytes are refused, and nothing is kept of them",
-                says,
-                (talk, name) -> {
+        server.claim("256 bytes are refused, and nothing is kept of them", says)
+                .holds((talk, name) -> {
                     for (String end : List.of("", "\n", "\r\n")) {
                         talk.half(filled("store;" + name + ";al;", 256, "x") + end).gives(TOO_LONG);
-                        talk.half("fetch;" + name).gives(ServerCheck.EMPTY);
+                        talk.fetch(name).gives(Talk.EMPTY);
                     }
                 });
-        server.ask(
-                "bytes are counted, not characters",
-                says,
-                (talk, name) -> {
+        server.claim("bytes are counted, not characters", says)
+                .holds((talk, name) -> {
                     for (String character : List.of("λ", "世", "😀")) {
                         talk.half(filled("store;" + name + ";al;", 255, character) + character)
                                 .gives(TOO_LONG);
-                        talk.half("fetch;" + name).gives(ServerCheck.EMPTY);
+                        talk.fetch(name).gives(Talk.EMPTY);
                     }
                 });
         declined(
@@ -188,29 +179,21 @@ final class RequestCases {
                     (talk, start) -> talk.half(start + "a" + character + "b\n"));
         }
         String order = "Length, encoding and control characters are checked first";
-        server.ask(
-                "the length is checked before the parts",
-                order,
-                (talk, name) -> talk.half("x".repeat(256)).gives(TOO_LONG));
-        server.ask(
-                "the encoding is checked before the parts",
-                order,
-                (talk, name) ->
+        server.claim("the length is checked before the parts", order)
+                .holds((talk, name) -> talk.half("x".repeat(256)).gives(TOO_LONG));
+        server.claim("the encoding is checked before the parts", order)
+                .holds((talk, name) ->
                         talk.half(joined("bogus", new byte[] {(byte) 0xff})).gives(NOT_UTF8));
-        server.ask(
-                "control characters are looked for before the parts",
-                order,
-                (talk, name) -> talk.half("bogus;b\u0007b").gives(CONTROL));
+        server.claim("control characters are looked for before the parts", order)
+                .holds((talk, name) -> talk.half("bogus;b\u0007b").gives(CONTROL));
     }
 
     /** {@code question} sends a store that is refused, and of which nothing may be kept. */
     private void declined(String claim, String reply, String says, ServerCheck.Question question) {
-        server.ask(
-                claim,
-                says,
-                (talk, name) -> {
+        server.claim(claim, says)
+                .holds((talk, name) -> {
                     question.ask(talk, "store;" + name + ";al;").gives(reply);
-                    talk.half("fetch;" + name).gives(ServerCheck.EMPTY);
+                    talk.fetch(name).gives(Talk.EMPTY);
                 });
     }
 

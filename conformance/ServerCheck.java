@@ -36,8 +36,6 @@ final class ServerCheck {
      */
     record Options(boolean classic, Duration timeout) {}
 
-    static final String STORED = "Message accepted and stored:\n";
-    static final String EMPTY = "Retrieving messages...\nThere is no such name\n";
     private static final String TIMED_OUT = "Message declined. Timed out\n";
 
     /** The case that takes a server which the check has started. */
@@ -94,21 +92,19 @@ final class ServerCheck {
         Talk.Answer ask(Talk talk, String start) throws Exception;
     }
 
-    /** A case, and the sentence of the protocol that it is about. */
-    private Case one(String claim, String says, Body body) {
-        return new Case(claim, () -> body.ask(talk(server, options, says), newName()));
+    private Case.Claim<Body> claim(List<Case> cases, String claim, String says) {
+        return body ->
+                cases.add(new Case(claim, () -> body.ask(talk(server, options, says), newName())));
     }
 
-    /** A case that the server answers at once. */
-    void ask(String claim, String says, Body body) {
-        prompt.add(one(claim, says, body));
+    /** What the server's answer tells at once, and the sentence of the protocol it is about. */
+    Case.Claim<Body> claim(String claim, String says) {
+        return claim(prompt, claim, says);
     }
 
-    /** A case that the classic server does not pass. */
-    private void askToday(String claim, String says, Body body) {
-        if (!options.classic()) {
-            ask(claim, says, body);
-        }
+    /** What the classic server does not do. */
+    private Case.Claim<Body> claimToday(String claim, String says) {
+        return options.classic() ? body -> {} : claim(claim, says);
     }
 
     private static Talk talk(InetSocketAddress server, Options options, String says) {
@@ -119,104 +115,82 @@ final class ServerCheck {
         return RUN + NAMES.incrementAndGet();
     }
 
-    private static String mailbox(List<String> messages) {
-        return "Retrieving messages...\n" + String.join("\n", messages) + "\nNO MORE MESSAGES\n";
-    }
-
     private void storingAndFetching() {
-        ask(
-                "what is stored is fetched",
-                "puts a message into a mailbox",
-                (talk, name) ->
-                        talk.half("store;" + name + ";al;hi there").keeps(name + ";al;hi there"));
-        ask(
-                "a mailbox that nobody wrote to has no such name",
-                "Retrieving messages..., There is no such name",
-                (talk, name) -> talk.half("fetch;" + name).gives(EMPTY));
-        ask(
-                "messages come in the order of acceptance",
-                "in the order of acceptance",
-                (talk, name) -> {
+        claim("what is stored is fetched", "puts a message into a mailbox")
+                .holds((talk, name) ->
+                        talk.store(name + ";al;hi there").keeps(name + ";al;hi there"));
+        claim(
+                        "a mailbox that nobody wrote to has no such name",
+                        "Retrieving messages..., There is no such name")
+                .holds((talk, name) -> talk.fetch(name).gives(Talk.EMPTY));
+        claim("messages come in the order of acceptance", "in the order of acceptance")
+                .holds((talk, name) -> {
                     List<String> mail = List.of(name + ";al;b", name + ";al;c", name + ";al;a");
                     for (String message : mail) {
-                        talk.half("store;" + message).gives(STORED);
+                        talk.store(message).gives(Talk.STORED);
                     }
-                    talk.half("fetch;" + name).gives(mailbox(mail));
+                    talk.fetch(name).givesMail(mail);
                 });
-        ask(
-                "fetching deletes nothing",
-                "Fetching deletes nothing.",
-                (talk, name) -> {
-                    talk.half("store;" + name + ";al;here").keeps(name + ";al;here");
-                    talk.half("fetch;" + name).gives(mailbox(List.of(name + ";al;here")));
+        claim("fetching deletes nothing", "Fetching deletes nothing.")
+                .holds((talk, name) -> {
+                    talk.store(name + ";al;here").keeps(name + ";al;here");
+                    talk.fetch(name).givesMail(List.of(name + ";al;here"));
                 });
     }
 
     private void names() {
-        ask(
-                "names are case-sensitive",
-                "they are case-sensitive",
-                (talk, name) -> {
-                    talk.half("store;" + name + "x;al;small").gives(STORED);
-                    talk.half("fetch;" + name + "X").gives(EMPTY);
+        claim("names are case-sensitive", "they are case-sensitive")
+                .holds((talk, name) -> {
+                    talk.store(name + "x;al;small").gives(Talk.STORED);
+                    talk.fetch(name + "X").gives(Talk.EMPTY);
                 });
-        ask(
-                "a name is all of it",
-                "Names are ... any text without `;`",
-                (talk, name) -> {
-                    talk.half("store;" + name + "ab;al;for ab").gives(STORED);
-                    talk.half("fetch;" + name + "a").gives(EMPTY);
-                    talk.half("fetch;" + name + "abc").gives(EMPTY);
+        claim("a name is all of it", "Names are ... any text without `;`")
+                .holds((talk, name) -> {
+                    talk.store(name + "ab;al;for ab").gives(Talk.STORED);
+                    talk.fetch(name + "a").gives(Talk.EMPTY);
+                    talk.fetch(name + "abc").gives(Talk.EMPTY);
                 });
-        askToday(
-                "names are any text",
-                "Names are trimmed and any text without `;`",
-                (talk, name) -> {
+        claimToday("names are any text", "Names are trimmed and any text without `;`")
+                .holds((talk, name) -> {
                     for (String odd : List.of("../", "a b ", "'\"%\\", "*", "Γιώργος 😀 ")) {
                         String message = odd + name + ";" + odd + "al;hi";
-                        talk.half("store;" + message).keeps(message);
+                        talk.store(message).keeps(message);
                     }
                 });
-        askToday(
-                "names are trimmed",
-                "Names are trimmed",
-                (talk, name) -> {
+        claimToday("names are trimmed", "Names are trimmed")
+                .holds((talk, name) -> {
                     talk.half("store; " + name + "  ;\tal ;hi").keeps(name + ";al;hi");
-                    talk.half("fetch;  " + name + " ").gives(mailbox(List.of(name + ";al;hi")));
+                    talk.half("fetch;  " + name + " ").givesMail(List.of(name + ";al;hi"));
                 });
     }
 
     private void theMessage() {
-        ask(
-                "a message in any script is kept",
-                "all text is UTF-8",
-                (talk, name) ->
-                        talk.half("store;" + name + ";Γιώργος;Καλημέρα 😀")
+        claim("a message in any script is kept", "all text is UTF-8")
+                .holds((talk, name) ->
+                        talk.store(name + ";Γιώργος;Καλημέρα 😀")
                                 .keeps(name + ";Γιώργος;Καλημέρα 😀"));
         keepsMessage("a message keeps its `;`", "one;two;;three;");
         keepsMessage("a message may begin with `;`", ";wink");
         keepsMessage("a message keeps its spaces and tabs", "  in\tthe middle  ");
-        askToday(
-                "what follows the recipient of a fetch is ignored",
-                "is ignored",
-                (talk, name) -> {
-                    talk.half("store;" + name + ";al;hi").gives(STORED);
-                    talk.half("fetch;" + name + ";x;;y").gives(mailbox(List.of(name + ";al;hi")));
+        claimToday("what follows the recipient of a fetch is ignored", "is ignored")
+                .holds((talk, name) -> {
+                    talk.store(name + ";al;hi").gives(Talk.STORED);
+                    talk.fetch(name + ";x;;y").givesMail(List.of(name + ";al;hi"));
                 });
     }
 
     private void keepsMessage(String claim, String text) {
-        askToday(
-                claim,
-                "The message is all that follows the third `;`, kept as it is, further `;`"
-                        + " included.",
-                (talk, name) ->
-                        talk.half("store;" + name + ";al;" + text).keeps(name + ";al;" + text));
+        claimToday(
+                        claim,
+                        "The message is all that follows the third `;`, kept as it is, further `;`"
+                                + " included.")
+                .holds((talk, name) ->
+                        talk.store(name + ";al;" + text).keeps(name + ";al;" + text));
     }
 
     private void closing() {
-        closes("it closes after a store", (talk, name) -> talk.half("store;" + name + ";al;hi"));
-        closes("it closes after a fetch", (talk, name) -> talk.half("fetch;" + name));
+        closes("it closes after a store", (talk, name) -> talk.store(name + ";al;hi"));
+        closes("it closes after a fetch", (talk, name) -> talk.fetch(name));
         closes("it closes after a refusal", (talk, name) -> talk.half("store;bob"));
         if (!options.classic()) {
             closes(
@@ -226,18 +200,14 @@ final class ServerCheck {
     }
 
     private void closes(String claim, Question question) {
-        ask(
-                claim,
-                "The server sends one reply ... and closes.",
-                (talk, name) -> question.ask(talk.waitingForTheClose(), name).closes());
+        claim(claim, "The server sends one reply ... and closes.")
+                .holds((talk, name) -> question.ask(talk.waitingForTheClose(), name).closes());
     }
 
     private void oneRequest() {
-        ask(
-                "a connection is for one request",
-                "sends one request",
-                (talk, name) ->
-                        talk.half("store;" + name + ";al;one\nstore;" + name + ";al;two\n")
+        claim("a connection is for one request", "sends one request")
+                .holds((talk, name) ->
+                        talk.store(name + ";al;one\nstore;" + name + ";al;two\n")
                                 .keeps(name + ";al;one"));
     }
 
@@ -245,43 +215,32 @@ final class ServerCheck {
 
     private void harmedByNobody() {
         String says = "one request per connection";
-        ask(
-                "clients that leave early harm nobody",
-                says,
-                (talk, name) -> {
+        claim("clients that leave early harm nobody", says)
+                .holds((talk, name) -> {
                     for (int i = 0; i < 20; i++) {
                         talk.leave(i % 2 == 0 ? "" : "store;" + name + ";al");
                     }
-                    talk.half("store;" + name + "ok;al;hi").gives(STORED);
+                    talk.store(name + "ok;al;hi").gives(Talk.STORED);
                 });
-        ask(
-                "clients that are silent hold up nobody",
-                says,
-                (talk, name) ->
-                        talk.besideSilent(20, () -> talk.half("fetch;" + name).gives(EMPTY)));
+        claim("clients that are silent hold up nobody", says)
+                .holds((talk, name) ->
+                        talk.besideSilent(20, () -> talk.fetch(name).gives(Talk.EMPTY)));
     }
 
     private void manyAtOnce() {
-        ask(
-                "100 clients at once are all answered, none twice",
-                "each once",
-                (talk, name) -> {
+        claim("100 clients at once are all answered, none twice", "each once")
+                .holds((talk, name) -> {
                     List<String> mail = mail(name, 100, "number ");
-                    talk.allAtOnce(
-                            mail.stream().map(message -> "store;" + message).toList(), STORED);
-                    talk.half("fetch;" + name).givesInAnyOrder(mail);
+                    talk.storeAtOnce(mail);
+                    talk.fetch(name).givesInAnyOrder(mail);
                 });
-        ask(
-                "a mailbox of 300 messages comes whole",
-                "for each message",
-                (talk, name) -> {
+        claim("a mailbox of 300 messages comes whole", "for each message")
+                .holds((talk, name) -> {
                     List<String> mail = mail(name, 300, "x".repeat(200));
                     for (int i = 0; i < 300; i += 100) {
-                        List<String> part = mail.subList(i, i + 100);
-                        talk.allAtOnce(
-                                part.stream().map(message -> "store;" + message).toList(), STORED);
+                        talk.storeAtOnce(mail.subList(i, i + 100));
                     }
-                    talk.half("fetch;" + name).givesInAnyOrder(mail);
+                    talk.fetch(name).givesInAnyOrder(mail);
                 });
     }
 
@@ -292,36 +251,26 @@ final class ServerCheck {
     // ---------------------------------------------------------------- late clients
 
     private void lateClients() {
+        timesOut(
+                "a client that sends nothing is told that it timed out",
+                (talk, name) -> talk.open(""));
+        timesOut("one byte is no request", (talk, name) -> talk.open("f"));
+        timesOut(
+                "pieces without an end are no request",
+                (talk, name) -> talk.open("store;bob;al;o", "ne, tw", "o"));
+        Duration pause = options.timeout().dividedBy(5);
+        timesOut(
+                "a client that drips bytes is not waited for longer",
+                (talk, name) -> talk.byteByByte("store;bob;al;dripped ", pause));
+    }
+
+    private void timesOut(String claim, Question question) {
+        Duration latest = options.timeout().plus(SLACK);
         String says =
                 "not complete within the timeout: Message declined. Timed out (here %d s, see --timeout)"
                         .formatted(options.timeout().toSeconds());
-        Duration latest = options.timeout().plus(SLACK);
-        late.add(
-                one(
-                        "a client that sends nothing is told that it timed out",
-                        says,
-                        (talk, name) -> talk.open("").givesWithin(latest, TIMED_OUT)));
-        late.add(
-                one(
-                        "one byte is no request",
-                        says,
-                        (talk, name) -> talk.open("f").givesWithin(latest, TIMED_OUT)));
-        late.add(
-                one(
-                        "pieces without an end are no request",
-                        says,
-                        (talk, name) ->
-                                talk.pieces("store;bob;al;o", "ne, tw", "o")
-                                        .givesWithin(latest, TIMED_OUT)));
-        late.add(
-                one(
-                        "a client that drips bytes is not waited for longer",
-                        says,
-                        (talk, name) ->
-                                talk.byteByByte(
-                                                "store;bob;al;dripped ",
-                                                options.timeout().dividedBy(5))
-                                        .givesWithin(latest, TIMED_OUT)));
+        claim(late, claim, says)
+                .holds((talk, name) -> question.ask(talk, name).givesWithin(latest, TIMED_OUT));
     }
 
     // ---------------------------------------------------------------- killed in between
@@ -329,16 +278,13 @@ final class ServerCheck {
     /** Adds the case that kills {@code server} and starts it again. */
     static void runRestart(Case.Report report, ServerUnderCheck server, Options options)
             throws InterruptedException {
-        report.run(
-                List.of(
-                        new Case(
-                                SURVIVES,
-                                () -> {
-                                    for (int round = 0; round < 3; round++) {
-                                        restart(server, options);
-                                    }
-                                })),
-                1);
+        Case.Body body =
+                () -> {
+                    for (int round = 0; round < 3; round++) {
+                        restart(server, options);
+                    }
+                };
+        report.run(List.of(new Case(SURVIVES, body)), 1);
     }
 
     /** Kills the server in the moment in which the 40th acknowledgement comes. */
@@ -352,9 +298,7 @@ final class ServerCheck {
                 clients.submit(() -> {
                     while (acknowledged.size() < 40) {
                         String message = name + ";al;" + number.incrementAndGet();
-                        talk(server.address(), options, says)
-                                .half("store;" + message)
-                                .gives(STORED);
+                        talk(server.address(), options, says).store(message).gives(Talk.STORED);
                         acknowledged.add(message);
                     }
                     server.kill();
@@ -364,7 +308,7 @@ final class ServerCheck {
         }
         server.kill();
         server.start();
-        String after = talk(server.address(), options, says).half("fetch;" + name).text();
+        String after = talk(server.address(), options, says).fetch(name).text();
         Set<String> lost = new HashSet<>(acknowledged);
         after.lines().forEach(lost::remove);
         if (!lost.isEmpty() || acknowledged.isEmpty()) {

@@ -38,10 +38,7 @@ final class ServerUnderCheck implements AutoCloseable {
      * @throws IOException when it does not within a minute, with what it printed
      */
     void start() throws IOException, InterruptedException {
-        InetAddress here = InetAddress.getByAddress(new byte[] {127, 0, 0, 1});
-        try (ServerSocket free = new ServerSocket(0, 1, here)) {
-            address = new InetSocketAddress(here, free.getLocalPort());
-        }
+        address = freeAddress();
         String line = command.replace("{port}", Integer.toString(address.getPort()));
         boolean windows = File.separatorChar == '\\';
         process =
@@ -61,6 +58,14 @@ final class ServerUnderCheck implements AutoCloseable {
         }
     }
 
+    /** A loopback address on which nobody listens. */
+    static InetSocketAddress freeAddress() throws IOException {
+        InetAddress here = InetAddress.getByAddress(new byte[] {127, 0, 0, 1});
+        try (ServerSocket free = new ServerSocket(0, 1, here)) {
+            return new InetSocketAddress(here, free.getLocalPort());
+        }
+    }
+
     private boolean accepts() {
         try (Socket socket = new Socket()) {
             socket.connect(address, 1_000);
@@ -75,8 +80,13 @@ final class ServerUnderCheck implements AutoCloseable {
         return address;
     }
 
-    /** Ends it as {@code kill -9} does, with all that it started, and waits for that. */
+    /** Ends it as {@code kill -9} does, and waits for that. */
     void kill() {
+        kill(process);
+    }
+
+    /** Ends {@code process} with all that it started, and waits for that. */
+    static void kill(Process process) {
         Stream.concat(process.descendants().toList().stream(), Stream.of(process.toHandle()))
                 .peek(ProcessHandle::destroyForcibly)
                 .toList()

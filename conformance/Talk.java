@@ -25,6 +25,9 @@ import java.util.stream.IntStream;
  * in mind what it has sent, for the sentence that tells of a difference.
  */
 final class Talk {
+    static final String STORED = "Message accepted and stored:\n";
+    static final String EMPTY = "Retrieving messages...\nThere is no such name\n";
+
     /** A reply that is complete is not waited after for longer than this. */
     private static final Duration AFTER_THE_REPLY = Duration.ofMillis(50);
 
@@ -66,34 +69,34 @@ final class Talk {
         return this;
     }
 
-    /** Sends {@code request} in one piece and shuts down the sending side. */
-    Answer half(String request) throws IOException, InterruptedException {
-        return half(bytes(request));
+    /** Asks to store {@code message}, as {@link #half} does. */
+    Answer store(String message) throws IOException, InterruptedException {
+        return half("store;" + message);
+    }
+
+    /** Asks for a mailbox, as {@link #half} does. */
+    Answer fetch(String name) throws IOException, InterruptedException {
+        return half("fetch;" + name);
+    }
+
+    /** Sends this, pieces a short while apart, and shuts down the sending side. */
+    Answer half(String... pieces) throws IOException, InterruptedException {
+        return exchange(bytes(pieces), PIECES, true);
     }
 
     /** Sends {@code request} in one piece and shuts down the sending side. */
     Answer half(byte[] request) throws IOException, InterruptedException {
-        return exchange(List.of(request), Duration.ZERO, true);
+        return exchange(List.of(request), PIECES, true);
     }
 
-    /** Sends {@code request} in one piece and keeps the sending side open. */
-    Answer open(String request) throws IOException, InterruptedException {
-        return exchange(List.of(bytes(request)), Duration.ZERO, false);
-    }
-
-    /** Sends pieces a short while apart and keeps the sending side open. */
-    Answer pieces(String... pieces) throws IOException, InterruptedException {
-        return pieces(PIECES, pieces);
+    /** Sends this, pieces a short while apart, and keeps the sending side open. */
+    Answer open(String... pieces) throws IOException, InterruptedException {
+        return open(PIECES, pieces);
     }
 
     /** Sends pieces with this pause between them and keeps the sending side open. */
-    Answer pieces(Duration pause, String... pieces) throws IOException, InterruptedException {
-        return exchange(Arrays.stream(pieces).map(Talk::bytes).toList(), pause, false);
-    }
-
-    /** Sends pieces a short while apart, then shuts down the sending side. */
-    Answer piecesThenEnd(String... pieces) throws IOException, InterruptedException {
-        return exchange(Arrays.stream(pieces).map(Talk::bytes).toList(), PIECES, true);
+    Answer open(Duration pause, String... pieces) throws IOException, InterruptedException {
+        return exchange(bytes(pieces), pause, false);
     }
 
     /** Sends each byte by itself with this pause after it, until all are sent or a reply came. */
@@ -104,16 +107,15 @@ final class Talk {
         return exchange(single, pause, false);
     }
 
-    /** Sends each of {@code requests} on a connection of its own, all at once. */
-    void allAtOnce(List<String> requests, String reply) throws Exception {
+    /** Stores each of {@code messages} over a connection of its own, all at once. */
+    void storeAtOnce(List<String> messages) throws Exception {
+        String atOnce = says + " (" + messages.size() + " at once)";
         List<FutureTask<Void>> tasks = new ArrayList<>();
-        for (String request : requests) {
-            Talk own =
-                    new Talk(
-                            server, patience, classic, says + " (" + requests.size() + " at once)");
+        for (String message : messages) {
+            Talk own = new Talk(server, patience, classic, atOnce);
             tasks.add(
                     inBackground(() -> {
-                        own.half(request).gives(reply);
+                        own.store(message).gives(STORED);
                         return null;
                     }));
         }
@@ -124,7 +126,10 @@ final class Talk {
                 throw e.getCause() instanceof Exception cause ? cause : e;
             }
         }
-        sentBefore = requests.size() + " requests at once such as " + Case.shown(requests.get(0));
+        sentBefore =
+                messages.size()
+                        + " requests at once such as "
+                        + Case.shown("store;" + messages.get(0));
     }
 
     /** Connects, sends {@code start}, and leaves with a reset. */
@@ -231,8 +236,7 @@ final class Talk {
 
     private static boolean complete(String reply) {
         return reply.startsWith("Retrieving messages...")
-                ? reply.endsWith("\nNO MORE MESSAGES\n")
-                        || reply.equals("Retrieving messages...\nThere is no such name\n")
+                ? reply.endsWith("\nNO MORE MESSAGES\n") || reply.equals(EMPTY)
                 : reply.endsWith("\n");
     }
 
@@ -263,11 +267,16 @@ final class Talk {
             }
         }
 
+        /** It is a mailbox with these messages. */
+        void givesMail(List<String> messages) throws Case.Difference {
+            String mail = String.join("\n", messages);
+            gives("Retrieving messages...\n" + mail + "\nNO MORE MESSAGES\n");
+        }
+
         /** It says that {@code message} is stored, and its mailbox then has it and no other. */
         void keeps(String message) throws Exception {
-            gives("Message accepted and stored:\n");
-            half("fetch;" + message.substring(0, message.indexOf(';')))
-                    .gives("Retrieving messages...\n" + message + "\nNO MORE MESSAGES\n");
+            gives(STORED);
+            fetch(message.substring(0, message.indexOf(';'))).givesMail(List.of(message));
         }
 
         /** It is {@code reply}, and came no later than {@code latest} after the connect. */
@@ -316,6 +325,10 @@ final class Talk {
 
     private static byte[] bytes(String text) {
         return text.getBytes(StandardCharsets.UTF_8);
+    }
+
+    private static List<byte[]> bytes(String... pieces) {
+        return Arrays.stream(pieces).map(Talk::bytes).toList();
     }
 
     private static <T> FutureTask<T> inBackground(Callable<T> action) {
