@@ -11,6 +11,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -23,6 +24,7 @@ import java.util.concurrent.TimeUnit;
  * checkpoints; and its counter-test.
  */
 @Timeout(value = 10, unit = TimeUnit.MINUTES)
+@Order(4) // it takes long
 class PowerCutTest {
     private static final int STATES = 100;
     private static final int MESSAGES = 800;

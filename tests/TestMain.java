@@ -33,6 +33,13 @@ public final class TestMain {
         // Four classes at once: much of the time is waiting for processes and deadlines.
         options.add("--config=junit.jupiter.execution.parallel.enabled=true");
         options.add("--config=junit.jupiter.execution.parallel.mode.classes.default=concurrent");
+        options.add(
+                "--config=junit.jupiter.execution.parallel.config.executor-service"
+                        + "=WORKER_THREAD_POOL");
+        // The longest first, which bear an order, lest one goes on alone in the end.
+        options.add(
+                "--config=junit.jupiter.testclass.order.default"
+                        + "=org.junit.jupiter.api.ClassOrderer$OrderAnnotation");
         options.add("--config=junit.jupiter.execution.parallel.config.strategy=fixed");
         options.add("--config=junit.jupiter.execution.parallel.config.fixed.parallelism=4");
         options.add("--config=junit.jupiter.execution.parallel.config.fixed.max-pool-size=4");
