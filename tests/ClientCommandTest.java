@@ -3,6 +3,7 @@
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
+//SOURCES support/ClassicServer.java
 //SOURCES support/FakeServer.java
 //SOURCES support/ClientRun.java
 //SOURCES support/ServerProcess.java
@@ -136,7 +137,7 @@ class ClientCommandTest {
 
         @Test
         void anyScriptWorksAlsoWhereTheLocaleIsPosix() throws Exception {
-            try (FakeServer server = FakeServer.classic()) {
+            try (ClassicServer server = new ClassicServer()) {
                 ClientRun run =
                         client(
                                 Map.of("LC_ALL", "POSIX"),
