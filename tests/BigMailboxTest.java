@@ -14,7 +14,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static java.nio.charset.StandardCharsets.UTF_8;
 
 import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.condition.EnabledOnOs;
@@ -45,12 +44,16 @@ import java.util.concurrent.locks.LockSupport;
  */
 @ParameterizedClass(name = "{0}")
 @EnumSource(Transport.class)
-@Order(7) // it takes long
 class BigMailboxTest {
     private static final int MESSAGES = Integer.getInteger("messages", 200_000);
     private static final String FILLER = "x".repeat(80);
     private static final String HEAP = "-Xmx48m";
     private static final String SMALL_HEAP = "-Xmx32m";
+
+    /** To encrypt tens of megabytes takes the optimizing compiler. */
+    private static final List<String> UNOPTIMIZED =
+            List.of("-XX:TieredStopAtLevel=1", "-XX:CompileThresholdScaling=5");
+
     private static final int TOO_MUCH_KIB = 150 * 1024;
 
     @Parameter private Transport transport;
@@ -71,6 +74,7 @@ class BigMailboxTest {
         fill(store);
         var command = ServerProcess.command(store, "--timeout", "120");
         command.addAll(List.of(transport.options(store)));
+        command.removeAll(UNOPTIMIZED);
         command.add(command.indexOf("-cp"), HEAP);
         try (var server = new ServerProcess(command)) {
             int port = server.port();
@@ -120,6 +124,7 @@ class BigMailboxTest {
         fill(store);
         var command = ServerProcess.command(store, "--timeout", "120");
         command.addAll(List.of(transport.options(store)));
+        command.removeAll(UNOPTIMIZED);
         command.add(command.indexOf("-cp"), SMALL_HEAP);
         try (var server = new ServerProcess(command)) {
             int port = server.port();

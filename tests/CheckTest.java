@@ -45,7 +45,7 @@ import java.util.stream.Collectors;
  * line changed: then it must fail in the cases that the line is about, and in no other.
  */
 @DisabledOnOs(OS.WINDOWS) // the commands are a shell's
-@Order(3) // it takes long
+@Order(4) // it takes long
 class CheckTest {
     private static final String NO_PYTHON = "needs python3, 3.10 or newer, on the PATH";
 

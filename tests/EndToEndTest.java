@@ -15,8 +15,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
-import org.junit.jupiter.api.parallel.Execution;
-import org.junit.jupiter.api.parallel.ExecutionMode;
 
 import java.io.File;
 import java.io.IOException;
@@ -36,8 +34,7 @@ import java.util.stream.Stream;
 
 /** Real processes, started by JBang: what a class would type. */
 @EnabledOnOs({OS.LINUX, OS.MAC}) // on Windows no signal reaches a program that JBang runs
-@Order(6) // it takes long
-@Execution(ExecutionMode.CONCURRENT)
+@Order(5) // it takes long
 class EndToEndTest {
     private static final Duration LIMIT = Duration.ofMinutes(3);
 

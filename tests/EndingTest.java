@@ -43,7 +43,7 @@ import java.util.regex.Pattern;
 @ParameterizedClass(name = "{0}")
 @EnumSource(Transport.class)
 @DisabledOnOs(value = OS.WINDOWS, disabledReason = "has no such signals")
-@Order(5) // it takes long
+@Order(3) // it takes long
 class EndingTest {
     private static final int ROUNDS = Integer.getInteger("signals", 3);
     private static final int CLIENTS = 24;

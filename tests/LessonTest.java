@@ -26,7 +26,7 @@ import java.util.regex.MatchResult;
 import java.util.regex.Pattern;
 
 /** The documents for a class: docs/lesson.md, docs/exercises.md. */
-@Order(1) // it takes long
+@Order(2) // it takes long
 class LessonTest {
 
     @Test

@@ -15,7 +15,6 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.OS;
@@ -36,7 +35,6 @@ import java.util.concurrent.atomic.AtomicBoolean;
  * no longer at its place refuses.
  */
 @DisabledOnOs(value = OS.WINDOWS, disabledReason = "a file that is open keeps its name there")
-@Order(9) // it takes long
 class OneServerOneFileTest {
     @TempDir private Path folder;
     private Path store;

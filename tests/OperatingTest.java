@@ -22,8 +22,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
-import org.junit.jupiter.api.parallel.Execution;
-import org.junit.jupiter.api.parallel.ExecutionMode;
 
 import java.io.File;
 import java.io.IOException;
@@ -57,8 +55,7 @@ import java.util.stream.Stream;
  * of its examples replaced by those of the test. Each block has a name after its language.
  */
 @EnabledOnOs({OS.LINUX, OS.MAC}) // it is written for these
-@Order(2) // it takes long
-@Execution(ExecutionMode.CONCURRENT)
+@Order(1) // it takes long
 class OperatingTest {
     private static final Duration LIMIT = Duration.ofMinutes(3);
     private static final Pattern BLOCK =

@@ -16,10 +16,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.parallel.Execution;
-import org.junit.jupiter.api.parallel.ExecutionMode;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -46,8 +43,6 @@ import java.util.logging.SimpleFormatter;
  * message is there once, a refused one at most once, the refusal comes before a client has given
  * up, and the store works again by itself. What holds on every database stands in MessageStoreTest.
  */
-@Order(11) // it takes long
-@Execution(ExecutionMode.CONCURRENT)
 class PostgresTest {
 
     /** How long our client waits for its reply. */

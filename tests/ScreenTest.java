@@ -18,12 +18,9 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
-import org.junit.jupiter.api.parallel.Execution;
-import org.junit.jupiter.api.parallel.ExecutionMode;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -45,8 +42,6 @@ import java.util.stream.Stream;
  * sends them, and what the screen is sent comes out.
  */
 @EnabledOnOs(OS.LINUX) // whose "script" takes a command
-@Order(10) // it takes long
-@Execution(ExecutionMode.CONCURRENT)
 class ScreenTest {
     private static final String ENTER = "\r";
     private static final String LETTER =

@@ -16,7 +16,6 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import org.junit.jupiter.api.Assumptions;
-import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -49,7 +48,6 @@ import java.util.function.UnaryOperator;
  * nothing appears twice, and that the server works again by itself when the cause is gone.
  */
 @Timeout(value = 5, unit = TimeUnit.MINUTES)
-@Order(8) // it takes long
 class StoreFaultsTest {
     @TempDir private Path folder;
 
