@@ -126,7 +126,7 @@ public final class MsgClient {
         }
     }
 
-    /** Who has to own its name for {@code request}: never a mere recipient. */
+    /** The user that {@code request} is made for: its sender, or whose mailbox it asks for. */
     private static String user(Protocol.Request request) {
         return request instanceof Protocol.Store message ? message.sender() : request.recipient();
     }
@@ -191,7 +191,10 @@ public final class MsgClient {
 
     // ---------------------------------------------------------------- the command
 
-    /** What {@code jbang MsgClient.java 127.0.0.1 5000} does. */
+    /**
+     * What {@code jbang MsgClient.java 127.0.0.1 5000} does. Exit code 0 all succeeded, 1 something
+     * did not, 2 wrong usage, which {@link Program} finds; 130 after Ctrl+C at a question.
+     */
     @Command(
             mixinStandardHelpOptions = true,
             version = "MsgClient 1.0",
@@ -251,13 +254,16 @@ public final class MsgClient {
             this(Program.home(), Answers::ofThisProcess);
         }
 
-        /** Takes answers from what {@code answering} makes for the command's output. */
+        /** Takes answers from what {@code answering} makes, given the writer for questions. */
         ClientCommand(Path home, Function<PrintWriter, Answers> answering) {
             this.home = home;
             this.answering = answering;
         }
 
-        /** Looks at KEY before anything else is missed: HOST may stand in its place. */
+        /**
+         * Checks KEY while it is parsed: picocli takes the HOST of {@code --tls HOST PORT} for KEY,
+         * and the user should be told of that and not that PORT is missing.
+         */
         private static final class ServerKey implements CommandLine.ITypeConverter<String> {
             @Override
             public String convert(String typed) {
@@ -313,7 +319,7 @@ public final class MsgClient {
         System.exit(commandLine(new ClientCommand()).execute(args));
     }
 
-    /** The command with the error texts and exit codes of {@link ClientCommand}. */
+    /** The command with what {@link Program} gives both. */
     static CommandLine commandLine(ClientCommand command) {
         return Program.commandLine(command, "MsgClient.java");
     }

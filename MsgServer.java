@@ -9,6 +9,7 @@
 //SOURCES server/Listener.java
 //SOURCES server/Log.java
 //SOURCES server/Options.java
+//SOURCES server/Places.java
 //SOURCES server/Program.java
 //SOURCES server/RequestLog.java
 //SOURCES server/Tls.java
@@ -42,8 +43,6 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
-import java.util.concurrent.Semaphore;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 
 /**
@@ -52,29 +51,40 @@ import java.util.concurrent.locks.LockSupport;
  * conversation is one request and one reply, after which the server closes.
  *
  * <pre>
- *  clients        kernel           acceptor              conversation-1, -2, ...        store-writer
+ *  clients        kernel           acceptor              conversation-1, -2, ...  store-writer
  *  connect  --->  backlog  --->    accept()
- *                                  start a thread  --->  read a Request  (Protocol)
- *  request  ------------------------------------------>  store it  ------------------>  commit,
- *                                                        wait         <--------------   many at once
+ *                                  start a thread  --->  read a Request  (Connection, Protocol)
+ *  request  ------------------------------------------>  a store: wait  -------->  commit,
+ *                                                                       <-------   many at once
+ *                                                        a fetch: pages from store-reader-1, -2
  *  reply    <------------------------------------------  write the reply
- *                                                        close         a fetch: pages from
- *  acceptor: one platform thread                                       store-reader-1, -2
- *  conversations: one virtual thread each
+ *                                                        close
+ *                                  platform thread       virtual thread each       platform thread
  * </pre>
  *
- * <p>The engine prints nothing, never exits and installs no shutdown hook; {@link ServerCommand}
+ * <p>This class prints nothing, never exits and installs no shutdown hook; {@link ServerCommand}
  * does.
  *
- * <p>Left out on purpose, but for {@link #require}: who may read a mailbox. As in the original,
- * whoever knows a name may fetch it; run the server on a network whose members trust each other.
+ * <p>Without {@link #useTls TLS} anyone who knows a name may fetch its mailbox, as in the original:
+ * run the server on a network whose members trust each other.
  */
 public final class MsgServer implements AutoCloseable {
 
+    private final InetSocketAddress address;
     private final MessageStore store;
-    private final Limits limits;
-    private final Listener listener;
     private final Owners owners;
+    private final Limits limits;
+    private final Places places;
+    private final Listener listener;
+    private final Thread.Builder threads;
+    private final Trouble accepting;
+    private final Trouble storing;
+    private final Trouble reading;
+    private final Set<Connection> openConnections = ConcurrentHashMap.newKeySet();
+    private final ScheduledThreadPoolExecutor watchdog =
+            new ScheduledThreadPoolExecutor(
+                    1, Thread.ofPlatform().daemon().name("reply-watchdog").factory());
+    private ServerSocketChannel listening;
     private Tls tls; // null: plain connections, and a name is anybody's
 
     /**
@@ -100,33 +110,19 @@ public final class MsgServer implements AutoCloseable {
                 new Trouble(listener, "Cannot accept connections: ", "Connections are accepted");
         storing = new Trouble(listener, "The message store fails: ", "Messages can be stored");
         reading = new Trouble(listener, "Mailboxes cannot be read: ", "Mailboxes can be read");
-        places = new Semaphore(limits.connections());
-        descriptors = new Semaphore(limits.connections() + WAITING);
+        places = new Places(limits.connections());
         watchdog.setRemoveOnCancelPolicy(true);
     }
 
     /**
-     * To be called before the start: speaks TLS only, and a name belongs to the first key that uses
-     * it; null for plain connections.
+     * Makes the server speak TLS only, and names belong to the first key that uses them; with null,
+     * connections are plain. To be called before the start.
      *
      * @throws MessageStore.StoreException when names belong to keys already, and there is no TLS
      */
-    void require(Tls tls) throws MessageStore.StoreException {
+    void useTls(Tls tls) throws MessageStore.StoreException {
+        owners.open(tls != null);
         this.tls = tls;
-        boolean owned;
-        try {
-            if (tls != null) {
-                owners.prepare();
-            }
-            owned = tls == null && owners.any();
-        } catch (MessageStore.StoreException e) {
-            throw new MessageStore.StoreException(
-                    "Cannot keep messages in %s: %s".formatted(store.place(), e.getMessage()), e);
-        }
-        if (owned) {
-            throw new MessageStore.StoreException(
-                    "Names in %s belong to keys: start with --tls.".formatted(store.place()), null);
-        }
     }
 
     // ---------------------------------------------------------------- accepting
@@ -134,22 +130,18 @@ public final class MsgServer implements AutoCloseable {
     /** How long to wait when no connection can be accepted. */
     private static final Duration ACCEPT_PAUSE = Duration.ofMillis(100);
 
-    private final Thread.Builder threads;
-    private final Trouble accepting;
-    private final Semaphore descriptors;
-    private ServerSocketChannel listening;
-
-    /** The parent of the classic server; its fork() is here the start of a thread. */
+    /** Does what the classic server's parent process did, and starts a thread where that forked. */
     private void accept() {
-        for (long number = 1; listening.isOpen(); number++) {
+        for (long number = 1; listening.isOpen(); ) {
             SocketChannel client = null;
-            descriptors.acquireUninterruptibly();
+            places.enter(); // waits while the server is full
             try {
                 client = listening.accept();
                 threads.start(new Conversation(number, client));
+                number++;
             } catch (IOException | RuntimeException | Error e) {
                 Connection.closeQuietly(client);
-                descriptors.release();
+                places.leave();
                 if (listening.isOpen()) {
                     cannotAccept(e);
                 }
@@ -158,41 +150,22 @@ public final class MsgServer implements AutoCloseable {
     }
 
     /**
-     * Most likely descriptors or memory are used up, and others will give some back. Whatever it
-     * is, the acceptor goes on, or the process would be up and deaf; but it does not spin.
+     * Most likely file descriptors or memory are used up, and other conversations will give some
+     * back. Whatever it is, the acceptor goes on, or the process would be up and accept nobody; but
+     * it waits a little, so that it does not spin.
      */
     private void cannotAccept(Throwable e) {
         try {
-            accepting.noticed(e.getMessage());
+            accepting.failed(e.getMessage());
         } catch (RuntimeException | Error unsaid) {
-            // Tolerated: it will be said when there is memory for a sentence.
+            // Tolerated: the next failure says it, when there is memory for a sentence.
         }
         LockSupport.parkNanos(ACCEPT_PAUSE.toNanos());
     }
 
     // ---------------------------------------------------------------- one conversation
 
-    /** A client that waited this long for its place is told that the server is busy. */
-    private static final Duration BUSY_AFTER = Duration.ofSeconds(2);
-
-    /** How many clients wait so at once; they need descriptors beyond the limit. */
-    private static final int WAITING = 16;
-
-    /** What one fetch needs at most: a page as messages, in bytes, and a copy of these. */
-    private static final int FETCH_BYTES = 256 << 10;
-
-    private final Semaphore places;
-    private volatile boolean full;
-
-    /** Each has a page in memory, for as long as its client does not take it. */
-    private final Semaphore fetches =
-            new Semaphore(
-                    Math.clamp(Runtime.getRuntime().maxMemory() / 2 / FETCH_BYTES, 10, 50_000));
-
-    private final Trouble storing;
-    private final Trouble reading;
-
-    /** The child of the classic server: reads one request, replies, closes. */
+    /** Does what the classic server's child process did: reads one request, replies, closes. */
     private final class Conversation implements Runnable {
         private final long accepted = System.nanoTime();
         private final long number;
@@ -214,8 +187,8 @@ public final class MsgServer implements AutoCloseable {
         @Override
         public void run() {
             try (connection) {
-                open.add(connection);
-                accepting.over();
+                openConnections.add(connection);
+                accepting.succeeded();
                 tell(Listener.Step.ACCEPTED);
                 converse();
                 untilReply = sinceAccept();
@@ -226,15 +199,18 @@ public final class MsgServer implements AutoCloseable {
                 outcome = "failed: " + e;
                 listener.trouble("A conversation failed: " + e);
             } finally {
-                open.remove(connection);
-                descriptors.release();
+                try {
+                    tell(Listener.Step.CLOSED);
+                } finally {
+                    openConnections.remove(connection);
+                    places.leave();
+                }
             }
-            tell(Listener.Step.CLOSED);
         }
 
         private void converse() throws IOException {
             try {
-                takePlace();
+                places.take();
                 try {
                     tell(Listener.Step.WAITING_FOR_REQUEST);
                     request = connection.readRequest();
@@ -244,7 +220,7 @@ public final class MsgServer implements AutoCloseable {
                         case Protocol.Fetch(var recipient) -> fetch(recipient);
                     }
                 } finally {
-                    places.release();
+                    places.giveBack();
                 }
             } catch (Protocol.RefusedException e) {
                 outcome = e.refusal().text();
@@ -252,18 +228,7 @@ public final class MsgServer implements AutoCloseable {
             }
         }
 
-        /** Once one client has waited in vain, those behind it are told at once, until one fits. */
-        private void takePlace() throws Protocol.RefusedException {
-            try {
-                full = !places.tryAcquire(full ? 0 : BUSY_AFTER.toMillis(), TimeUnit.MILLISECONDS);
-            } catch (InterruptedException e) {
-                throw new AssertionError("nobody interrupts a conversation", e);
-            }
-            if (full) {
-                throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
-            }
-        }
-
+        /** With TLS, the first key that uses a name becomes its owner here; others are refused. */
         private void requireOwner(String name)
                 throws MessageStore.StoreException, Protocol.RefusedException {
             if (tls != null && !owners.owns(name, connection.clientKey())) {
@@ -272,15 +237,15 @@ public final class MsgServer implements AutoCloseable {
         }
 
         private void store(Protocol.Store message) throws IOException, Protocol.RefusedException {
-            tell(Listener.Step.WAITING_FOR_COMMIT);
             try {
                 requireOwner(message.sender());
+                tell(Listener.Step.WAITING_FOR_COMMIT);
                 committedTogether =
                         store.store(message.recipient(), message.sender(), message.message());
-                storing.over();
+                storing.succeeded();
                 tell(Listener.Step.COMMITTED);
             } catch (MessageStore.StoreException e) {
-                storing.noticed(e.getMessage());
+                storing.failed(e.getMessage());
                 throw new Protocol.RefusedException(Protocol.Refusal.NOT_STORED);
             }
             outcome = "stored";
@@ -288,22 +253,21 @@ public final class MsgServer implements AutoCloseable {
         }
 
         private void fetch(String recipient) throws IOException, Protocol.RefusedException {
-            if (!fetches.tryAcquire()) {
-                throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
-            }
+            places.takeFetch();
             try {
                 requireOwner(recipient);
                 sendMailbox(recipient);
                 outcome =
                         sent == 0 ? "no such name" : sent + (sent == 1 ? " message" : " messages");
             } catch (MessageStore.StoreException e) {
-                reading.noticed(e.getMessage());
+                reading.failed(e.getMessage());
                 if (sent == 0) {
                     throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
                 }
+                // Part of the reply is sent; that its last line is missing tells the client.
                 throw new IOException("the rest of the mailbox cannot be read", e);
             } finally {
-                fetches.release();
+                places.giveBackFetch();
             }
         }
 
@@ -314,7 +278,7 @@ public final class MsgServer implements AutoCloseable {
             reply.writeBytes(Protocol.line(Protocol.RETRIEVING));
             while (mailbox.hasNext()) {
                 List<MessageStore.Message> page = mailbox.nextPage();
-                reading.over();
+                reading.succeeded();
                 for (MessageStore.Message message : page) {
                     Protocol.appendMessage(
                             reply, new Protocol.Store(recipient, message.sender(), message.text()));
@@ -358,12 +322,6 @@ public final class MsgServer implements AutoCloseable {
     /** How long conversations that were cut have for their last step. */
     private static final Duration AFTER_CUT = Duration.ofMillis(500);
 
-    private final InetSocketAddress address;
-    private final Set<Connection> open = ConcurrentHashMap.newKeySet();
-    private final ScheduledThreadPoolExecutor watchdog =
-            new ScheduledThreadPoolExecutor(
-                    1, Thread.ofPlatform().daemon().name("reply-watchdog").factory());
-
     /**
      * Binds and begins to accept.
      *
@@ -393,55 +351,25 @@ public final class MsgServer implements AutoCloseable {
     @Override
     public void close() {
         Connection.closeQuietly(listening);
-        if (!allEndedWithin(limits.grace())) {
-            open.forEach(connection -> connection.cut("the server ended"));
-            allEndedWithin(AFTER_CUT);
+        if (!places.allLeftWithin(limits.grace())) {
+            openConnections.forEach(connection -> connection.cut("the server ended"));
+            places.allLeftWithin(AFTER_CUT);
         }
         watchdog.shutdownNow();
-    }
-
-    private boolean allEndedWithin(Duration time) {
-        int all = limits.connections() + WAITING;
-        try {
-            boolean ended = descriptors.tryAcquire(all, time.toNanos(), TimeUnit.NANOSECONDS);
-            if (ended) {
-                descriptors.release(all);
-            }
-            return ended;
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            return false;
-        }
     }
 
     // ---------------------------------------------------------------- the command
 
     /**
-     * What {@code jbang MsgServer.java 5000} does. Exit code 0, 1 could not do it, 2 wrong usage.
+     * What {@code jbang MsgServer.java 5000} does. Exit code 0 ended as asked, 1 could not do it, 2
+     * wrong usage, which {@link Program} finds; after a signal the JVM's own, 130 or 143.
      */
-    @Command(
-            name = "MsgServer",
-            mixinStandardHelpOptions = true,
-            version = "MsgServer 1.0",
-            header = {
-                "Examples:",
-                "  jbang MsgServer.java 5000                      serve on port 5000",
-                "  jbang MsgServer.java 5000 --bind 127.0.0.1     for this machine only",
-                "  jbang MsgServer.java 0 --store class.db        any free port, own store",
-                ""
-            },
-            description = "%nKeeps messages until their recipient fetches them. Ctrl+C ends it.%n",
-            sortOptions = false,
-            footer = {
-                "",
-                "Exit codes: 0 fine, 1 could not do it, 2 wrong usage; 130 and 143 after signals."
-            })
+    @Command(name = "MsgServer", version = "MsgServer 1.0")
     public static final class ServerCommand implements Callable<Integer> {
         @Mixin private Options options;
         @Spec private CommandSpec spec;
 
         private final Path home;
-        private InetSocketAddress address;
 
         /** Keeps messages in the user's home, if no other place is given. */
         public ServerCommand() {
@@ -457,16 +385,20 @@ public final class MsgServer implements AutoCloseable {
         @Override
         public Integer call() {
             options.check();
-            address = options.address();
+            InetSocketAddress address = options.address();
             options.chooseCarriers();
-            try {
-                return serve(openStore());
+            PrintWriter err = spec.commandLine().getErr();
+            try (MessageStore store = openStore()) {
+                serve(address, store);
+                return 0;
             } catch (MessageStore.PlaceException e) {
                 throw Program.wrong(spec, "--store", String.valueOf(options.store), e.getMessage());
             } catch (MessageStore.StoreException | Tls.KeyException e) {
-                spec.commandLine().getErr().println(e.getMessage());
-                return 1;
+                err.println(e.getMessage());
+            } catch (IOException e) {
+                err.println(Addresses.cannotListen(address, e));
             }
+            return 1;
         }
 
         private MessageStore openStore() throws MessageStore.StoreException {
@@ -475,39 +407,30 @@ public final class MsgServer implements AutoCloseable {
                     : new MessageStore(options.store, options.maxBytes());
         }
 
-        private int serve(MessageStore store) throws MessageStore.StoreException, Tls.KeyException {
+        private void serve(InetSocketAddress address, MessageStore store)
+                throws IOException, MessageStore.StoreException {
+            Limits limits = Limits.withTimeout(Duration.ofSeconds(options.timeout));
             Log log = options.log(spec.commandLine());
             MsgServer server =
-                    new MsgServer(
-                            address,
-                            store,
-                            Limits.withTimeout(Duration.ofSeconds(options.timeout)),
-                            log,
-                            options.threads.builder());
+                    new MsgServer(address, store, limits, log, options.threads.builder());
+            Tls tls = options.tls ? tls(store.place()) : null;
+            server.useTls(tls);
             Thread ending = Thread.ofPlatform().unstarted(() -> end(server, store, log));
             try {
-                Tls tls = options.tls ? key(store.place()) : null;
-                server.require(tls);
                 Runtime.getRuntime().addShutdownHook(ending);
-                server.start();
-                announce(server.port(), store, tls);
-                log.open();
-                new CountDownLatch(1).await();
-            } catch (MessageStore.StoreException | Tls.KeyException e) {
-                store.close();
-                throw e;
-            } catch (IOException e) {
-                Runtime.getRuntime().removeShutdownHook(ending);
-                store.close();
-                spec.commandLine().getErr().println(Addresses.cannotListen(address, e));
-                return 1;
-            } catch (InterruptedException e) {
-                Runtime.getRuntime().removeShutdownHook(ending);
-                ending.run();
             } catch (IllegalStateException e) {
-                ending.run(); // told to end while still starting
+                return; // told to end while it was still starting
             }
-            return 0;
+            try {
+                server.start();
+                announce(new InetSocketAddress(address.getAddress(), server.port()), store, tls);
+                log.open();
+                new CountDownLatch(1).await(); // for ever: the hook or an interrupt ends it
+            } catch (InterruptedException e) {
+                end(server, store, log);
+            } finally {
+                Runtime.getRuntime().removeShutdownHook(ending);
+            }
         }
 
         /** How long a database that does not answer holds up the end, after the conversations. */
@@ -519,26 +442,25 @@ public final class MsgServer implements AutoCloseable {
             log.close("Goodbye. Every acknowledged message is kept.");
         }
 
-        /** The server's own: beside the store, or in the home where that is elsewhere. */
-        private Tls key(String place) throws Tls.KeyException {
-            Path file =
-                    place.startsWith("jdbc:")
-                            ? home.resolve(".msg-server").resolve("key.pem")
-                            : Path.of(place + ".key.pem");
+        /** With the server's key: beside the store or, where that is a database, in the home. */
+        private Tls tls(String place) throws Tls.KeyException {
+            Path inHome = home.resolve(".msg-server").resolve("key.pem");
+            Path file = place.startsWith("jdbc:") ? inHome : Path.of(place + ".key.pem");
             return new Tls(file, anyClient -> true);
         }
 
         /** The first words of the first line are fixed: programs wait for them. */
-        private void announce(int port, MessageStore store, Tls tls) {
+        private void announce(InetSocketAddress address, MessageStore store, Tls tls) {
             PrintWriter out = spec.commandLine().getOut();
-            out.println("Listening on port " + port + (tls == null ? "" : ", with TLS only"));
+            out.printf(
+                    "Listening on port %d%s%n",
+                    address.getPort(), tls == null ? "" : ", with TLS only");
             out.println("Messages are kept in " + store.place());
             store.size().ifPresent(bytes -> out.println(options.size(bytes)));
             if (options.threads == Options.Threads.platform) {
                 out.println("Each connection gets a platform thread");
             }
-            String fingerprint = tls == null ? null : tls.fingerprint();
-            Addresses.invitations(address.getAddress(), port, fingerprint).forEach(out::println);
+            Addresses.invitations(address, tls).forEach(out::println);
             store.warnings().forEach(out::println);
             out.flush();
         }
@@ -546,11 +468,11 @@ public final class MsgServer implements AutoCloseable {
 
     /** Runs the command and ends the process with its exit code. */
     public static void main(String... args) {
-        System.setProperty("jdk.console", "java.base"); // System.console() tells a terminal, again
+        System.setProperty("jdk.console", "java.base"); // no console where there is no terminal
         System.exit(commandLine(new ServerCommand()).execute(args));
     }
 
-    /** The command with the error texts and exit codes of {@link ServerCommand}. */
+    /** The command with what {@link Program} gives both. */
     static CommandLine commandLine(ServerCommand command) {
         return Program.commandLine(command, "MsgServer.java");
     }

@@ -26,7 +26,7 @@ import java.util.stream.Stream;
  */
 public final class Protocol {
 
-    /** Most bytes of a request, its line end not counted; the name is the seed's. */
+    /** Most bytes of a request, its line end not counted; named as in the original. */
     public static final int MAX_BUFF_LEN = 255;
 
     /** Reply to a store that is durable. */
@@ -117,8 +117,8 @@ public final class Protocol {
     }
 
     /**
-     * Where the request that begins {@code bytes} ends: before its LF, or before the CR of its CR
-     * LF.
+     * The index at which the first request in {@code bytes} ends: before its LF, or before the CR
+     * of its CR LF.
      *
      * @param length how many of {@code bytes} have arrived
      * @return the length of the request, or -1 when its line end has not arrived yet
@@ -193,7 +193,7 @@ public final class Protocol {
     private static String decode(byte[] bytes, int length) throws RefusedException {
         CharBuffer decoded = CharBuffer.allocate(length);
         ByteBuffer encoded = ByteBuffer.wrap(bytes, 0, length);
-        // By its result, not its exception: the stack trace would cost more than all else here.
+        // Not by catching an exception: its stack trace would cost more than all else here.
         if (StandardCharsets.UTF_8.newDecoder().decode(encoded, decoded, true).isError()) {
             throw new RefusedException(Refusal.NOT_UTF8);
         }
@@ -243,8 +243,8 @@ public final class Protocol {
     public record Refused(String text) implements Reply {}
 
     /**
-     * Reads a reply to its end. A last line without LF is as good as one with it, since the classic
-     * C server ends its replies so.
+     * Reads a reply to its end. A last line of this protocol without LF is as good as one with it,
+     * since the classic C server ends its replies so.
      *
      * @param messages is given each message of a mailbox as it comes; a line that is not {@code
      *     recipient;sender;message} comes as a message without names

@@ -14,6 +14,7 @@
 //SOURCES Servers.java
 //SOURCES Target.java
 //SOURCES Threads.java
+//SOURCES TlsCosts.java
 //SOURCES Yardsticks.java
 //SOURCES ../store/MessageStore.java
 //SOURCES ../store/Database.java
@@ -104,6 +105,9 @@ public final class Bench implements Callable<Integer> {
     @Option(names = "--threads", description = "processes, platform threads and virtual threads")
     boolean threads;
 
+    @Option(names = "--tls", description = "what --tls costs")
+    boolean tls;
+
     @Option(names = "--plot", description = "the folder for what --threads draws")
     Path plot = Path.of("docs");
 
@@ -137,6 +141,10 @@ public final class Bench implements Callable<Integer> {
         Runtime.getRuntime().addShutdownHook(new Thread(this::cleanUp, "bench-cleaner"));
         if (threads) {
             new Threads(this).compare(plot);
+            return 0;
+        }
+        if (tls) {
+            new TlsCosts(this).measure();
             return 0;
         }
         var report = bars ? new Bars(this).report() : report();

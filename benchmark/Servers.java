@@ -22,7 +22,7 @@ import java.util.stream.Stream;
  * @param folder for all that they write
  */
 record Servers(Path folder) {
-    static final String READY = "Listening on port (\\d+)\\R";
+    static final String READY = "Listening on port (\\d+)(?=,|\\R)";
 
     /** Our server may have to be compiled first. */
     private static final long START_LIMIT = TimeUnit.SECONDS.toNanos(120);

@@ -22,7 +22,8 @@ final class Menu {
     private final PrintWriter out;
     private final PrintWriter err;
     private boolean failed;
-    private long seen = Long.MAX_VALUE; // messages at the last look, which here was never
+    private long seen =
+            Long.MAX_VALUE; // messages at the last look; before the first, nothing is new
 
     /**
      * A menu of requests to {@code client}; complaints go to {@code err}, all else to {@code out}.
@@ -48,7 +49,7 @@ final class Menu {
      * Runs until the user leaves or the input ends.
      *
      * @param userName the user's name, or null to ask for it
-     * @return whether every request succeeded
+     * @return whether all went well: each request and, from a pipe, each answer
      */
     boolean run(String userName) throws IOException {
         try {
@@ -107,7 +108,7 @@ final class Menu {
         out.println("The message to " + Protocol.visible(recipient) + " is stored.");
     }
 
-    /** What is wrong with a name, or null. */
+    /** What is wrong with a name, or null; tried in the shortest request it can be part of. */
     static String objectionToName(String name) {
         if (name.isEmpty()) {
             return "A name cannot be empty.";
@@ -157,7 +158,8 @@ final class Menu {
      * screenful, which is all that is kept in memory, with a mark at what came since the last look.
      */
     private final class Mailbox {
-        private static final int ROWS_BELOW = 7; // what is said then, the menu and its question
+        private static final int ROWS_BELOW =
+                7; // two of summary, a blank one, the menu's three, the question
 
         private final int rows = Math.max(1, answers.height() - ROWS_BELOW);
         private final Deque<String> newest = new ArrayDeque<>();

@@ -1,5 +1,6 @@
 //JAVA 21+
 //SOURCES Program.java
+//SOURCES Tls.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
@@ -15,21 +16,23 @@ final class Addresses {
     private Addresses() {}
 
     /**
-     * What to type to reach a server that listens on {@code bound}, and who can.
+     * What to type to reach a server that listens on {@code address}, and who can.
      *
-     * @param key the fingerprint of its key, or null without TLS
+     * @param tls the server's, or null
      */
-    static List<String> invitations(InetAddress bound, int port, String key) {
-        String tls = key == null ? "" : " --tls " + key;
+    static List<String> invitations(InetSocketAddress address, Tls tls) {
+        InetAddress bound = address.getAddress();
+        int port = address.getPort();
+        String key = tls == null ? "" : " --tls " + tls.fingerprint();
         String client = Program.started("MsgClient.java");
         List<String> lines = new ArrayList<>();
         for (String other : forOthers(bound)) {
-            lines.add("On another machine: %s %s %d%s".formatted(client, other, port, tls));
+            lines.add("On another machine: %s %s %d%s".formatted(client, other, port, key));
         }
         if (lines.isEmpty()) {
             String here = bound.isAnyLocalAddress() ? "127.0.0.1" : bound.getHostAddress();
-            lines.add("On this machine only: %s %s %d%s".formatted(client, here, port, tls));
-        } else if (key == null) {
+            lines.add("On this machine only: %s %s %d%s".formatted(client, here, port, key));
+        } else if (tls == null) {
             lines.add(
                     "Anyone on the network can read and write every mailbox; --bind 127.0.0.1 keeps"
                             + " it to this machine");

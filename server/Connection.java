@@ -23,7 +23,7 @@ import java.util.concurrent.TimeUnit;
  * channel is non-blocking, and one system call does either; only where that was not enough it
  * waits, which needs a timer.
  *
- * <p>Used by one thread, {@link #cut} apart.
+ * <p>Used by one thread, except for {@link #cut}.
  */
 class Connection implements AutoCloseable {
 
@@ -65,7 +65,7 @@ class Connection implements AutoCloseable {
         return peer;
     }
 
-    /** By what {@link Tls#id} knows the client's key, or null when the client has shown none. */
+    /** The {@link Tls#id} of the client's key, or null when the client has shown none. */
     String clientKey() {
         return null;
     }
@@ -92,15 +92,15 @@ class Connection implements AutoCloseable {
         for (int pieces = 0; ; pieces++) {
             boolean perhapsWhole = pieces == 1 && length > 1;
             Duration left = Duration.ofNanos(deadline - System.nanoTime());
-            boolean silenceFirst = perhapsWhole && left.compareTo(SILENCE) > 0;
+            boolean silenceBeforeDeadline = perhapsWhole && left.compareTo(SILENCE) > 0;
             int count;
             try {
                 count =
                         read(
                                 ByteBuffer.wrap(bytes, length, bytes.length - length),
-                                silenceFirst ? SILENCE : left);
+                                silenceBeforeDeadline ? SILENCE : left);
             } catch (SocketTimeoutException e) {
-                if (silenceFirst) {
+                if (silenceBeforeDeadline) {
                     return Protocol.parse(bytes, length);
                 }
                 throw new Protocol.RefusedException(Protocol.Refusal.TIMED_OUT);
@@ -117,7 +117,8 @@ class Connection implements AutoCloseable {
     }
 
     /**
-     * Waits {@code limit} at most.
+     * Waits {@code limit} at most, for which the channel has to block: only its socket has a
+     * timeout.
      *
      * @return how many bytes came, or -1 at the end of the input
      * @throws SocketTimeoutException when nothing came in time
@@ -186,7 +187,7 @@ class Connection implements AutoCloseable {
 
     // ---------------------------------------------------------------- ending
 
-    /** Closes at once, from any thread; who reads or writes then fails {@code because} of it. */
+    /** Closes at once, from any thread; a read or write under way fails with this reason. */
     final void cut(String because) {
         cutBecause = because;
         closeQuietly(channel);
@@ -199,7 +200,7 @@ class Connection implements AutoCloseable {
     /**
      * Closes. To do so while input is unread, or still under way, would reset the connection and
      * could destroy the reply before the client has read it (RFC 1122, section 4.2.2.13): so unless
-     * the client has ended its input, first ours is ended, and what comes is read away.
+     * the client has ended its sending, we end ours and read away what still comes.
      */
     @Override
     public void close() throws IOException {
@@ -226,7 +227,7 @@ class Connection implements AutoCloseable {
         }
     }
 
-    /** Closes what nothing more is to be had from, and what may be null. */
+    /** Closes {@code closeable}, which may be null, whatever comes of it. */
     static void closeQuietly(AutoCloseable closeable) {
         try {
             if (closeable != null) {
@@ -238,8 +239,8 @@ class Connection implements AutoCloseable {
     }
 
     /**
-     * The JDK makes what wakes waiting virtual threads when the first one waits. If no descriptor
-     * is left then, it fails for the rest of the process: so one waits now, at the start.
+     * When a virtual thread first waits, the JDK makes what will wake all that do. If no descriptor
+     * is left for it then, that fails for the rest of the process: so one waits now, at the start.
      */
     static void warmUp() {
         Thread.ofVirtual()

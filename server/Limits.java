@@ -7,7 +7,8 @@ import java.lang.management.ManagementFactory;
 import java.time.Duration;
 
 /**
- * What a server grants its clients.
+ * What a server grants its clients; {@link Places} keeps them to it. Should descriptors run out all
+ * the same, {@code MsgServer.accept} waits for some.
  *
  * @param timeout for a request as a whole, and for the client to take each stretch of the reply
  * @param connections conversations at once; beyond it clients wait, then are told to come again

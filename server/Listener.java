@@ -29,7 +29,7 @@ public interface Listener {
      * One conversation as it was at a step, fit for a log but for names in it: see {@link
      * Protocol#visible}. The message's text is in its request, and no log's business.
      *
-     * @param number counts the connections of this server from 1
+     * @param number counts the conversations of this server from 1
      * @param request what was asked, or null as long as nobody knows, and when it was no request
      * @param committedTogether how many messages its commit held, 0 before
      * @param outcome what came of it, empty as long as that is open

@@ -6,6 +6,7 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import picocli.CommandLine;
+import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -17,6 +18,21 @@ import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
 
 /** What can be asked of the server's command; {@link Program} adds a variable for each. */
+@Command(
+        mixinStandardHelpOptions = true,
+        header = {
+            "Examples:",
+            "  jbang MsgServer.java 5000                      serve on port 5000",
+            "  jbang MsgServer.java 5000 --bind 127.0.0.1     for this machine only",
+            "  jbang MsgServer.java 0 --store class.db        any free port, own store",
+            ""
+        },
+        description = "%nKeeps messages until their recipient fetches them. Ctrl+C ends it.%n",
+        sortOptions = false,
+        footer = {
+            "",
+            "Exit codes: 0 fine, 1 could not do it, 2 wrong usage; 130 and 143 after signals."
+        })
 final class Options {
     private static final int LONGEST_TIMEOUT_S = 3600;
 

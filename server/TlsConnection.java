@@ -18,8 +18,6 @@ import java.nio.channels.SocketChannel;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.concurrent.ScheduledExecutorService;
-import java.util.concurrent.Semaphore;
-import java.util.concurrent.TimeUnit;
 
 import javax.net.ssl.SSLSocket;
 
@@ -34,19 +32,10 @@ final class TlsConnection extends Connection {
     /** What TLS begins with, and no request. */
     private static final byte HANDSHAKE = 0x16;
 
-    /**
-     * A handshake keeps a processor for two milliseconds, and a virtual thread gives it back only
-     * where it waits. So few compute at once; the others wait here, and conversations that are
-     * further on take their turn.
-     */
-    private static final Semaphore COMPUTING =
-            new Semaphore(Math.max(1, Runtime.getRuntime().availableProcessors() / 2), true);
-
     private final Tls tls;
     private final Duration timeout;
     private SSLSocket socket; // null before the handshake and after the last word
     private boolean begun;
-    private boolean computing;
     private long deadline; // of what is being read
     private String clientKey;
 
@@ -86,33 +75,12 @@ final class TlsConnection extends Connection {
         try {
             InputStream consumed = new ByteArrayInputStream(first.array());
             socket = (SSLSocket) tls.sockets().createSocket(new Raw(), consumed, false);
-            compute();
             Tls.configure(socket).startHandshake();
             clientKey = Tls.id(socket.getSession().getPeerCertificates()[0]);
         } catch (IOException e) {
             String reason =
                     e instanceof SocketTimeoutException ? "it took too long" : e.getMessage();
             throw whyCut(new IOException("no TLS came about: " + reason, e));
-        } finally {
-            pause();
-        }
-    }
-
-    private void compute() throws IOException {
-        try {
-            computing = COMPUTING.tryAcquire(left().toNanos(), TimeUnit.NANOSECONDS);
-        } catch (InterruptedException e) {
-            throw new AssertionError("nobody interrupts a conversation", e);
-        }
-        if (!computing) {
-            throw new SocketTimeoutException("no turn in time");
-        }
-    }
-
-    private void pause() {
-        if (computing) {
-            computing = false;
-            COMPUTING.release();
         }
     }
 
@@ -213,14 +181,7 @@ final class TlsConnection extends Connection {
 
                 @Override
                 public int read(byte[] bytes, int from, int length) throws IOException {
-                    boolean wasComputing = computing;
-                    pause();
-                    int count =
-                            TlsConnection.super.read(ByteBuffer.wrap(bytes, from, length), left());
-                    if (wasComputing) {
-                        compute();
-                    }
-                    return count;
+                    return TlsConnection.super.read(ByteBuffer.wrap(bytes, from, length), left());
                 }
             };
         }

@@ -30,17 +30,16 @@ final class Trouble {
         this.over = over;
     }
 
-    /** It has failed. */
-    synchronized void noticed(String reason) {
+    synchronized void failed(String reason) {
         if (!said && System.nanoTime() - silentUntil >= 0) {
-            said = true;
-            silentUntil = System.nanoTime() + SAY_AGAIN_AFTER.toNanos();
             listener.trouble(begun + reason);
+            said = true; // now, since for want of memory the sentence may have failed
+            silentUntil = System.nanoTime() + SAY_AGAIN_AFTER.toNanos();
         }
     }
 
-    /** It has succeeded; costs next to nothing when there was no trouble. */
-    void over() {
+    /** Costs next to nothing when there was no trouble. */
+    void succeeded() {
         if (said) {
             end();
         }

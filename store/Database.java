@@ -50,7 +50,7 @@ interface Database {
      *
      * @return false when there is something left to do
      */
-    default boolean rest() throws SQLException {
+    default boolean tidyUp() throws SQLException {
         return true;
     }
 
@@ -99,7 +99,7 @@ interface Database {
 
         /**
          * Stores all or, with an exception, nothing; passes over ids that are there already. An
-         * empty batch fails where a message could not be stored, either.
+         * empty batch fails, too, where a message could not be stored.
          */
         abstract void insert(List<Entry> batch) throws SQLException;
 

@@ -14,6 +14,7 @@ import java.sql.Connection;
 import java.sql.SQLException;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
@@ -37,20 +38,17 @@ import java.util.stream.Collectors;
  * Durable mailboxes over JDBC: {@link #store} returns when the message would survive a power cut,
  * {@link #fetch} gives a mailbox page by page.
  *
- * <p>Only the threads of this class touch the database: one writer, which commits all stores that
- * wait in one transaction (group commit), and {@value #READERS} readers. They are platform threads,
- * since a database call would pin a virtual thread's carrier; callers, virtual or not, wait for
- * them.
+ * <p>Once it is open, only the threads of this class touch the database: one writer, which commits
+ * all stores that wait in one transaction (group commit), and {@value #READERS} readers, which also
+ * look up {@link Owners}. They are platform threads: SQLite is native code, in which a virtual
+ * thread would block the platform thread that carries it and others. Callers wait for them.
  *
  * <p>Left out on purpose: deleting. Fetching deletes nothing, as in the original.
  */
 public final class MessageStore implements AutoCloseable {
 
-    /** A caller learns the outcome, or that nobody knows it, within this: a client waits 10 s. */
+    /** The longest that a caller waits; less than a client's 10 s, so that it gets a reply. */
     public static final Duration PATIENCE = Duration.ofSeconds(8);
-
-    /** A limit in bytes that is none. */
-    public static final long UNLIMITED = Long.MAX_VALUE;
 
     private static final int READERS = 2;
     private static final String CLOSED = "the message store is closed";
@@ -86,7 +84,7 @@ public final class MessageStore implements AutoCloseable {
 
     /** Opens the store at {@code place} without a limit to its size. */
     public MessageStore(String place) throws StoreException {
-        this(place, UNLIMITED);
+        this(place, Long.MAX_VALUE);
     }
 
     /**
@@ -106,7 +104,7 @@ public final class MessageStore implements AutoCloseable {
 
     /** As above, without limit; each connection goes through {@code wrap}, for fault tests. */
     MessageStore(String place, UnaryOperator<Connection> wrap) throws StoreException {
-        this(place, UNLIMITED, wrap);
+        this(place, Long.MAX_VALUE, wrap);
     }
 
     private MessageStore(String place, long maxBytes, UnaryOperator<Connection> wrap)
@@ -114,6 +112,7 @@ public final class MessageStore implements AutoCloseable {
         database = databaseAt(place, maxBytes, wrap);
         try {
             ids = new Ids(database.prepare());
+            // So that a database that cannot be written or read is told now.
             try (Database.Session check = database.open()) {
                 check.insert(List.of());
                 check.page("", LOWEST, LOWEST, (sender, text) -> {});
@@ -158,9 +157,7 @@ public final class MessageStore implements AutoCloseable {
         return new StoreException("Cannot keep messages in " + shown + ": " + reason(e), e);
     }
 
-    /**
-     * Where messages are kept, fit to be shown: an absolute path, or a URL without its parameters.
-     */
+    /** Where messages are kept, to be shown: an absolute path, or a URL without its parameters. */
     public String place() {
         return database.shown();
     }
@@ -190,7 +187,7 @@ public final class MessageStore implements AutoCloseable {
         long end = System.nanoTime() + limit.toNanos();
         closed = true;
         storings.add(LAST_STORING);
-        threads.forEach(reader -> readings.add(LAST_READING));
+        readings.addAll(Collections.nCopies(READERS, LAST_READING));
         boolean ended = true;
         for (Thread thread : threads) {
             ended &= endsBefore(end, thread);
@@ -245,17 +242,17 @@ public final class MessageStore implements AutoCloseable {
     private void write() {
         Link link = new Link(database, outage);
         List<Job<Letter, Integer>> batch = new ArrayList<>(MAX_BATCH);
-        boolean rested = true;
+        boolean tidy = true;
         for (boolean stop = false; !stop; batch.clear()) {
             Job<Letter, Integer> first = take(storings, QUIET);
             if (first == null) {
-                rested = rested || rest();
+                tidy = tidy || tidyUp();
                 continue;
             }
             batch.add(first);
             storings.drainTo(batch, MAX_BATCH - 1);
             stop = batch.remove(LAST_STORING);
-            batch.removeIf(CompletableFuture::isDone); // by a caller who was interrupted
+            batch.removeIf(CompletableFuture::isDone); // interrupted, or waited too long
             try {
                 commit(link, batch);
                 batch.forEach(job -> job.complete(batch.size()));
@@ -263,15 +260,15 @@ public final class MessageStore implements AutoCloseable {
                 link.drop(); // whatever it was, the writer goes on, with a new connection
                 batch.forEach(job -> job.completeExceptionally(e));
             }
-            rested = false;
+            tidy = false;
         }
         link.drop();
     }
 
     /**
-     * Stores all of {@code batch} or throws. Once a try was under way when its connection failed,
-     * nobody knows what became of it: the same ids are tried again, and what is there already stays
-     * as it is.
+     * Stores all of {@code batch} or throws. When the connection fails while an insert is under
+     * way, nobody knows whether it was committed: the same ids are sent again, and rows that are
+     * there already stay as they are.
      */
     private void commit(Link link, List<Job<Letter, Integer>> batch) throws SQLException {
         if (batch.isEmpty()) {
@@ -302,9 +299,9 @@ public final class MessageStore implements AutoCloseable {
         }
     }
 
-    private boolean rest() {
+    private boolean tidyUp() {
         try {
-            return database.rest();
+            return database.tidyUp();
         } catch (SQLException | RuntimeException | Error e) {
             return false; // it is tried again
         }
@@ -319,6 +316,7 @@ public final class MessageStore implements AutoCloseable {
     private final BlockingQueue<Job<Database.Lookup<?>, Object>> readings =
             new LinkedBlockingQueue<>();
 
+    /** What {@code lookup} finds on the thread of a reader. */
     @SuppressWarnings("unchecked") // the answer to a job is what its lookup has found
     <A> A look(Database.Lookup<A> lookup) throws StoreException {
         return (A) outcome(readings, new Job<>(lookup));
@@ -330,7 +328,7 @@ public final class MessageStore implements AutoCloseable {
     /** The oldest messages of a range, and what is left of it, or null. */
     private record Page(List<Message> messages, Range rest) {}
 
-    /** The mailbox of {@code recipient}, to be read from its oldest message on. */
+    /** The mailbox of {@code recipient}, to be read page by page from its oldest message on. */
     public Mailbox fetch(String recipient) {
         return new Mailbox(new Range(recipient, LOWEST, HIGHEST));
     }
@@ -349,9 +347,8 @@ public final class MessageStore implements AutoCloseable {
         }
 
         /**
-         * The next messages in the order of their acceptance, 256 at most, and none after the last
-         * page. Messages that arrive after the first page was full are left for the next fetch, so
-         * that reading a busy mailbox comes to an end.
+         * The next 256 messages at most, in the order of acceptance; none after the last page. What
+         * comes after the first full page is for the next fetch: reading a busy mailbox ends.
          *
          * @throws StoreException when the database cannot be read; the page may be asked for again
          */
@@ -370,12 +367,12 @@ public final class MessageStore implements AutoCloseable {
     private void read() {
         Link link = new Link(database, outage);
         for (Job<Database.Lookup<?>, Object> job; (job = take(readings, QUIET)) != LAST_READING; ) {
-            for (boolean last = false; job != null && !job.isDone(); last = true) {
+            for (int attempt = 1; job != null && !job.isDone(); attempt++) {
                 try {
                     job.complete(job.asked.in(link.session()));
                 } catch (SQLException | RuntimeException | Error e) {
                     link.drop();
-                    if (last) {
+                    if (attempt == 2) {
                         job.completeExceptionally(e);
                     }
                 }
@@ -391,6 +388,7 @@ public final class MessageStore implements AutoCloseable {
         if (last == null) {
             return new Page(messages, null);
         }
+        // Fixed by the first full page, so that messages which come meanwhile prolong no fetch.
         UUID end = range.end().equals(HIGHEST) ? session.newest(range.recipient()) : range.end();
         return new Page(
                 messages, last.equals(end) ? null : new Range(range.recipient(), last, end));

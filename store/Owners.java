@@ -22,29 +22,34 @@ final class Owners {
     }
 
     /**
-     * Whether any name has an owner.
+     * Makes the table if names are to belong to keys and it is missing.
      *
-     * @throws MessageStore.StoreException when nobody can tell, as the other methods do
+     * @param byKey whether they are to
+     * @throws MessageStore.StoreException when they are not, but do already; or nobody can tell
      */
-    boolean any() throws MessageStore.StoreException {
-        return store.look(session -> {
-            try (Statement statement = session.connection.createStatement()) {
-                return !isMissing(session, statement)
-                        && !Database.one(statement, "SELECT count(*) FROM owner").equals("0");
-            }
-        });
+    void open(boolean byKey) throws MessageStore.StoreException {
+        boolean owned;
+        try {
+            owned = store.look(session -> prepare(session, byKey));
+        } catch (MessageStore.StoreException e) {
+            throw new MessageStore.StoreException(
+                    "Cannot keep messages in %s: %s".formatted(store.place(), e.getMessage()), e);
+        }
+        if (owned && !byKey) {
+            throw new MessageStore.StoreException(
+                    "Names in %s belong to keys: start with --tls.".formatted(store.place()), null);
+        }
     }
 
-    /** Makes the table if it is missing. */
-    void prepare() throws MessageStore.StoreException {
-        store.look(session -> {
-            try (Statement statement = session.connection.createStatement()) {
-                if (isMissing(session, statement)) {
-                    make(session, statement);
-                }
-                return true;
+    /** Whether any name has an owner. */
+    private static boolean prepare(Database.Session session, boolean byKey) throws SQLException {
+        try (Statement statement = session.connection.createStatement()) {
+            boolean missing = isMissing(session, statement);
+            if (missing && byKey) {
+                make(session, statement);
             }
-        });
+            return !missing && !Database.one(statement, "SELECT count(*) FROM owner").equals("0");
+        }
     }
 
     private static void make(Database.Session session, Statement statement) throws SQLException {

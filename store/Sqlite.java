@@ -43,13 +43,11 @@ import java.util.logging.Level;
 import java.util.logging.Logger;
 import java.util.stream.Stream;
 
-/** Keeps messages in one SQLite file: its settings, and how it is kept to one server. */
+/** Keeps messages in one SQLite file, for one server, on {@link MessageStore}'s threads only. */
 final class Sqlite implements Database {
     private static final int APPLICATION_ID = 0x4d534753; // "MSGS", see PRAGMA application_id
 
-    /**
-     * The driver logs what reaches us as exceptions, too. A logger nobody holds loses its level.
-     */
+    /** The driver logs what we get as exceptions. A logger that nobody holds loses its level. */
     private static final Logger DRIVER = Logger.getLogger("org.sqlite");
 
     private final Path file;
@@ -186,7 +184,7 @@ final class Sqlite implements Database {
             looked = System.nanoTime();
             if (!files().equals(opened)) {
                 gone = true;
-                rest(); // what was acknowledged goes where the file went
+                tidyUp(); // what was acknowledged goes where the file went
             }
         }
         if (gone) {
@@ -292,7 +290,7 @@ final class Sqlite implements Database {
 
     /** Copies the log into the database, so that a plain copy of a quiet one has everything. */
     @Override
-    public boolean rest() throws SQLException {
+    public boolean tidyUp() throws SQLException {
         try (Statement statement = anchor.createStatement();
                 ResultSet row = statement.executeQuery("PRAGMA wal_checkpoint(PASSIVE)")) {
             row.next();

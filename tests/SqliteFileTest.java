@@ -80,7 +80,7 @@ class SqliteFileTest {
     @Test
     void theFolderInTheUsersHomeIsMadeIfItIsMissing() throws Exception {
         for (int i = 0; i < 2; i++) {
-            try (MessageStore store = MessageStore.inHome(folder, MessageStore.UNLIMITED)) {
+            try (MessageStore store = MessageStore.inHome(folder, Long.MAX_VALUE)) {
                 Path file = folder.resolve(".msg-server/messages.db");
                 assertEquals(file.toRealPath().toString(), store.place());
             }

@@ -44,7 +44,7 @@ enum Transport {
 
     /** Lets {@code server}, before its start, speak this. */
     void prepare(MsgServer server) throws MessageStore.StoreException {
-        server.require(this == TLS ? Keys.SERVER : null);
+        server.useTls(this == TLS ? Keys.SERVER : null);
     }
 
     /** What the command line of a server on {@code store} has for it, whose key is made already. */
