@@ -16,6 +16,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Nested;
+import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.EnabledIf;
@@ -44,6 +45,7 @@ import java.util.stream.Collectors;
  * line changed: then it must fail in the cases that the line is about, and in no other.
  */
 @DisabledOnOs(OS.WINDOWS) // the commands are a shell's
+@Order(4) // it takes long
 class CheckTest {
     private static final String NO_PYTHON = "needs python3, 3.10 or newer, on the PATH";
 

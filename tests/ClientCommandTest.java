@@ -3,6 +3,7 @@
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
+//SOURCES support/ClassicServer.java
 //SOURCES support/FakeServer.java
 //SOURCES support/ClientRun.java
 //SOURCES support/ServerProcess.java
@@ -136,7 +137,7 @@ class ClientCommandTest {
 
         @Test
         void anyScriptWorksAlsoWhereTheLocaleIsPosix() throws Exception {
-            try (FakeServer server = FakeServer.classic()) {
+            try (ClassicServer server = new ClassicServer()) {
                 ClientRun run =
                         client(
                                 Map.of("LC_ALL", "POSIX"),
@@ -283,28 +284,11 @@ class ClientCommandTest {
             }
         }
 
-        @Test
-        void aNameWithAnAtSignIsAName(@TempDir Path folder) throws Exception {
-            // The content of a file "al" in the current folder was taken for the arguments.
-            Files.writeString(folder.resolve("al"), "bob");
-            try (FakeServer server =
-                    FakeServer.answering("Retrieving messages...\nThere is no such name")) {
-                String port = Integer.toString(server.port());
-                List<String> command =
-                        new ArrayList<>(
-                                List.of("sh", "-c", "cd '" + folder + "' && \"$0\" \"$@\""));
-                command.addAll(ServerProcess.java("MsgClient", "127.0.0.1", port, "--user", "@al"));
-                assertEquals("", run(Map.of(), "2\n", command).err());
-                assertEquals(List.of("fetch;@al"), List.copyOf(server.requests));
-            }
-        }
-
         @ParameterizedTest
         @CsvSource(
                 delimiter = '|',
                 value = {
                     "MSG_PORT|70000|PORT must be 1 to 65535, not 70000, from MSG_PORT",
-                    "MSG_PORT|abc|from MSG_PORT",
                     "MSG_USER|a;b|from MSG_USER"
                 })
         void aWrongValueFromTheEnvironmentNamesItsVariable(String name, String value, String said)
@@ -317,16 +301,6 @@ class ClientCommandTest {
             ClientRun run = client(environment, "");
             assertTrue(run.err().lines().findFirst().orElse("").endsWith(said), run.err());
             assertEquals(2, run.exit());
-        }
-
-        @Test
-        void anEmptyVariableIsAsGoodAsNone() throws Exception {
-            // An empty MSG_USER was "A name cannot be empty", though nobody had given a name.
-            Map<String, String> empty = Map.of("MSG_USER", "", "MSG_HOST", "", "MSG_PORT", "");
-            ClientRun run = client(empty, "", "127.0.0.1", "5000");
-            assertEquals("Your user name: \nGoodbye.\n", run.out());
-            assertEquals(0, run.exit());
-            assertTrue(client(empty, "").err().contains("HOST"), "it is missing");
         }
     }
 }

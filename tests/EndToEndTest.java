@@ -7,11 +7,10 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
@@ -29,14 +28,13 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
 /** Real processes, started by JBang: what a class would type. */
 @EnabledOnOs({OS.LINUX, OS.MAC}) // on Windows no signal reaches a program that JBang runs
+@Order(5) // it takes long
 class EndToEndTest {
     private static final Duration LIMIT = Duration.ofMinutes(3);
 
@@ -205,31 +203,6 @@ class EndToEndTest {
     }
 
     @Test
-    void noneOfTheFirstStartsAtOnceFails() throws Exception {
-        // JBang's builds of one script at once broke each other: most of four starts failed.
-        environment.put("JBANG_CACHE_DIR_JARS", folder.resolve("no jars yet").toString());
-        List<CompletableFuture<Ended>> starts =
-                Stream.generate(() -> soon(jbang("MsgClient.java", "--version"))).limit(4).toList();
-        for (CompletableFuture<Ended> start : starts) {
-            Ended ended = start.get();
-            assertEquals("MsgClient 1.0\n", ended.out(), ended.err());
-            assertEquals(0, ended.exit(), ended.err());
-        }
-    }
-
-    private CompletableFuture<Ended> soon(List<String> command) {
-        return CompletableFuture.supplyAsync(
-                () -> {
-                    try {
-                        return run(command, "");
-                    } catch (Exception e) {
-                        throw new CompletionException(e);
-                    }
-                },
-                task -> Thread.ofVirtual().start(task));
-    }
-
-    @Test
     void namesInAnyScriptWorkInTheCLocale() throws Exception {
         // In a folder with a Greek name: "Script or alias could not be found". From a variable, the
         // text became another one.
@@ -260,49 +233,6 @@ class EndToEndTest {
             interrupt(server, 130);
             assertTrue(server.output().contains("  store to al from Κυριάκος"), server.output());
             assertTrue(server.output().contains(home + "/.msg-server/"), server.output());
-        }
-    }
-
-    @Test
-    void closedStandardInputSendsNothing() throws Exception {
-        // Java opened its own files as standard input: the client took two messages from them.
-        String store = folder.resolve("messages.db").toString();
-        List<String> serve = jbang("MsgServer.java", "0", "--bind", "127.0.0.1", "--store", store);
-        try (ServerProcess server = server(serve)) {
-            String port = Integer.toString(server.port());
-            List<String> command = new ArrayList<>(List.of("sh", "-c", "\"$0\" \"$@\" <&-"));
-            command.addAll(jbang("MsgClient.java", "127.0.0.1", port, "--user", "al"));
-            Ended client = run(command, "");
-            assertEquals("", client.err());
-            assertTrue(client.out().endsWith("\nGoodbye.\n"), client.out());
-            assertEquals(0, client.exit());
-            interrupt(server, 130);
-            assertFalse(server.output().contains("#1"), server.output());
-        }
-    }
-
-    @Test
-    void lostOutputIsAFailureOfBothPrograms() throws Exception {
-        assumeTrue(Files.exists(Path.of("/dev/full")), "there is no /dev/full");
-        for (String script : List.of("MsgServer.java", "MsgClient.java")) {
-            List<String> command = new ArrayList<>(List.of("sh", "-c", "\"$0\" \"$@\" >/dev/full"));
-            command.addAll(jbang(script, "--help"));
-            assertEquals(new Ended(1, "", "Not all output could be written.\n"), run(command, ""));
-        }
-    }
-
-    @Test
-    void hintIsWhatTheUserTyped() throws Exception {
-        // "jbang MsgServer.java" was shown to those who have ./jbang only.
-        elsewhere = TestMain.checkout();
-        for (String script : List.of("MsgServer.java", "MsgClient.java")) {
-            assertEquals(
-                    "What it takes: ./jbang " + script + " --help",
-                    run(List.of("./jbang", script, "--nonsense"), "")
-                            .err()
-                            .lines()
-                            .toList()
-                            .get(1));
         }
     }
 

@@ -9,6 +9,7 @@
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledIf;
 import org.junit.jupiter.api.io.TempDir;
@@ -25,6 +26,7 @@ import java.util.regex.MatchResult;
 import java.util.regex.Pattern;
 
 /** The documents for a class: docs/lesson.md, docs/exercises.md. */
+@Order(2) // it takes long
 class LessonTest {
 
     @Test

@@ -3,6 +3,7 @@
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
+//SOURCES support/ClassicServer.java
 //SOURCES support/FakeServer.java
 //SOURCES support/ClientRun.java
 //SOURCES ../MsgClient.java
@@ -56,7 +57,7 @@ class MsgClientTest {
 
         @Test
         void aSession() throws Exception {
-            try (FakeServer server = FakeServer.classic()) {
+            try (ClassicServer server = new ClassicServer()) {
                 ClientRun run =
                         ClientRun.piped(
                                 server.port(),
@@ -94,7 +95,7 @@ class MsgClientTest {
 
         @Test
         void itIsFoundUnderLocalhostThoughItListensOnIpv4Only() throws Exception {
-            try (FakeServer server = FakeServer.classic()) {
+            try (ClassicServer server = new ClassicServer()) {
                 String port = Integer.toString(server.port());
                 assertEquals(
                         0,

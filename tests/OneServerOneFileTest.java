@@ -88,6 +88,7 @@ class OneServerOneFileTest {
                 if (Asking.store(ledger, server.port(), "after").equals(Asking.STORED)) {
                     acknowledged = Duration.ofNanos(System.nanoTime() - gone);
                 }
+                Thread.sleep(5);
             }
             assertTrue(acknowledged.toMillis() < 2_000, "still acknowledged after " + acknowledged);
         }

@@ -17,6 +17,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
@@ -54,6 +55,7 @@ import java.util.stream.Stream;
  * of its examples replaced by those of the test. Each block has a name after its language.
  */
 @EnabledOnOs({OS.LINUX, OS.MAC}) // it is written for these
+@Order(1) // it takes long
 class OperatingTest {
     private static final Duration LIMIT = Duration.ofMinutes(3);
     private static final Pattern BLOCK =
@@ -127,11 +129,11 @@ class OperatingTest {
 
     @Test
     void eachOptionOfTheServerThatIsNamedExists() throws Exception {
-        Ended help = run("./jbang MsgServer.java --help");
+        String help = MsgServer.commandLine(new MsgServer.ServerCommand(home)).getUsageMessage();
         Matcher named = Pattern.compile("`(--[a-z-]+)|`(MSG_[A-Z_]+)").matcher(document());
         while (named.find()) {
             String option = named.group().substring(1);
-            assertTrue(help.out().contains(option), option + " is not in " + help.out());
+            assertTrue(help.contains(option), option + " is not in " + help);
         }
     }
 
@@ -260,26 +262,22 @@ class OperatingTest {
 
     @Test
     void aServerWhoseLogIsAFileOutlivesItsTerminalAndBearsDates() throws Exception {
-        // SIGHUP, which the end of a terminal sends, ended it.
-        for (String before : List.of("nohup ", "")) {
-            Path where = Files.createTempDirectory(folder, "log");
-            ProcessHandle server = inBackground(where, block("log").replace("nohup ", before));
-            Path log = where.resolve("msg-server.log");
-            int port = port(log);
-            Process hangUp = new ProcessBuilder("kill", "-HUP", "" + server.pid()).start();
-            assertEquals(0, hangUp.waitFor());
-            CompletableFuture<ProcessHandle> end = server.onExit();
-            assertThrows(TimeoutException.class, () -> end.get(2, TimeUnit.SECONDS));
-            assertEquals(Wire.EMPTY, Wire.ask(port, "fetch;nobody"));
-            Pattern line =
-                    Pattern.compile("^\\d{4}-\\d\\d-\\d\\d .*fetch nobody", Pattern.MULTILINE);
-            Waiting.eventually("a line", () -> line.matcher(Files.readString(log)).find());
-            server.destroy();
-            server.onExit().get(30, TimeUnit.SECONDS);
-            assertTrue(
-                    Files.readString(log)
-                            .endsWith("Goodbye. Every acknowledged message is kept.\n"));
-        }
+        // SIGHUP, which the end of a terminal sends, ended it. Without nohup: LauncherTest.
+        Path where = Files.createTempDirectory(folder, "log");
+        ProcessHandle server = inBackground(where, block("log"));
+        Path log = where.resolve("msg-server.log");
+        int port = port(log);
+        Process hangUp = new ProcessBuilder("kill", "-HUP", "" + server.pid()).start();
+        assertEquals(0, hangUp.waitFor());
+        CompletableFuture<ProcessHandle> end = server.onExit();
+        assertThrows(TimeoutException.class, () -> end.get(2, TimeUnit.SECONDS));
+        assertEquals(Wire.EMPTY, Wire.ask(port, "fetch;nobody"));
+        Pattern line = Pattern.compile("^\\d{4}-\\d\\d-\\d\\d .*fetch nobody", Pattern.MULTILINE);
+        Waiting.eventually("a line", () -> line.matcher(Files.readString(log)).find());
+        server.destroy();
+        server.onExit().get(30, TimeUnit.SECONDS);
+        assertTrue(
+                Files.readString(log).endsWith("Goodbye. Every acknowledged message is kept.\n"));
     }
 
     @Test
@@ -311,22 +309,6 @@ class OperatingTest {
             assertEquals(2, files.count(), "the log and the old one");
         }
         server.destroy();
-    }
-
-    @Test
-    void quietLeavesOutRequestsOnly() throws Exception {
-        assertTrue(document().contains("`--quiet` (`MSG_QUIET=true`)"));
-        environment.put("MSG_QUIET", "true");
-        Path where = Files.createTempDirectory(folder, "log");
-        ProcessHandle server = inBackground(where, block("log"));
-        Path log = where.resolve("msg-server.log");
-        assertEquals(Wire.EMPTY, Wire.ask(port(log), "fetch;nobody"));
-        server.destroy();
-        server.onExit().get(30, TimeUnit.SECONDS);
-        String text = Files.readString(log);
-        assertFalse(text.contains("nobody"), text);
-        assertTrue(text.startsWith("Listening on port "), text);
-        assertTrue(text.endsWith("Goodbye. Every acknowledged message is kept.\n"), text);
     }
 
     @Test

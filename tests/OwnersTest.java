@@ -166,10 +166,10 @@ class OwnersTest {
     @Test
     void aClaimSurvivesAKill() throws Exception {
         Path store = folder.resolve("killed.db");
-        String[] quiet = {"--tls", "--quiet"};
-        for (int i = 0; i < 3; i++) {
+        String[] tls = Transport.TLS.options(store);
+        for (int i = 0; i < 2; i++) {
             String claim = "fetch;name-" + i;
-            try (var server = new ServerProcess(ServerProcess.command(store, quiet))) {
+            try (var server = new ServerProcess(ServerProcess.command(store, tls))) {
                 for (int before = 0; before < i; before++) {
                     assertEquals(NOT_THE_OWNER, ask(server.port(), OTHER, "fetch;name-" + before));
                 }
@@ -177,9 +177,9 @@ class OwnersTest {
                 server.kill();
             }
         }
-        try (var server = new ServerProcess(ServerProcess.command(store, quiet))) {
-            assertEquals(NOT_THE_OWNER, ask(server.port(), OTHER, "fetch;name-2"));
-            assertEquals(Wire.EMPTY, ask(server.port(), ME, "fetch;name-2"));
+        try (var server = new ServerProcess(ServerProcess.command(store, tls))) {
+            assertEquals(NOT_THE_OWNER, ask(server.port(), OTHER, "fetch;name-1"));
+            assertEquals(Wire.EMPTY, ask(server.port(), ME, "fetch;name-1"));
         }
     }
 
@@ -319,7 +319,8 @@ class OwnersTest {
     @Test
     void aStoreWithOwnersDoesNotStartWithoutTls() throws Exception {
         Path store = folder.resolve("owned.db");
-        try (var server = new ServerProcess(ServerProcess.command(store, "--tls"))) {
+        String[] tls = Transport.TLS.options(store);
+        try (var server = new ServerProcess(ServerProcess.command(store, tls))) {
             server.port();
             server.signal("TERM");
             exit(server);
@@ -328,7 +329,7 @@ class OwnersTest {
             server.port(); // nobody owns anything yet
             server.kill();
         }
-        try (var server = new ServerProcess(ServerProcess.command(store, "--tls"))) {
+        try (var server = new ServerProcess(ServerProcess.command(store, tls))) {
             ask(server.port(), ME, "fetch;george");
             server.kill();
         }

@@ -45,7 +45,7 @@ import java.util.stream.Stream;
  * replays. {@code -Djazzer.max_duration=1h}, before the file's name, for longer.
  */
 class ParserFuzzTest {
-    private static final int INPUTS = Integer.getInteger("fuzz.inputs", 2_000_000);
+    private static final int INPUTS = Integer.getInteger("fuzz.inputs", 1_000_000);
     private static final int SHARES = 4; // side by side, each the same in every run of a seed
 
     /** What the parser makes of the first {@code length} bytes: a request or a refusal's text. */

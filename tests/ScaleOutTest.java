@@ -135,7 +135,9 @@ class ScaleOutTest {
         List<Load> loads = new ArrayList<>();
         try {
             for (int i = 0; i < SERVERS; i++) {
-                loads.add(new Load(servers.get(i).port(), ledger, "client" + i, CLIENTS));
+                // With pauses, or their refusals would take the machine while the database starts.
+                var pause = Duration.ofMillis(5);
+                loads.add(new Load(servers.get(i).port(), ledger, "client" + i, CLIENTS, pause));
             }
             loads.getFirst().await(() -> ledger.acknowledged() > 500);
             database.stopImmediately();

@@ -77,7 +77,7 @@ class ScreenTest {
     private void start(String setup, int port, String... jvmOptions) throws IOException {
         List<String> java = new ArrayList<>(ServerProcess.java("MsgClient", "127.0.0.1"));
         java.addAll(List.of(Integer.toString(port), "--user", "al"));
-        java.addAll(1, List.of(jvmOptions));
+        java.addAll(java.indexOf("-cp"), List.of(jvmOptions));
         // A trap, or Ctrl+C would end the shell, too.
         String command =
                 "trap : INT; "

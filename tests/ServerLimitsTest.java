@@ -19,9 +19,7 @@ import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.provider.EnumSource;
 
 import java.lang.management.ManagementFactory;
-import java.net.InetSocketAddress;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Future;
@@ -104,46 +102,11 @@ class ServerLimitsTest {
         }
     }
 
-    /** An Error ended the acceptor: the process stayed up and accepted nobody any more. */
-    @Test
-    void whenNoThreadCanBeStartedTheServerSaysSoAndServesAgainAfterwards() throws Exception {
-        Thread.Builder.OfPlatform threads = Thread.ofPlatform().stackSize(1L << 56);
-        Engine.Heard heard = new Engine.Heard();
-        try (MessageStore store = new MessageStore(folder.resolve("messages.db").toString());
-                MsgServer server =
-                        new MsgServer(
-                                new InetSocketAddress(0), store, Engine.ROOMY, heard, threads)) {
-            server.start();
-            for (int i = 0; i < 3; i++) {
-                assertEquals("", Wire.answer(server.port(), "fetch;nobody").text());
-            }
-            // It was said to be over with each connection, although none was served.
-            assertEquals(1, heard.troubles().size(), () -> "said once: " + heard.troubles());
-            assertTrue(heard.troubles().get(0).startsWith("Cannot accept connections: "));
-            threads.stackSize(0);
-            Waiting.eventually(
-                    "it serves again", () -> Wire.answer(server.port(), "fetch;nobody").whole());
-            assertEquals("Connections are accepted again.", heard.troubles().getLast());
-        }
-    }
-
-    @Test
-    void theLimitsSuitTheMachine() {
-        Limits limits = Limits.withTimeout(Duration.ofSeconds(10));
-        assertEquals(Duration.ofSeconds(10), limits.timeout());
-        assertEquals(Duration.ofSeconds(2), limits.grace());
-        if (ManagementFactory.getOperatingSystemMXBean()
-                instanceof UnixOperatingSystemMXBean unix) {
-            assertTrue(
-                    limits.connections() < unix.getMaxFileDescriptorCount(),
-                    "some descriptors are for the store");
-        }
-    }
-
     /** {@code -Didle.clients=9000} by hand. */
     @Test
     void idleClientsDoNotSlowOthersDown() throws Exception {
-        int idle = Integer.getInteger("idle.clients", 2_000);
+        // 2,000 handshakes would take half a minute, and show no more about places.
+        int idle = Integer.getInteger("idle.clients", transport == Transport.TLS ? 300 : 2_000);
         if (ManagementFactory.getOperatingSystemMXBean()
                 instanceof UnixOperatingSystemMXBean unix) {
             Assumptions.assumeTrue(

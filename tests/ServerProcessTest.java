@@ -12,6 +12,8 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.sun.management.UnixOperatingSystemMXBean;
+
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
@@ -21,6 +23,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
 import java.net.ConnectException;
 import java.net.InetSocketAddress;
 import java.nio.file.Files;
@@ -232,6 +235,42 @@ class ServerProcessTest {
                         Wire.ask(port, "fetch;nobody");
                         return server.errors().endsWith("Connections are accepted again.\n");
                     });
+        }
+    }
+
+    /** An Error ended the acceptor: the process stayed up and accepted nobody any more. */
+    @Test
+    void whenNoThreadCanBeStartedTheServerSaysSoAndServesAgainAfterwards() throws Exception {
+        Thread.Builder.OfPlatform threads = Thread.ofPlatform().stackSize(1L << 56);
+        Engine.Heard heard = new Engine.Heard();
+        try (MessageStore store = new MessageStore(folder.resolve("messages.db").toString());
+                MsgServer server =
+                        new MsgServer(
+                                new InetSocketAddress(0), store, Engine.ROOMY, heard, threads)) {
+            server.start();
+            for (int i = 0; i < 3; i++) {
+                assertEquals("", Wire.answer(server.port(), "fetch;nobody").text());
+            }
+            // It was said to be over with each connection, although none was served.
+            assertEquals(1, heard.troubles().size(), () -> "said once: " + heard.troubles());
+            assertTrue(heard.troubles().get(0).startsWith("Cannot accept connections: "));
+            threads.stackSize(0);
+            Waiting.eventually(
+                    "it serves again", () -> Wire.answer(server.port(), "fetch;nobody").whole());
+            assertEquals("Connections are accepted again.", heard.troubles().getLast());
+        }
+    }
+
+    @Test
+    void theLimitsSuitTheMachine() {
+        Limits limits = Limits.withTimeout(Duration.ofSeconds(10));
+        assertEquals(Duration.ofSeconds(10), limits.timeout());
+        assertEquals(Duration.ofSeconds(2), limits.grace());
+        if (ManagementFactory.getOperatingSystemMXBean()
+                instanceof UnixOperatingSystemMXBean unix) {
+            assertTrue(
+                    limits.connections() < unix.getMaxFileDescriptorCount(),
+                    "some descriptors are for the store");
         }
     }
 }

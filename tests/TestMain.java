@@ -30,12 +30,19 @@ public final class TestMain {
         options.add("--config=junit.jupiter.execution.timeout.testable.method.default=5 m");
         options.add("--config=junit.jupiter.execution.timeout.thread.mode.default=SEPARATE_THREAD");
         options.add("--config=junit.jupiter.execution.timeout.threaddump.enabled=true");
-        // Four classes at once: much of the time is waiting for processes and deadlines.
+        // Six classes at once: much of the time is waiting for processes and deadlines.
         options.add("--config=junit.jupiter.execution.parallel.enabled=true");
         options.add("--config=junit.jupiter.execution.parallel.mode.classes.default=concurrent");
+        options.add(
+                "--config=junit.jupiter.execution.parallel.config.executor-service"
+                        + "=WORKER_THREAD_POOL");
+        // The longest first, which bear an order, lest one goes on alone in the end.
+        options.add(
+                "--config=junit.jupiter.testclass.order.default"
+                        + "=org.junit.jupiter.api.ClassOrderer$OrderAnnotation");
         options.add("--config=junit.jupiter.execution.parallel.config.strategy=fixed");
-        options.add("--config=junit.jupiter.execution.parallel.config.fixed.parallelism=4");
-        options.add("--config=junit.jupiter.execution.parallel.config.fixed.max-pool-size=4");
+        options.add("--config=junit.jupiter.execution.parallel.config.fixed.parallelism=6");
+        options.add("--config=junit.jupiter.execution.parallel.config.fixed.max-pool-size=6");
         var selected = false;
         for (var arg : args) {
             if (arg.matches("\\w+Test(#.+)?")) {

@@ -89,7 +89,7 @@ class TlsServerTest {
     @Test
     void byHandItIsNcatOrOpensslWithAnyKeyOfOnesOwn() throws Exception {
         Path key = folder.resolve("my key.pem");
-        new Tls(key, anybody -> true);
+        Transport.Keys.copy(Transport.Keys.CLIENT, key);
         String ncat = "ncat --ssl --ssl-cert KEY --ssl-key KEY 127.0.0.1 " + engine.port();
         String openssl =
                 "openssl s_client -quiet -cert KEY -key KEY -connect 127.0.0.1:" + engine.port();
@@ -158,7 +158,7 @@ class TlsServerTest {
     void aClientWithSomebodyElsesCertificateIsRefused() throws Exception {
         // A certificate is no secret: every server its owner has talked to has seen it.
         Path pem = folder.resolve("somebody.pem");
-        new Tls(pem, anybody -> true);
+        Transport.Keys.copy(Transport.Keys.OTHER, pem);
         assertNothingIsHad(FakeTls.withCertificateOf(pem));
         assertRefused("CertificateVerify");
     }

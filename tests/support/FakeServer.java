@@ -7,11 +7,7 @@ import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
-import java.util.LinkedHashMap;
-import java.util.List;
-import java.util.Map;
 import java.util.concurrent.ConcurrentLinkedQueue;
-import java.util.stream.Stream;
 
 /** A server on loopback that serves one connection after the other as a test tells it to. */
 final class FakeServer implements AutoCloseable {
@@ -61,50 +57,6 @@ final class FakeServer implements AutoCloseable {
     @Override
     public void close() throws IOException {
         listener.close();
-    }
-
-    /**
-     * The classic C server's behaviour on the wire: one read of at most 128 bytes is the request,
-     * its fields are what strtok finds, replies to a fetch end without a newline.
-     */
-    static FakeServer classic() throws IOException {
-        Map<String, StringBuilder> mailboxes = new LinkedHashMap<>();
-        return new FakeServer(socket -> {
-            byte[] buffer = new byte[128];
-            int count = socket.getInputStream().read(buffer);
-            String request = new String(buffer, 0, Math.max(0, count), StandardCharsets.UTF_8);
-            List<String> fields = Stream.of(request.split(";")).filter(f -> !f.isEmpty()).toList();
-            socket.getOutputStream()
-                    .write(classicReply(fields, mailboxes).getBytes(StandardCharsets.UTF_8));
-        });
-    }
-
-    private static String classicReply(List<String> fields, Map<String, StringBuilder> mailboxes) {
-        if (fields.isEmpty()) {
-            return "No verb\n";
-        }
-        if (fields.size() < 2) {
-            return "No reciever\n";
-        }
-        if (fields.get(0).equals("fetch")) {
-            StringBuilder mailbox = mailboxes.get(fields.get(1));
-            return "Retrieving messages...\n"
-                    + (mailbox == null ? "There is no such name" : mailbox + "NO MORE MESSAGES");
-        }
-        if (!fields.get(0).equals("store")) {
-            return "Message declined. Bad verb\n";
-        }
-        if (fields.size() < 3) {
-            return "No sender\n";
-        }
-        if (fields.size() < 4) {
-            return "No message\n";
-        }
-        mailboxes
-                .computeIfAbsent(fields.get(1), name -> new StringBuilder())
-                .append(String.join(";", fields.subList(1, 4)))
-                .append('\n');
-        return "Message accepted and stored:\n";
     }
 
     /** Holds a port of loopback on which nobody listens, and nobody else can. */

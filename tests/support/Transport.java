@@ -8,6 +8,8 @@ import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.Map;
 
 import javax.net.ssl.SSLSocket;
 
@@ -45,9 +47,13 @@ enum Transport {
         server.useTls(this == TLS ? Keys.SERVER : null);
     }
 
-    /** What a server's command line has for it. */
-    String[] options() {
-        return this == TLS ? new String[] {"--tls"} : new String[0];
+    /** What the command line of a server on {@code store} has for it, whose key is made already. */
+    String[] options(Path store) throws IOException {
+        if (this == PLAIN) {
+            return new String[0];
+        }
+        Keys.copy(Keys.SERVER, Path.of(store + ".key.pem"));
+        return new String[] {"--tls"};
     }
 
     private static Socket tcp(InetSocketAddress address, int receiveBuffer) throws IOException {
@@ -68,6 +74,7 @@ enum Transport {
 
     /** Keys made once for all tests: keytool takes a second for each. */
     static final class Keys {
+        private static final Map<Tls, String> FILES = new HashMap<>();
         static final Tls SERVER = make("server");
         static final Tls CLIENT = make("client");
         static final Tls OTHER = make("other");
@@ -79,7 +86,9 @@ enum Transport {
                 Path folder = Files.createTempDirectory("keys");
                 Path file = folder.resolve(name + ".pem");
                 try {
-                    return new Tls(file, anybody -> true);
+                    Tls key = new Tls(file, anybody -> true);
+                    FILES.put(key, Files.readString(file));
+                    return key;
                 } finally {
                     Files.deleteIfExists(file);
                     Files.delete(folder);
@@ -87,6 +96,12 @@ enum Transport {
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             }
+        }
+
+        /** Puts {@code key} where a program would make one, as {@code file}. */
+        static void copy(Tls key, Path file) throws IOException {
+            Files.createDirectories(file.getParent());
+            Files.writeString(file, FILES.get(key));
         }
 
         /** TLS with the key of {@code client} over {@code socket}; the handshake is done. */
