@@ -70,7 +70,7 @@ class EndOfAStoreTest {
                 server.signal("TERM");
                 assertEquals(143, server.awaitExit(Duration.ofSeconds(20)), server.errors());
                 long took = Waiting.millisSince(told);
-                assertTrue(took < 3_500, waiting + " waiting, ended after " + took + " ms");
+                assertTrue(took < 4_500, waiting + " waiting, ended after " + took + " ms");
             } finally {
                 database.thaw();
             }
