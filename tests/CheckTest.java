@@ -377,7 +377,7 @@ class CheckTest {
                                     + "        server.shutdown(socket.SHUT_WR)",
                             "        for part in (line[:3], line[3:]):\n"
                                     + "            server.sendall(part.encode(\"utf-8\"))\n"
-                                    + "            time.sleep(0.1)",
+                                    + "            time.sleep(0.4)",
                             folder);
             List<String> only = List.of("client", "--only", "has an end");
             String line = check(only, PythonPrograms.command(script)).line("FAIL");

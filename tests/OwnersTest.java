@@ -349,6 +349,7 @@ class OwnersTest {
         for (int start = 0; start < 2; start++) {
             try (var server = new ServerProcess(ServerProcess.command(store, "--tls"))) {
                 int port = server.port();
+                Waiting.eventually("all is said", () -> server.output().contains(" --tls "));
                 server.signal("TERM");
                 exit(server);
                 String[] lines = server.output().split("\n");

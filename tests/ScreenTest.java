@@ -226,7 +226,7 @@ class ScreenTest {
             type("2" + ENTER);
             await(asked);
             type("3" + ENTER);
-            see("3"); // the terminal has it: its echo is back
+            see("3\r\n"); // the terminal has it: its echo is back, which no escape sequence is
             typed.countDown();
             see("There are no messages for al.");
             see("What was typed before this question is thrown away.");
