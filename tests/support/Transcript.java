@@ -149,7 +149,10 @@ final class Transcript implements AutoCloseable {
             this.number = number;
             try {
                 String shell = "stty cols 200; exec env PS1='$ ' bash --norc --noprofile --noediting";
-                ProcessBuilder builder = new ProcessBuilder("script", "-qfc", shell, "/dev/null");
+                // Started in the background the tests ignore Ctrl+C, and so would what they start.
+                ProcessBuilder builder =
+                        new ProcessBuilder("env", "--default-signal=INT", "script", "-qfc", shell);
+                builder.command().add("/dev/null");
                 builder.environment().put("TERM", "dumb");
                 builder.environment().put("SHELL", "/bin/sh");
                 String jdk = Path.of(System.getProperty("java.home"), "bin").toString();
