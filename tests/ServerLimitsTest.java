@@ -39,6 +39,7 @@ class ServerLimitsTest {
                 Wire second = engine.wire()) {
             Future<String> third;
             try (Wire first = engine.wire()) {
+                Waiting.eventually("both have a place", () -> engine.heard.served() == 2);
                 third = Waiting.inBackground(() -> engine.ask("fetch;nobody"));
                 Waiting.eventually("all are accepted", () -> engine.heard.accepted() == 3);
                 assertEquals(List.of(), engine.heard.conversations(), "but none is served");
@@ -52,7 +53,9 @@ class ServerLimitsTest {
     @Test
     void afterTwoSecondsWithoutAPlaceTheyAreToldThatTheServerIsBusy() throws Exception {
         try (Engine engine = new Engine(transport, folder, Engine.limits(20_000, 1, 2_000))) {
+            // The first to connect was not always the first to get the place.
             try (Wire holder = engine.wire()) {
+                Waiting.eventually("it has the place", () -> engine.heard.served() == 1);
                 List<Future<String>> replies = new ArrayList<>();
                 for (int i = 0; i < 20; i++) {
                     replies.add(Waiting.inBackground(() -> engine.ask("fetch;nobody")));

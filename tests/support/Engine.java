@@ -120,12 +120,14 @@ final class Engine implements AutoCloseable {
         private final ConcurrentLinkedQueue<Conversation> conversations =
                 new ConcurrentLinkedQueue<>();
         private final AtomicInteger accepted = new AtomicInteger();
+        private final AtomicInteger served = new AtomicInteger();
         private final ConcurrentLinkedQueue<String> troubles = new ConcurrentLinkedQueue<>();
 
         @Override
         public void step(Step step, Conversation conversation) {
             switch (step) {
                 case ACCEPTED -> accepted.incrementAndGet();
+                case WAITING_FOR_REQUEST -> served.incrementAndGet();
                 case CLOSED -> conversations.add(conversation);
                 default -> {} // of no interest here
             }
@@ -139,6 +141,11 @@ final class Engine implements AutoCloseable {
         /** How many conversations have begun. */
         int accepted() {
             return accepted.get();
+        }
+
+        /** How many of them have got a place so far. */
+        int served() {
+            return served.get();
         }
 
         /** The conversations that have ended, in that order. */
