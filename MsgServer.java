@@ -469,6 +469,7 @@ public final class MsgServer implements AutoCloseable {
     /** Runs the command and ends the process with its exit code. */
     public static void main(String... args) {
         System.setProperty("jdk.console", "java.base"); // no console where there is no terminal
+        Thread.ofPlatform().daemon().start(Sqlite::loadAhead); // while the command line is read
         System.exit(commandLine(new ServerCommand()).execute(args));
     }
 

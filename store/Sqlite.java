@@ -6,6 +6,7 @@
 //RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED
 
 import org.sqlite.JDBC;
+import org.sqlite.SQLiteConfig;
 import org.sqlite.SQLiteJDBCLoader;
 
 import java.io.IOException;
@@ -85,6 +86,12 @@ final class Sqlite implements Database {
         if (Files.exists(file) && !Files.isRegularFile(file)) {
             throw new IOException("that is no file");
         }
+    }
+
+    /** Loads what opening a file takes longest to load; beside other work, that takes no time. */
+    static void loadAhead() {
+        new SQLiteConfig().newConnectionConfig();
+        new Ids(0);
     }
 
     @Override
