@@ -13,6 +13,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
 
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -25,6 +26,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 import java.io.BufferedReader;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.DriverManager;
@@ -51,13 +53,15 @@ class BigMailboxTest {
     private static final String HEAP = "-Xmx48m";
 
     /** Most of it for what lasts, or the collector takes all the time. */
-    private static final List<String> SMALL_HEAP = List.of("-Xmx32m", "-Xmn4m");
+    private static final List<String> SMALL_HEAP = List.of("-Xmx20m", "-Xmn4m");
 
     /** To encrypt tens of megabytes takes the optimizing compiler. */
     private static final List<String> UNOPTIMIZED =
             List.of("-XX:TieredStopAtLevel=1", "-XX:CompileThresholdScaling=5");
 
     private static final int TOO_MUCH_KIB = 150 * 1024;
+
+    @TempDir private static Path once;
 
     @Parameter private Transport transport;
     @TempDir private Path folder;
@@ -74,7 +78,7 @@ class BigMailboxTest {
     @Timeout(value = 10, unit = TimeUnit.MINUTES)
     void bigMailboxIsFetchedInFlatMemoryWhileOthersDoNotReadIt() throws Exception {
         Path store = folder.resolve("messages.db");
-        fill(store);
+        Files.copy(filled(), store);
         var command = ServerProcess.command(store, "--timeout", "120");
         command.addAll(List.of(transport.options(store)));
         command.removeAll(UNOPTIMIZED);
@@ -124,7 +128,7 @@ class BigMailboxTest {
     @Timeout(value = 2, unit = TimeUnit.MINUTES)
     void moreWhoDoNotReadThanMemoryAllowsAreTurnedAway() throws Exception {
         Path store = folder.resolve("messages.db");
-        fill(store);
+        Files.copy(filled(), store);
         var command = ServerProcess.command(store, "--timeout", "120");
         command.addAll(List.of(transport.options(store)));
         command.removeAll(UNOPTIMIZED);
@@ -154,12 +158,17 @@ class BigMailboxTest {
         }
     }
 
-    private static void fill(Path store) throws Exception {
-        new MessageStore(store.toString()).close();
-        try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + store)) {
+    @BeforeAll
+    static void fill() throws Exception {
+        new MessageStore(filled().toString()).close();
+        try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + filled())) {
             insert(connection, "small", 1);
             insert(connection, "big", MESSAGES);
         }
+    }
+
+    private static Path filled() {
+        return once.resolve("filled.db");
     }
 
     /** Ids of version 7, as the store makes them, increasing with the number. */

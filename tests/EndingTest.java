@@ -38,14 +38,14 @@ import java.util.regex.Pattern;
  * Ctrl+C and SIGTERM under load: each client has a whole reply or a clean close, everything
  * acknowledged is there, the process ends in time and leaves one file.
  *
- * <pre>jbang -Dsignals=50 tests/EndingTest.java       50 of each signal instead of 3</pre>
+ * <pre>jbang -Dsignals=50 tests/EndingTest.java       50 of each signal instead of 2</pre>
  */
 @ParameterizedClass(name = "{0}")
 @EnumSource(Transport.class)
 @DisabledOnOs(value = OS.WINDOWS, disabledReason = "has no such signals")
 @Order(3) // it takes long
 class EndingTest {
-    private static final int ROUNDS = Integer.getInteger("signals", 3);
+    private static final int ROUNDS = Integer.getInteger("signals", 2);
     private static final int CLIENTS = 24;
     private static final int SILENT_CLIENTS = 5;
     private static final Pattern CONVERSATION = Pattern.compile("^[-0-9]+ [0-9:.]+  #\\d+ ");

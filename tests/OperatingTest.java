@@ -378,7 +378,7 @@ class OperatingTest {
 
     private void storeForManyAndTheSecretForBob(ServerProcess server) throws Exception {
         Random random = new Random(1);
-        for (int i = 0; i < 400; i++) {
+        for (int i = 0; i < 100; i++) {
             boolean forBob = random.nextInt(4) == 0;
             String text = i + (forBob ? SECRET : "x".repeat(random.nextInt(200)));
             String to = forBob ? "bob" : "user" + random.nextInt(50);

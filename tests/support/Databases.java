@@ -169,6 +169,7 @@ final class Databases {
             // The library would set it to off: then a killed server forgets the last commits.
             all.put("synchronous_commit", "on");
             all.put("max_connections", "100");
+            all.put("scram_iterations", "1"); // each of many connections would compute 4,096
             for (String setting : settings) {
                 String[] pair = setting.split("=", 2);
                 all.put(pair[0], pair[1]);

@@ -25,6 +25,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -154,9 +155,8 @@ final class PowerCut {
     private static final class Disk {
         private static final String UNFINISHED = "<unfinished ...>";
         private static final Pattern LINE =
-                Pattern.compile("(\\d+) +(?:<\\.\\.\\. )?(\\w+)(\\(| resumed>)(.*)");
-        private static final Pattern RESULT = Pattern.compile("= (-?\\d+)[^\"]*$");
-        private static final Pattern QUOTED = Pattern.compile("\"([^\"]*)\"");
+                Pattern.compile("(\\d+) +(?:<\\.\\.\\. )?(\\w+)(\\(| resumed>)");
+        private static final Pattern RESULT = Pattern.compile("= (-?\\d+)");
 
         private final String prefix;
         private final String folder;
@@ -187,7 +187,9 @@ final class PowerCut {
             try (BufferedReader lines = Files.newBufferedReader(trace)) {
                 for (String line; (line = lines.readLine()) != null; ) {
                     Matcher call = LINE.matcher(line);
-                    if (call.lookingAt() && accept(call) && acknowledgedAny) {
+                    if (call.lookingAt()
+                            && accept(call, line.substring(call.end()))
+                            && acknowledgedAny) {
                         events++;
                         observer.after(this);
                     }
@@ -196,10 +198,9 @@ final class PowerCut {
         }
 
         /** Takes in one line; true when it is about our files or an acknowledgement. */
-        private boolean accept(Matcher call) throws Exception {
+        private boolean accept(Matcher call, String rest) throws Exception {
             String thread = call.group(1) + call.group(2);
             boolean begins = call.group(3).equals("(");
-            String rest = call.group(4);
             boolean acknowledged = begins && isReply(call.group(2), rest);
             if (begins && rest.endsWith(UNFINISHED)) {
                 unfinished.put(
@@ -211,7 +212,7 @@ final class PowerCut {
                 return acknowledged;
             }
             Matcher result = RESULT.matcher(rest);
-            if (!result.find() || result.group(1).startsWith("-")) {
+            if (!result.find(rest.lastIndexOf('"') + 1) || result.group(1).startsWith("-")) {
                 return acknowledged;
             }
             String text = begun.text() + rest;
@@ -260,20 +261,14 @@ final class PowerCut {
                 files.values().forEach(DiskFile::syncName);
                 return true;
             }
-            if (!target.equals(prefix)
-                    && !target.matches(Pattern.quote(prefix) + "-(wal|journal)")) {
+            if (!List.of(prefix, prefix + "-wal", prefix + "-journal").contains(target)) {
                 return false;
             }
             DiskFile file = files.computeIfAbsent(target, path -> new DiskFile());
             switch (name) {
                 case "pwrite64" ->
-                        file.write(
-                                Arrays.copyOf(bytes(string(text)), result),
-                                Integer.parseInt(
-                                        text.replaceFirst("(?s).*, (\\d+)\\) += .*", "$1")));
-                case "ftruncate" ->
-                        file.truncate(
-                                Integer.parseInt(text.replaceFirst(".*, (\\d+)\\) += .*", "$1")));
+                        file.write(Arrays.copyOf(bytes(string(text)), result), number(text));
+                case "ftruncate" -> file.truncate(number(text));
                 case "unlink" -> file.unlink();
                 case "fsync", "fdatasync" -> {
                     syncs++;
@@ -295,9 +290,17 @@ final class PowerCut {
             return begin < 0 || end < begin ? "" : unescape(arguments.substring(begin + 1, end));
         }
 
+        /** The first argument in quotes. */
         private static String string(String arguments) {
-            Matcher quoted = QUOTED.matcher(arguments);
-            return quoted.find() ? unescape(quoted.group(1)) : "";
+            int begin = arguments.indexOf('"') + 1;
+            int end = arguments.indexOf('"', begin);
+            return end < 0 ? "" : unescape(arguments.substring(begin, end));
+        }
+
+        /** The last argument, of a call that succeeded. */
+        private static int number(String text) {
+            int end = text.lastIndexOf(')');
+            return Integer.parseInt(text.substring(text.lastIndexOf(' ', end) + 1, end));
         }
 
         /** Text in which each {@code \xHH} is a byte, as a string of such bytes. */
@@ -305,7 +308,7 @@ final class PowerCut {
             var bytes = new StringBuilder(text.length() / 4);
             for (int i = 0; i < text.length(); i++) {
                 if (text.startsWith("\\x", i)) {
-                    bytes.append((char) Integer.parseInt(text, i + 2, i + 4, 16));
+                    bytes.append((char) HexFormat.fromHexDigits(text, i + 2, i + 4));
                     i += 3;
                 } else {
                     bytes.append(text.charAt(i));
