@@ -67,6 +67,7 @@ class OperatingTest {
     private final Map<String, String> examples = new LinkedHashMap<>();
     private final List<ProcessHandle> started = new ArrayList<>();
     private final List<Process> processes = new ArrayList<>();
+    private Path checkout;
     private Path home;
     private Path store;
 
@@ -75,8 +76,11 @@ class OperatingTest {
 
     @BeforeEach
     void placesOfItsOwn() throws IOException {
-        Path checkout = TestMain.checkout();
         home = Files.createDirectory(folder.resolve("home"));
+        checkout = TestMain.checkout();
+        if (checkout.toString().contains(" ")) { // the document's own place has none
+            checkout = Files.createSymbolicLink(home.resolve("checkout"), checkout);
+        }
         store = folder.resolve("messages.db");
         examples.put("/var/lib/msg-server/messages.db", store.toString());
         examples.put("/opt/msg-server", checkout.toString());
@@ -140,7 +144,7 @@ class OperatingTest {
     // ---------------------------------------------------------------- running it
 
     private Ended run(String script) throws Exception {
-        return run(TestMain.checkout(), script);
+        return run(checkout, script);
     }
 
     /** Runs a script to its end; what it prints goes into one text. */
@@ -251,8 +255,8 @@ class OperatingTest {
     /** Starts {@code block}, as the document has it for a log in a file; its process. */
     private ProcessHandle inBackground(Path where, String block) throws Exception {
         String command =
-                block.replace("./jbang", "'" + TestMain.checkout().resolve("jbang") + "'")
-                        .replace("MsgServer", TestMain.checkout() + "/MsgServer")
+                block.replace("./jbang", checkout + "/jbang")
+                        .replace("MsgServer", checkout + "/MsgServer")
                         .replace("5000", "0 --store '" + store + "'");
         long pid = Long.parseLong(run(where, command + "echo $!").out().strip());
         ProcessHandle server = ProcessHandle.of(pid).orElseThrow();
@@ -289,7 +293,7 @@ class OperatingTest {
         int port = port(log);
         assertEquals(Wire.EMPTY, Wire.ask(port, "fetch;nobody"));
         Waiting.eventually("the first line", () -> Files.readString(log).contains("  #1  "));
-        examples.put(TestMain.checkout() + "/msg-server.log", log.toString());
+        examples.put(checkout + "/msg-server.log", log.toString());
         Path conf = Files.writeString(folder.resolve("rotate.conf"), block("logrotate"));
         Ended rotated =
                 run(
@@ -459,7 +463,6 @@ class OperatingTest {
         needs("git");
         Path origin = folder.resolve("origin");
         Path clone = folder.resolve("clone");
-        Path checkout = TestMain.checkout();
         String git = "git -c user.name=n -c user.email=e -c init.defaultBranch=main ";
         String copy =
                 "mkdir '%1$s' && cp -R jbang* *.java server store client '%1$s' && cd '%1$s' &&"
