@@ -459,12 +459,8 @@ final class Sqlite implements Database {
 
         @Override
         void setId(PreparedStatement statement, int index, UUID id) throws SQLException {
-            statement.setBytes(
-                    index,
-                    ByteBuffer.allocate(16)
-                            .putLong(id.getMostSignificantBits())
-                            .putLong(id.getLeastSignificantBits())
-                            .array());
+            ByteBuffer bytes = ByteBuffer.allocate(16).putLong(id.getMostSignificantBits());
+            statement.setBytes(index, bytes.putLong(id.getLeastSignificantBits()).array());
         }
 
         @Override
