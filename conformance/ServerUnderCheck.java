@@ -3,6 +3,7 @@
 
 import java.io.File;
 import java.io.IOException;
+import java.net.BindException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
@@ -11,6 +12,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.stream.Stream;
 
 /**
@@ -58,11 +60,22 @@ final class ServerUnderCheck implements AutoCloseable {
         }
     }
 
-    /** A loopback address on which nobody listens. */
+    /**
+     * A loopback address on which nobody listens, below the ports that systems give away by
+     * themselves (32768 and up): between this look and the server's own, another program could be
+     * given one of those, and would answer in the server's place.
+     */
     static InetSocketAddress freeAddress() throws IOException {
         InetAddress here = InetAddress.getByAddress(new byte[] {127, 0, 0, 1});
-        try (ServerSocket free = new ServerSocket(0, 1, here)) {
-            return new InetSocketAddress(here, free.getLocalPort());
+        for (int tries = 1; ; tries++) {
+            int port = ThreadLocalRandom.current().nextInt(10_000, 32_768);
+            try (ServerSocket free = new ServerSocket(port, 1, here)) {
+                return new InetSocketAddress(here, free.getLocalPort());
+            } catch (BindException taken) {
+                if (tries == 100) {
+                    throw taken;
+                }
+            }
         }
     }
 
