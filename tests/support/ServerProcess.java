@@ -50,8 +50,39 @@ final class ServerProcess implements AutoCloseable {
         return command;
     }
 
+    /**
+     * An archive of the classes that the server loads (JEP 350), made once by a start and an end: a
+     * start from it takes a quarter less of the processor.
+     */
+    private static final class Archive {
+        static final Path FILE = make();
+
+        private static Path make() {
+            try {
+                Path folder = Files.createTempDirectory("classes");
+                Path archive = folder.resolve("archive");
+                Path store = folder.resolve("messages.db");
+                var arguments = List.of("0", "--bind", "127.0.0.1", "--store", store.toString());
+                var command = java("-XX:ArchiveClassesAtExit=" + archive, "MsgServer", arguments);
+                try (var server = new ServerProcess(command)) {
+                    server.port();
+                    server.signal("TERM");
+                    server.awaitExit(END);
+                }
+                Stream.of(folder, archive, store).forEach(file -> file.toFile().deleteOnExit());
+                return archive;
+            } catch (Exception e) {
+                throw new AssertionError("no archive of classes", e);
+            }
+        }
+    }
+
     /** {@code java} with the options and the class path of this JVM. */
     static List<String> java(String main, String... arguments) {
+        return java("-XX:SharedArchiveFile=" + Archive.FILE, main, List.of(arguments));
+    }
+
+    private static List<String> java(String archive, String main, List<String> arguments) {
         var command = new ArrayList<String>();
         if (ignoresInterrupt()) {
             command.addAll(List.of("env", "--default-signal=INT"));
@@ -60,8 +91,9 @@ final class ServerProcess implements AutoCloseable {
         command.add(home.resolve("bin").resolve("java").toString());
         command.addAll(QUICK_START);
         command.addAll(ManagementFactory.getRuntimeMXBean().getInputArguments());
+        command.addAll(List.of("-Xlog:disable", archive)); // else the JVM has things to say about it
         command.addAll(List.of("-cp", System.getProperty("java.class.path"), main));
-        command.addAll(List.of(arguments));
+        command.addAll(arguments);
         return command;
     }
 
