@@ -4,6 +4,7 @@
 //MAIN TestMain
 //SOURCES TestMain.java
 //SOURCES support/Asking.java
+//SOURCES support/Engine.java
 //SOURCES support/Load.java
 //SOURCES support/ServerProcess.java
 //SOURCES support/Statements.java
@@ -59,7 +60,7 @@ class OneServerOneFileTest {
             })
     void fileThatIsNoLongerTheFileRefusesStoresAndFetches(String command) throws Exception {
         // Both were acknowledged into a file without a name, and gone with the next start.
-        try (var server = new ServerProcess(ServerProcess.command(store))) {
+        try (Engine server = engine()) {
             assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "before"));
             run(command);
             Waiting.eventually(
@@ -69,17 +70,16 @@ class OneServerOneFileTest {
                                     Asking.store(new Load.Ledger("x", 1), server.port(), "x")));
             Asking.store(ledger, server.port(), "again");
             assertEquals(Asking.BUSY, Wire.answer(server.port(), "fetch;mailbox-0").text());
-            Waiting.eventually("both are said", () -> server.errors().lines().count() >= 2);
-            List<String> said = server.errors().lines().toList();
-            assertEquals(2, said.size(), server::errors);
-            assertTrue(said.get(0).contains("moved, deleted or replaced"), server::errors);
-            assertTrue(said.get(1).contains("Mailboxes cannot be read"), server::errors);
+            List<String> said = server.heard.troubles();
+            assertEquals(2, said.size(), said::toString);
+            assertTrue(said.get(0).contains("moved, deleted or replaced"), said::toString);
+            assertTrue(said.get(1).contains("Mailboxes cannot be read"), said::toString);
         }
     }
 
     @Test
     void aMomentAfterTheFileHasGoneNothingIsAcknowledged() throws Exception {
-        try (var server = new ServerProcess(ServerProcess.command(store))) {
+        try (Engine server = engine()) {
             assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "before"));
             run("rm messages.db*");
             long gone = System.nanoTime();
@@ -92,6 +92,11 @@ class OneServerOneFileTest {
             }
             assertTrue(acknowledged.toMillis() < 2_000, "still acknowledged after " + acknowledged);
         }
+    }
+
+    /** A server in this JVM, where no second process matters. */
+    private Engine engine() throws Exception {
+        return new Engine(Transport.PLAIN, store.getParent(), Engine.ROOMY);
     }
 
     @Test
