@@ -280,8 +280,8 @@ public final class MsgServer implements AutoCloseable {
                 List<MessageStore.Message> page = mailbox.nextPage();
                 reading.succeeded();
                 for (MessageStore.Message message : page) {
-                    Protocol.appendMessage(
-                            reply, new Protocol.Store(recipient, message.sender(), message.text()));
+                    var stored = new Protocol.Store(recipient, message.sender(), message.text());
+                    reply.writeBytes(Protocol.line(stored.parts()));
                 }
                 sent += page.size();
                 if (!mailbox.hasNext()) {
