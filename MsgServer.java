@@ -11,7 +11,6 @@
 //SOURCES server/Options.java
 //SOURCES server/Places.java
 //SOURCES server/Program.java
-//SOURCES server/RequestLog.java
 //SOURCES server/Tls.java
 //SOURCES server/TlsConnection.java
 //SOURCES server/Trace.java

@@ -1,7 +1,7 @@
 //JAVA 21+
 //DEPS info.picocli:picocli:4.7.7
+//SOURCES Log.java
 //SOURCES Program.java
-//SOURCES RequestLog.java
 //SOURCES Trace.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
@@ -176,12 +176,9 @@ final class Options {
 
     /** The log that was asked for, on the writers of {@code line}. */
     Log log(CommandLine line) {
-        boolean dated = System.console() == null;
         PrintWriter out = line.getOut();
         PrintWriter err = line.getErr();
-        return trace
-                ? new Trace(out, err, dated)
-                : quiet ? new Log(out, err, dated) : new RequestLog(out, err, dated);
+        return trace ? new Trace(out, err) : new Log(out, err, quiet);
     }
 
     /**
