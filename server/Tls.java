@@ -54,9 +54,6 @@ final class Tls {
     /** Java's key stores want one. What guards a key is that others may not read its file. */
     private static final String PASSWORD = "changeit";
 
-    private static final Pattern PEM =
-            Pattern.compile("-----BEGIN ([A-Z ]+)-----([^-]+)-----END \\1-----");
-
     private final X509Certificate certificate;
     private final SSLSocketFactory sockets;
 
@@ -181,23 +178,12 @@ final class Tls {
     // ---------------------------------------------------------------- keeping a key
 
     private static KeyStore read(String pem) throws GeneralSecurityException, IOException {
-        PrivateKey key = null;
-        Certificate certificate = null;
-        for (Matcher block = PEM.matcher(pem); block.find(); ) {
-            byte[] content = Base64.getMimeDecoder().decode(block.group(2));
-            if (block.group(1).equals("PRIVATE KEY")) {
-                key =
-                        KeyFactory.getInstance("EC")
-                                .generatePrivate(new PKCS8EncodedKeySpec(content));
-            } else if (block.group(1).equals("CERTIFICATE")) {
-                certificate =
-                        CertificateFactory.getInstance("X.509")
-                                .generateCertificate(new ByteArrayInputStream(content));
-            }
-        }
-        if (key == null || certificate == null) {
-            throw new IOException("it does not hold a whole key and certificate");
-        }
+        PrivateKey key =
+                KeyFactory.getInstance("EC")
+                        .generatePrivate(new PKCS8EncodedKeySpec(content(pem, "PRIVATE KEY")));
+        Certificate certificate =
+                CertificateFactory.getInstance("X.509")
+                        .generateCertificate(new ByteArrayInputStream(content(pem, "CERTIFICATE")));
         Signature proof = Signature.getInstance("SHA256withECDSA");
         proof.initSign(key);
         byte[] signed = proof.sign();
@@ -264,6 +250,15 @@ final class Tls {
         if (process.onExit().join().exitValue() != 0) {
             throw new IOException("keytool says: " + output.strip());
         }
+    }
+
+    private static byte[] content(String pem, String type) throws IOException {
+        String block = "-----BEGIN %1$s-----([^-]+)-----END %1$s-----".formatted(type);
+        Matcher found = Pattern.compile(block).matcher(pem);
+        if (!found.find()) {
+            throw new IOException("it does not hold a whole key and certificate");
+        }
+        return Base64.getMimeDecoder().decode(found.group(1));
     }
 
     private static String pem(String type, byte[] content) {
