@@ -193,7 +193,8 @@ public final class MsgServer implements AutoCloseable {
                 untilReply = sinceAccept();
                 tell(Listener.Step.REPLIED);
             } catch (IOException e) {
-                outcome += (outcome.isEmpty() ? "" : ", then ") + "cut off: " + e.getMessage();
+                outcome +=
+                        (outcome.isEmpty() ? "" : ", then ") + "cut off: " + connection.reason(e);
             } catch (RuntimeException | Error e) {
                 outcome = "failed: " + e;
                 listener.trouble("A conversation failed: " + e);

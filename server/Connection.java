@@ -8,7 +8,6 @@ import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.SocketTimeoutException;
 import java.nio.ByteBuffer;
-import java.nio.channels.ClosedChannelException;
 import java.nio.channels.SocketChannel;
 import java.time.Duration;
 import java.util.concurrent.Future;
@@ -127,27 +126,23 @@ class Connection implements AutoCloseable {
         if (!limit.isPositive()) {
             throw new SocketTimeoutException();
         }
-        try {
-            int count = channel.read(into);
-            if (count == 0) {
-                channel.configureBlocking(true);
-                channel.socket().setSoTimeout((int) Math.max(1, limit.toMillis()));
-                try {
-                    count =
-                            channel.socket()
-                                    .getInputStream()
-                                    .read(into.array(), into.position(), into.remaining());
-                } finally {
-                    if (channel.isOpen()) {
-                        channel.configureBlocking(false);
-                    }
+        int count = channel.read(into);
+        if (count == 0) {
+            channel.configureBlocking(true);
+            channel.socket().setSoTimeout((int) Math.max(1, limit.toMillis()));
+            try {
+                count =
+                        channel.socket()
+                                .getInputStream()
+                                .read(into.array(), into.position(), into.remaining());
+            } finally {
+                if (channel.isOpen()) {
+                    channel.configureBlocking(false);
                 }
             }
-            inputEnded = count < 0;
-            return count;
-        } catch (ClosedChannelException e) {
-            throw whyCut(e);
         }
+        inputEnded = count < 0;
+        return count;
     }
 
     // ---------------------------------------------------------------- writing
@@ -159,13 +154,9 @@ class Connection implements AutoCloseable {
      */
     void write(byte[] reply) throws IOException {
         ByteBuffer rest = ByteBuffer.wrap(reply);
-        try {
-            channel.write(rest);
-            if (rest.hasRemaining()) {
-                writeAndWait(rest);
-            }
-        } catch (ClosedChannelException e) {
-            throw whyCut(e);
+        channel.write(rest);
+        if (rest.hasRemaining()) {
+            writeAndWait(rest);
         }
     }
 
@@ -187,14 +178,15 @@ class Connection implements AutoCloseable {
 
     // ---------------------------------------------------------------- ending
 
-    /** Closes at once, from any thread; a read or write under way fails with this reason. */
+    /** Closes at once, from any thread; a read or write under way fails. */
     final void cut(String because) {
         cutBecause = because;
         closeQuietly(channel);
     }
 
-    final IOException whyCut(IOException e) {
-        return cutBecause == null ? e : new IOException(cutBecause, e);
+    /** Why it failed with {@code e}: it was {@link #cut}, or what {@code e} says. */
+    final String reason(IOException e) {
+        return cutBecause == null ? e.getMessage() : cutBecause;
     }
 
     /**
@@ -209,8 +201,6 @@ class Connection implements AutoCloseable {
                 channel.shutdownOutput();
                 drain();
             }
-        } catch (ClosedChannelException e) {
-            throw whyCut(e);
         }
     }
 

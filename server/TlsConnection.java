@@ -78,7 +78,7 @@ final class TlsConnection extends Connection {
         } catch (IOException e) {
             String reason =
                     e instanceof SocketTimeoutException ? "it took too long" : e.getMessage();
-            throw whyCut(new IOException("no TLS came about: " + reason, e));
+            throw new IOException("no TLS came about: " + reason, e);
         }
     }
 
@@ -92,11 +92,7 @@ final class TlsConnection extends Connection {
             return super.read(into, limit);
         }
         deadline = System.nanoTime() + limit.toNanos();
-        try {
-            return socket.getInputStream().read(into.array(), into.position(), into.remaining());
-        } catch (IOException e) {
-            throw whyCut(e);
-        }
+        return socket.getInputStream().read(into.array(), into.position(), into.remaining());
     }
 
     /** Writes inside TLS, except to a client that does not speak it. */
@@ -110,14 +106,10 @@ final class TlsConnection extends Connection {
                 said = Protocol.line(e.refusal().text());
             }
         }
-        try {
-            if (socket == null) {
-                super.write(said);
-            } else {
-                socket.getOutputStream().write(said);
-            }
-        } catch (IOException e) {
-            throw whyCut(e);
+        if (socket == null) {
+            super.write(said);
+        } else {
+            socket.getOutputStream().write(said);
         }
     }
 
