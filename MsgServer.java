@@ -41,7 +41,6 @@ import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.locks.LockSupport;
 
 /**
@@ -80,9 +79,6 @@ public final class MsgServer implements AutoCloseable {
     private final Trouble storing;
     private final Trouble reading;
     private final Set<Connection> openConnections = ConcurrentHashMap.newKeySet();
-    private final ScheduledThreadPoolExecutor watchdog =
-            new ScheduledThreadPoolExecutor(
-                    1, Thread.ofPlatform().daemon().name("reply-watchdog").factory());
     private ServerSocketChannel listening;
     private Tls tls; // null: plain connections, and a name is anybody's
 
@@ -110,7 +106,6 @@ public final class MsgServer implements AutoCloseable {
         storing = new Trouble(listener, "The message store fails: ", "Messages can be stored");
         reading = new Trouble(listener, "Mailboxes cannot be read: ", "Mailboxes can be read");
         places = new Places(limits.connections());
-        watchdog.setRemoveOnCancelPolicy(true);
     }
 
     /**
@@ -179,8 +174,8 @@ public final class MsgServer implements AutoCloseable {
             this.number = number;
             connection =
                     tls == null
-                            ? new Connection(client, limits.timeout(), watchdog)
-                            : new TlsConnection(client, limits.timeout(), watchdog, tls);
+                            ? new Connection(client, limits.timeout())
+                            : new TlsConnection(client, limits.timeout(), tls);
         }
 
         @Override
@@ -355,7 +350,6 @@ public final class MsgServer implements AutoCloseable {
             openConnections.forEach(connection -> connection.cut("the server ended"));
             places.allLeftWithin(AFTER_CUT);
         }
-        watchdog.shutdownNow();
     }
 
     // ---------------------------------------------------------------- the command

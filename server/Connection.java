@@ -10,8 +10,7 @@ import java.net.SocketTimeoutException;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
 import java.time.Duration;
-import java.util.concurrent.Future;
-import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -40,7 +39,6 @@ class Connection implements AutoCloseable {
     private final SocketChannel channel;
     private final InetSocketAddress peer;
     final Duration timeout;
-    private final ScheduledExecutorService watchdog;
     private boolean inputEnded;
     private volatile String cutBecause;
 
@@ -48,13 +46,10 @@ class Connection implements AutoCloseable {
      * Takes over {@code channel}.
      *
      * @param timeout for a request as a whole, and for the client to take each part of the reply
-     * @param watchdog closes the connection when the client does not take the reply in time
      */
-    Connection(SocketChannel channel, Duration timeout, ScheduledExecutorService watchdog)
-            throws IOException {
+    Connection(SocketChannel channel, Duration timeout) throws IOException {
         this.channel = channel;
         this.timeout = timeout;
-        this.watchdog = watchdog;
         peer = (InetSocketAddress) channel.getRemoteAddress();
         channel.configureBlocking(false);
     }
@@ -160,18 +155,21 @@ class Connection implements AutoCloseable {
         }
     }
 
-    /** A blocked write knows no timeout: the watchdog closes the connection at the deadline. */
+    /** A blocked write knows no timeout: another thread closes the connection at the deadline. */
     private void writeAndWait(ByteBuffer rest) throws IOException {
-        Future<?> late =
-                watchdog.schedule(
-                        () -> cut("it took too long"), timeout.toNanos(), TimeUnit.NANOSECONDS);
+        var taken = new CompletableFuture<Void>();
+        taken.orTimeout(timeout.toNanos(), TimeUnit.NANOSECONDS)
+                .exceptionally(late -> {
+                    cut("it took too long");
+                    return null;
+                });
         channel.configureBlocking(true);
         try {
             while (rest.hasRemaining()) {
                 channel.write(rest);
             }
         } finally {
-            late.cancel(false);
+            taken.complete(null);
         }
         channel.configureBlocking(false);
     }
@@ -233,16 +231,13 @@ class Connection implements AutoCloseable {
      * is left for it then, that fails for the rest of the process: so one waits now, at the start.
      */
     static void warmUp() {
-        Thread.ofVirtual()
-                .name("first-to-wait")
-                .start(() -> {
-                    try (ServerSocket nobody =
-                            new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-                        nobody.setSoTimeout(1);
-                        nobody.accept();
-                    } catch (IOException e) {
-                        // As meant: it timed out.
-                    }
-                });
+        Thread.startVirtualThread(() -> {
+            try (ServerSocket nobody = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+                nobody.setSoTimeout(1);
+                nobody.accept();
+            } catch (IOException e) {
+                // As meant: it timed out.
+            }
+        });
     }
 }

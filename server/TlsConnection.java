@@ -17,7 +17,6 @@ import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
 import java.time.Duration;
 import java.util.Arrays;
-import java.util.concurrent.ScheduledExecutorService;
 
 import javax.net.ssl.SSLSocket;
 
@@ -39,10 +38,8 @@ final class TlsConnection extends Connection {
     private String clientKey;
 
     /** As {@link Connection}, this side's key being that of {@code tls}. */
-    TlsConnection(
-            SocketChannel channel, Duration timeout, ScheduledExecutorService watchdog, Tls tls)
-            throws IOException {
-        super(channel, timeout, watchdog);
+    TlsConnection(SocketChannel channel, Duration timeout, Tls tls) throws IOException {
+        super(channel, timeout);
         // Else the kernel holds back small pieces of a handshake, for 40 ms (Nagle, RFC 896).
         channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
         this.tls = tls;

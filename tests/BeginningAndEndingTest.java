@@ -165,7 +165,7 @@ class BeginningAndEndingTest {
         // Its own, and perhaps some of a test beside this one, which end, too.
         Set<Thread> started = new HashSet<>(Thread.getAllStackTraces().keySet());
         started.removeAll(before);
-        started.removeIf(t -> !t.getName().matches("acceptor|store-.*|.*watchdog"));
+        started.removeIf(t -> !t.getName().matches("acceptor|store-.*"));
         assertTrue(started.size() >= 5, started.toString());
         engine.close();
         Waiting.eventually("its threads end", () -> started.stream().noneMatch(Thread::isAlive));
