@@ -244,11 +244,8 @@ public final class Protocol {
         for (long count = 0; ; ) {
             ReplyLine line = ReplyLine.read(in);
             String text = line.text();
-            if (text.equals(NO_MORE_MESSAGES)) {
+            if (text.equals(NO_MORE_MESSAGES) || (count == 0 && text.equals(NO_SUCH_NAME))) {
                 return new Mailbox(count);
-            }
-            if (text.equals(NO_SUCH_NAME) && count == 0) {
-                return new Mailbox(0);
             }
             if (!line.ended()) {
                 throw new EOFException("the reply was cut off");
@@ -272,16 +269,14 @@ public final class Protocol {
     private record ReplyLine(String text, boolean ended) {
         static ReplyLine read(InputStream in) throws IOException {
             ByteArrayOutputStream line = new ByteArrayOutputStream();
-            for (int b; (b = in.read()) >= 0; ) {
-                if (b == '\n') {
-                    return new ReplyLine(line.toString(StandardCharsets.UTF_8), true);
-                }
+            int b;
+            while ((b = in.read()) >= 0 && b != '\n') {
                 if (line.size() == MAX_REPLY_LINE) {
                     throw new ProtocolException("not a reply of a message server: endless line");
                 }
                 line.write(b);
             }
-            return new ReplyLine(line.toString(StandardCharsets.UTF_8), false);
+            return new ReplyLine(line.toString(StandardCharsets.UTF_8), b == '\n');
         }
     }
 

@@ -5,7 +5,6 @@
 //SOURCES Trace.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -115,7 +114,7 @@ final class Options {
     boolean trace;
 
     @Spec(Spec.Target.MIXEE)
-    private CommandSpec spec;
+    CommandSpec spec;
 
     /**
      * Where to listen.
@@ -174,10 +173,10 @@ final class Options {
         }
     }
 
-    /** The log that was asked for, on the writers of {@code line}. */
-    Log log(CommandLine line) {
-        PrintWriter out = line.getOut();
-        PrintWriter err = line.getErr();
+    /** The log that was asked for, on the command's writers. */
+    Log log() {
+        PrintWriter out = spec.commandLine().getOut();
+        PrintWriter err = spec.commandLine().getErr();
         return trace ? new Trace(out, err) : new Log(out, err, quiet);
     }
 

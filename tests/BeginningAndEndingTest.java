@@ -45,7 +45,8 @@ class BeginningAndEndingTest {
                             engine.store,
                             Engine.ROOMY,
                             engine.heard,
-                            Thread.ofVirtual());
+                            Thread.ofVirtual(),
+                            transport.serverKey());
             assertThrows(BindException.class, second::start);
             assertEquals(Wire.EMPTY, engine.ask("fetch;nobody"));
         }
@@ -132,8 +133,8 @@ class BeginningAndEndingTest {
                                 store,
                                 Engine.ROOMY,
                                 new Engine.Heard(),
-                                Thread.ofVirtual())) {
-            transport.prepare(again);
+                                Thread.ofVirtual(),
+                                transport.serverKey())) {
             again.start();
             assertEquals(
                     "Retrieving messages...\nbob;al;hi\nNO MORE MESSAGES\n",
@@ -152,7 +153,8 @@ class BeginningAndEndingTest {
                             store,
                             Engine.ROOMY,
                             new Engine.Heard(),
-                            Thread.ofVirtual())
+                            Thread.ofVirtual(),
+                            transport.serverKey())
                     .close();
         }
     }

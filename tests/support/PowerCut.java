@@ -519,7 +519,8 @@ final class PowerCut {
                         store,
                         Limits.withTimeout(Duration.ofSeconds(10)),
                         log,
-                        Thread.ofVirtual());
+                        Thread.ofVirtual(),
+                        null);
         server.start();
         Runtime.getRuntime()
                 .addShutdownHook(
