@@ -16,7 +16,10 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
 
-/** What can be asked of the server's command; {@link Program} adds a variable for each. */
+/**
+ * What can be asked of the server's command; {@link Program} adds a variable for each. Methods
+ * throw a {@link picocli.CommandLine.ParameterException} for a value that will not do.
+ */
 @Command(
         mixinStandardHelpOptions = true,
         header = {
@@ -116,11 +119,7 @@ final class Options {
     @Spec(Spec.Target.MIXEE)
     CommandSpec spec;
 
-    /**
-     * Where to listen.
-     *
-     * @throws picocli.CommandLine.ParameterException for a value that will not do
-     */
+    /** Where to listen. */
     InetSocketAddress address() {
         try {
             return bind == null
@@ -131,21 +130,13 @@ final class Options {
         }
     }
 
-    /**
-     * Looks at the numbers.
-     *
-     * @throws picocli.CommandLine.ParameterException for a value that will not do
-     */
+    /** Looks at the numbers. */
     void check() {
         requireRange("PORT", port, 0, 65_535, "");
         requireRange("--timeout", timeout, 1, LONGEST_TIMEOUT_S, " seconds");
     }
 
-    /**
-     * How large the store may get, in bytes; more than any will get, if there is no limit.
-     *
-     * @throws picocli.CommandLine.ParameterException for a value that will not do
-     */
+    /** How large the store may get, in bytes; more than any will get, if there is no limit. */
     long maxBytes() {
         if (maxSize == null) {
             return Long.MAX_VALUE;

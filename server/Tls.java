@@ -3,6 +3,7 @@
 
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.math.BigInteger;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.FileSystems;
@@ -128,13 +129,11 @@ final class Tls {
 
     /** The first 100 bits of {@link #id}, for people, such as {@code K7QD-M2XA-9P4T-ZR6H-B3WE}. */
     static String fingerprint(Certificate certificate) {
+        BigInteger bits = new BigInteger(id(certificate).substring(0, 25), 16);
         StringBuilder digits = new StringBuilder();
-        for (int group = 0; group < 5; group++) { // of 20 bits, 5 digits in base 16, 4 in base 32
-            int bits = HexFormat.fromHexDigits(id(certificate), 5 * group, 5 * group + 5);
-            digits.append(group == 0 ? "" : "-");
-            for (int shift = 15; shift >= 0; shift -= 5) {
-                digits.append(DIGITS.charAt(bits >> shift & 31));
-            }
+        for (int shift = 95; shift >= 0; shift -= 5) {
+            digits.append(DIGITS.charAt(bits.shiftRight(shift).intValue() & 31));
+            digits.append(shift > 0 && shift % 20 == 0 ? "-" : "");
         }
         return digits.toString();
     }
