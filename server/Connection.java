@@ -76,11 +76,8 @@ class Connection implements AutoCloseable {
      * @throws IOException when the connection fails
      */
     final Protocol.Request readRequest() throws IOException, Protocol.RefusedException {
-        return readRequest(System.nanoTime() + timeout.toNanos());
-    }
-
-    /** As {@link #readRequest()}; {@code deadline} is a {@link System#nanoTime}. */
-    Protocol.Request readRequest(long deadline) throws IOException, Protocol.RefusedException {
+        long deadline = System.nanoTime() + timeout.toNanos();
+        begin(deadline);
         byte[] bytes = new byte[Protocol.MAX_BUFF_LEN + 2]; // room for CR LF
         int length = 0;
         for (int pieces = 0; ; pieces++) {
@@ -109,6 +106,9 @@ class Connection implements AutoCloseable {
             }
         }
     }
+
+    /** What comes before the request; {@code deadline} is a {@link System#nanoTime}. */
+    void begin(long deadline) throws IOException, Protocol.RefusedException {}
 
     /**
      * Waits {@code limit} at most, for which the channel has to block: only its socket has a

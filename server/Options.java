@@ -36,8 +36,6 @@ import java.net.UnknownHostException;
             "Exit codes: 0 fine, 1 could not do it, 2 wrong usage; 130 and 143 after signals."
         })
 final class Options {
-    private static final int LONGEST_TIMEOUT_S = 3600;
-
     /** What a connection can be given. */
     enum Threads {
         /** As many as there are connections, carried by a few platform threads (JEP 444). */
@@ -133,7 +131,7 @@ final class Options {
     /** Looks at the numbers. */
     void check() {
         requireRange("PORT", port, 0, 65_535, "");
-        requireRange("--timeout", timeout, 1, LONGEST_TIMEOUT_S, " seconds");
+        requireRange("--timeout", timeout, 1, 3600, " seconds");
     }
 
     /** How large the store may get, in bytes; more than any will get, if there is no limit. */

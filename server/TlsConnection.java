@@ -51,12 +51,7 @@ final class TlsConnection extends Connection {
     }
 
     @Override
-    Protocol.Request readRequest(long deadline) throws IOException, Protocol.RefusedException {
-        begin(deadline);
-        return super.readRequest(deadline);
-    }
-
-    private void begin(long deadline) throws IOException, Protocol.RefusedException {
+    void begin(long deadline) throws IOException, Protocol.RefusedException {
         begun = true;
         this.deadline = deadline;
         ByteBuffer first = ByteBuffer.allocate(1);
