@@ -11,7 +11,6 @@
 //SOURCES server/Options.java
 //SOURCES server/Places.java
 //SOURCES server/Program.java
-//SOURCES server/RequestLog.java
 //SOURCES server/Tls.java
 //SOURCES server/TlsConnection.java
 //SOURCES server/Trace.java
@@ -25,8 +24,6 @@
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Spec;
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -42,7 +39,6 @@ import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.locks.LockSupport;
 
 /**
@@ -65,8 +61,8 @@ import java.util.concurrent.locks.LockSupport;
  * <p>This class prints nothing, never exits and installs no shutdown hook; {@link ServerCommand}
  * does.
  *
- * <p>Without {@link #useTls TLS} anyone who knows a name may fetch its mailbox, as in the original:
- * run the server on a network whose members trust each other.
+ * <p>Without TLS anyone who knows a name may fetch its mailbox, as in the original: run the server
+ * on a network whose members trust each other.
  */
 public final class MsgServer implements AutoCloseable {
 
@@ -81,11 +77,8 @@ public final class MsgServer implements AutoCloseable {
     private final Trouble storing;
     private final Trouble reading;
     private final Set<Connection> openConnections = ConcurrentHashMap.newKeySet();
-    private final ScheduledThreadPoolExecutor watchdog =
-            new ScheduledThreadPoolExecutor(
-                    1, Thread.ofPlatform().daemon().name("reply-watchdog").factory());
+    private final Tls tls; // null: plain connections, and a name is anybody's
     private ServerSocketChannel listening;
-    private Tls tls; // null: plain connections, and a name is anybody's
 
     /**
      * A server that is not started yet.
@@ -93,16 +86,22 @@ public final class MsgServer implements AutoCloseable {
      * @param address where it listens; port 0 takes any free one
      * @param store stays the caller's, who closes it after this server
      * @param threads makes the thread of each conversation; {@code Thread.ofVirtual()} is meant
+     * @param tls lets it speak TLS only, and names belong to the first key that uses them; with
+     *     null, connections are plain
+     * @throws MessageStore.StoreException when names belong to keys already, and there is no TLS
      */
     public MsgServer(
             InetSocketAddress address,
             MessageStore store,
             Limits limits,
             Listener listener,
-            Thread.Builder threads) {
+            Thread.Builder threads,
+            Tls tls)
+            throws MessageStore.StoreException {
         this.address = address;
         this.store = store;
         owners = new Owners(store);
+        owners.open(tls != null);
         this.limits = limits;
         this.listener = listener;
         this.threads = threads.name("conversation-", 1);
@@ -111,17 +110,6 @@ public final class MsgServer implements AutoCloseable {
         storing = new Trouble(listener, "The message store fails: ", "Messages can be stored");
         reading = new Trouble(listener, "Mailboxes cannot be read: ", "Mailboxes can be read");
         places = new Places(limits.connections());
-        watchdog.setRemoveOnCancelPolicy(true);
-    }
-
-    /**
-     * Makes the server speak TLS only, and names belong to the first key that uses them; with null,
-     * connections are plain. To be called before the start.
-     *
-     * @throws MessageStore.StoreException when names belong to keys already, and there is no TLS
-     */
-    void useTls(Tls tls) throws MessageStore.StoreException {
-        owners.open(tls != null);
         this.tls = tls;
     }
 
@@ -180,8 +168,8 @@ public final class MsgServer implements AutoCloseable {
             this.number = number;
             connection =
                     tls == null
-                            ? new Connection(client, limits.timeout(), watchdog)
-                            : new TlsConnection(client, limits.timeout(), watchdog, tls);
+                            ? new Connection(client, limits.timeout())
+                            : new TlsConnection(client, limits.timeout(), tls);
         }
 
         @Override
@@ -194,7 +182,8 @@ public final class MsgServer implements AutoCloseable {
                 untilReply = sinceAccept();
                 tell(Listener.Step.REPLIED);
             } catch (IOException e) {
-                outcome += (outcome.isEmpty() ? "" : ", then ") + "cut off: " + e.getMessage();
+                outcome +=
+                        (outcome.isEmpty() ? "" : ", then ") + "cut off: " + connection.reason(e);
             } catch (RuntimeException | Error e) {
                 outcome = "failed: " + e;
                 listener.trouble("A conversation failed: " + e);
@@ -280,8 +269,8 @@ public final class MsgServer implements AutoCloseable {
                 List<MessageStore.Message> page = mailbox.nextPage();
                 reading.succeeded();
                 for (MessageStore.Message message : page) {
-                    Protocol.appendMessage(
-                            reply, new Protocol.Store(recipient, message.sender(), message.text()));
+                    var stored = new Protocol.Store(recipient, message.sender(), message.text());
+                    reply.writeBytes(Protocol.line(stored.parts()));
                 }
                 sent += page.size();
                 if (!mailbox.hasNext()) {
@@ -355,7 +344,6 @@ public final class MsgServer implements AutoCloseable {
             openConnections.forEach(connection -> connection.cut("the server ended"));
             places.allLeftWithin(AFTER_CUT);
         }
-        watchdog.shutdownNow();
     }
 
     // ---------------------------------------------------------------- the command
@@ -367,7 +355,6 @@ public final class MsgServer implements AutoCloseable {
     @Command(name = "MsgServer", version = "MsgServer 1.0")
     public static final class ServerCommand implements Callable<Integer> {
         @Mixin private Options options;
-        @Spec private CommandSpec spec;
 
         private final Path home;
 
@@ -387,12 +374,13 @@ public final class MsgServer implements AutoCloseable {
             options.check();
             InetSocketAddress address = options.address();
             options.chooseCarriers();
-            PrintWriter err = spec.commandLine().getErr();
+            PrintWriter err = options.spec.commandLine().getErr();
             try (MessageStore store = openStore()) {
                 serve(address, store);
                 return 0;
             } catch (MessageStore.PlaceException e) {
-                throw Program.wrong(spec, "--store", String.valueOf(options.store), e.getMessage());
+                throw Program.wrong(
+                        options.spec, "--store", String.valueOf(options.store), e.getMessage());
             } catch (MessageStore.StoreException | Tls.KeyException e) {
                 err.println(e.getMessage());
             } catch (IOException e) {
@@ -410,11 +398,10 @@ public final class MsgServer implements AutoCloseable {
         private void serve(InetSocketAddress address, MessageStore store)
                 throws IOException, MessageStore.StoreException {
             Limits limits = Limits.withTimeout(Duration.ofSeconds(options.timeout));
-            Log log = options.log(spec.commandLine());
-            MsgServer server =
-                    new MsgServer(address, store, limits, log, options.threads.builder());
+            Log log = options.log();
             Tls tls = options.tls ? tls(store.place()) : null;
-            server.useTls(tls);
+            MsgServer server =
+                    new MsgServer(address, store, limits, log, options.threads.builder(), tls);
             Thread ending = Thread.ofPlatform().unstarted(() -> end(server, store, log));
             try {
                 Runtime.getRuntime().addShutdownHook(ending);
@@ -451,7 +438,7 @@ public final class MsgServer implements AutoCloseable {
 
         /** The first words of the first line are fixed: programs wait for them. */
         private void announce(InetSocketAddress address, MessageStore store, Tls tls) {
-            PrintWriter out = spec.commandLine().getOut();
+            PrintWriter out = options.spec.commandLine().getOut();
             out.printf(
                     "Listening on port %d%s%n",
                     address.getPort(), tls == null ? "" : ", with TLS only");

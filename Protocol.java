@@ -6,9 +6,8 @@ import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.ProtocolException;
-import java.nio.ByteBuffer;
-import java.nio.CharBuffer;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 
@@ -42,7 +41,7 @@ public final class Protocol {
     public static final String NO_SUCH_NAME = "There is no such name";
 
     private static final String DECLINED = "Message declined. ";
-    private static final char SEPARATOR = ';';
+    private static final String SEPARATOR = ";";
     private static final int MAX_REPLY_LINE = 64 * 1024;
 
     private Protocol() {}
@@ -57,15 +56,19 @@ public final class Protocol {
         /** The request as it goes over the wire, UTF-8, without a line end. */
         default byte[] bytes() {
             return switch (this) {
-                case Store(var recipient, var sender, var message) ->
-                        utf8("store;" + recipient + SEPARATOR + sender + SEPARATOR + message);
+                case Store store -> utf8("store;" + store.parts());
                 case Fetch(var recipient) -> utf8("fetch;" + recipient);
             };
         }
     }
 
     /** Puts {@code message}, kept verbatim, into the mailbox of {@code recipient}. */
-    public record Store(String recipient, String sender, String message) implements Request {}
+    public record Store(String recipient, String sender, String message) implements Request {
+        /** {@code recipient;sender;message}, as in a request and as a mailbox lists it. */
+        String parts() {
+            return recipient + SEPARATOR + sender + SEPARATOR + message;
+        }
+    }
 
     /** Asks for every message of the mailbox of {@code recipient}. */
     public record Fetch(String recipient) implements Request {}
@@ -131,9 +134,7 @@ public final class Protocol {
             }
         }
         boolean onlyLineFeedMissing = length == MAX_BUFF_LEN + 1 && bytes[MAX_BUFF_LEN] == '\r';
-        if (length > MAX_BUFF_LEN && !onlyLineFeedMissing) {
-            throw new RefusedException(Refusal.TOO_LONG);
-        }
+        require(length <= MAX_BUFF_LEN || onlyLineFeedMissing, Refusal.TOO_LONG);
         return -1;
     }
 
@@ -144,64 +145,42 @@ public final class Protocol {
      *     characters, then no verb, no recipient, unknown verb, no sender, no message
      */
     public static Request parse(byte[] bytes, int length) throws RefusedException {
-        if (length > MAX_BUFF_LEN) {
-            throw new RefusedException(Refusal.TOO_LONG);
-        }
-        String line = decode(bytes, length);
-        int verbEnd = fieldEnd(line, 0);
-        int recipientEnd = fieldEnd(line, verbEnd + 1);
-        String verb = line.substring(0, verbEnd);
-        String recipient = field(line, verbEnd, recipientEnd);
-        if (verb.isEmpty()) {
-            throw new RefusedException(Refusal.NO_VERB);
-        }
-        if (recipient.isEmpty()) {
-            throw new RefusedException(Refusal.NO_RECIPIENT);
-        }
-        return switch (verb) {
+        require(length <= MAX_BUFF_LEN, Refusal.TOO_LONG);
+        String[] parts = decode(bytes, length).split(SEPARATOR, 4);
+        String recipient = part(parts, 1).strip();
+        require(!parts[0].isEmpty(), Refusal.NO_VERB);
+        require(!recipient.isEmpty(), Refusal.NO_RECIPIENT);
+        return switch (parts[0]) {
             case "fetch" -> new Fetch(recipient);
-            case "store" -> parseStore(line, recipient, recipientEnd);
+            case "store" -> {
+                String sender = part(parts, 2).strip();
+                String message = part(parts, 3);
+                require(!sender.isEmpty(), Refusal.NO_SENDER);
+                require(!message.isEmpty(), Refusal.NO_MESSAGE);
+                yield new Store(recipient, sender, message);
+            }
             default -> throw new RefusedException(Refusal.BAD_VERB);
         };
     }
 
-    private static Store parseStore(String line, String recipient, int recipientEnd)
-            throws RefusedException {
-        int senderEnd = fieldEnd(line, recipientEnd + 1);
-        String sender = field(line, recipientEnd, senderEnd);
-        if (sender.isEmpty()) {
-            throw new RefusedException(Refusal.NO_SENDER);
+    private static void require(boolean met, Refusal otherwise) throws RefusedException {
+        if (!met) {
+            throw new RefusedException(otherwise);
         }
-        if (senderEnd + 1 >= line.length()) {
-            throw new RefusedException(Refusal.NO_MESSAGE);
-        }
-        return new Store(recipient, sender, line.substring(senderEnd + 1));
     }
 
-    private static int fieldEnd(String line, int from) {
-        int end = line.indexOf(SEPARATOR, from);
-        return end < 0 ? line.length() : end;
-    }
-
-    /**
-     * The trimmed text between two separators; empty when the first one is already the line's end.
-     */
-    private static String field(String line, int before, int end) {
-        return before >= end ? "" : line.substring(before + 1, end).strip();
+    private static String part(String[] parts, int index) {
+        return index < parts.length ? parts[index] : "";
     }
 
     private static String decode(byte[] bytes, int length) throws RefusedException {
-        CharBuffer decoded = CharBuffer.allocate(length);
-        ByteBuffer encoded = ByteBuffer.wrap(bytes, 0, length);
-        // Not by catching an exception: its stack trace would cost more than all else here.
-        if (StandardCharsets.UTF_8.newDecoder().decode(encoded, decoded, true).isError()) {
-            throw new RefusedException(Refusal.NOT_UTF8);
-        }
-        String line = decoded.flip().toString();
+        String line = new String(bytes, 0, length, StandardCharsets.UTF_8);
+        // What is malformed has become a replacement character, whose bytes are others.
+        byte[] read = utf8(line);
+        require(Arrays.equals(bytes, 0, length, read, 0, read.length), Refusal.NOT_UTF8);
         for (int i = 0; i < line.length(); i++) {
-            if (Character.isISOControl(line.charAt(i)) && line.charAt(i) != '\t') {
-                throw new RefusedException(Refusal.CONTROL_CHARACTERS);
-            }
+            char c = line.charAt(i);
+            require(!Character.isISOControl(c) || c == '\t', Refusal.CONTROL_CHARACTERS);
         }
         return line;
     }
@@ -211,17 +190,6 @@ public final class Protocol {
     /** {@code text} as a line of a reply: UTF-8, ended by LF. */
     public static byte[] line(String text) {
         return utf8(text + '\n');
-    }
-
-    /** Appends {@code recipient;sender;message} and LF to {@code reply}. */
-    public static void appendMessage(ByteArrayOutputStream reply, Store message) {
-        reply.writeBytes(
-                line(
-                        message.recipient()
-                                + SEPARATOR
-                                + message.sender()
-                                + SEPARATOR
-                                + message.message()));
     }
 
     private static byte[] utf8(String text) {
@@ -276,11 +244,8 @@ public final class Protocol {
         for (long count = 0; ; ) {
             ReplyLine line = ReplyLine.read(in);
             String text = line.text();
-            if (text.equals(NO_MORE_MESSAGES)) {
+            if (text.equals(NO_MORE_MESSAGES) || (count == 0 && text.equals(NO_SUCH_NAME))) {
                 return new Mailbox(count);
-            }
-            if (text.equals(NO_SUCH_NAME) && count == 0) {
-                return new Mailbox(0);
             }
             if (!line.ended()) {
                 throw new EOFException("the reply was cut off");
@@ -294,30 +259,24 @@ public final class Protocol {
     }
 
     private static Store parseMessage(String line) {
-        int recipientEnd = line.indexOf(SEPARATOR);
-        int senderEnd = line.indexOf(SEPARATOR, recipientEnd + 1);
-        return recipientEnd < 0 || senderEnd < 0
-                ? new Store("", "", line)
-                : new Store(
-                        line.substring(0, recipientEnd),
-                        line.substring(recipientEnd + 1, senderEnd),
-                        line.substring(senderEnd + 1));
+        String[] parts = line.split(SEPARATOR, 3);
+        return parts.length == 3
+                ? new Store(parts[0], parts[1], parts[2])
+                : new Store("", "", line);
     }
 
     /** One line of a reply, and whether its LF came before the end of the input. */
     private record ReplyLine(String text, boolean ended) {
         static ReplyLine read(InputStream in) throws IOException {
             ByteArrayOutputStream line = new ByteArrayOutputStream();
-            for (int b; (b = in.read()) >= 0; ) {
-                if (b == '\n') {
-                    return new ReplyLine(line.toString(StandardCharsets.UTF_8), true);
-                }
+            int b;
+            while ((b = in.read()) >= 0 && b != '\n') {
                 if (line.size() == MAX_REPLY_LINE) {
                     throw new ProtocolException("not a reply of a message server: endless line");
                 }
                 line.write(b);
             }
-            return new ReplyLine(line.toString(StandardCharsets.UTF_8), false);
+            return new ReplyLine(line.toString(StandardCharsets.UTF_8), b == '\n');
         }
     }
 

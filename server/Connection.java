@@ -8,11 +8,9 @@ import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.SocketTimeoutException;
 import java.nio.ByteBuffer;
-import java.nio.channels.ClosedChannelException;
 import java.nio.channels.SocketChannel;
 import java.time.Duration;
-import java.util.concurrent.Future;
-import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -41,7 +39,6 @@ class Connection implements AutoCloseable {
     private final SocketChannel channel;
     private final InetSocketAddress peer;
     final Duration timeout;
-    private final ScheduledExecutorService watchdog;
     private boolean inputEnded;
     private volatile String cutBecause;
 
@@ -49,13 +46,10 @@ class Connection implements AutoCloseable {
      * Takes over {@code channel}.
      *
      * @param timeout for a request as a whole, and for the client to take each part of the reply
-     * @param watchdog closes the connection when the client does not take the reply in time
      */
-    Connection(SocketChannel channel, Duration timeout, ScheduledExecutorService watchdog)
-            throws IOException {
+    Connection(SocketChannel channel, Duration timeout) throws IOException {
         this.channel = channel;
         this.timeout = timeout;
-        this.watchdog = watchdog;
         peer = (InetSocketAddress) channel.getRemoteAddress();
         channel.configureBlocking(false);
     }
@@ -82,11 +76,8 @@ class Connection implements AutoCloseable {
      * @throws IOException when the connection fails
      */
     final Protocol.Request readRequest() throws IOException, Protocol.RefusedException {
-        return readRequest(System.nanoTime() + timeout.toNanos());
-    }
-
-    /** As {@link #readRequest()}; {@code deadline} is a {@link System#nanoTime}. */
-    Protocol.Request readRequest(long deadline) throws IOException, Protocol.RefusedException {
+        long deadline = System.nanoTime() + timeout.toNanos();
+        begin(deadline);
         byte[] bytes = new byte[Protocol.MAX_BUFF_LEN + 2]; // room for CR LF
         int length = 0;
         for (int pieces = 0; ; pieces++) {
@@ -116,6 +107,9 @@ class Connection implements AutoCloseable {
         }
     }
 
+    /** What comes before the request; {@code deadline} is a {@link System#nanoTime}. */
+    void begin(long deadline) throws IOException, Protocol.RefusedException {}
+
     /**
      * Waits {@code limit} at most, for which the channel has to block: only its socket has a
      * timeout.
@@ -127,27 +121,23 @@ class Connection implements AutoCloseable {
         if (!limit.isPositive()) {
             throw new SocketTimeoutException();
         }
-        try {
-            int count = channel.read(into);
-            if (count == 0) {
-                channel.configureBlocking(true);
-                channel.socket().setSoTimeout((int) Math.max(1, limit.toMillis()));
-                try {
-                    count =
-                            channel.socket()
-                                    .getInputStream()
-                                    .read(into.array(), into.position(), into.remaining());
-                } finally {
-                    if (channel.isOpen()) {
-                        channel.configureBlocking(false);
-                    }
+        int count = channel.read(into);
+        if (count == 0) {
+            channel.configureBlocking(true);
+            channel.socket().setSoTimeout((int) Math.max(1, limit.toMillis()));
+            try {
+                count =
+                        channel.socket()
+                                .getInputStream()
+                                .read(into.array(), into.position(), into.remaining());
+            } finally {
+                if (channel.isOpen()) {
+                    channel.configureBlocking(false);
                 }
             }
-            inputEnded = count < 0;
-            return count;
-        } catch (ClosedChannelException e) {
-            throw whyCut(e);
         }
+        inputEnded = count < 0;
+        return count;
     }
 
     // ---------------------------------------------------------------- writing
@@ -159,42 +149,42 @@ class Connection implements AutoCloseable {
      */
     void write(byte[] reply) throws IOException {
         ByteBuffer rest = ByteBuffer.wrap(reply);
-        try {
-            channel.write(rest);
-            if (rest.hasRemaining()) {
-                writeAndWait(rest);
-            }
-        } catch (ClosedChannelException e) {
-            throw whyCut(e);
+        channel.write(rest);
+        if (rest.hasRemaining()) {
+            writeAndWait(rest);
         }
     }
 
-    /** A blocked write knows no timeout: the watchdog closes the connection at the deadline. */
+    /** A blocked write knows no timeout: another thread closes the connection at the deadline. */
     private void writeAndWait(ByteBuffer rest) throws IOException {
-        Future<?> late =
-                watchdog.schedule(
-                        () -> cut("it took too long"), timeout.toNanos(), TimeUnit.NANOSECONDS);
+        var taken = new CompletableFuture<Void>();
+        taken.orTimeout(timeout.toNanos(), TimeUnit.NANOSECONDS)
+                .exceptionally(late -> {
+                    cut("it took too long");
+                    return null;
+                });
         channel.configureBlocking(true);
         try {
             while (rest.hasRemaining()) {
                 channel.write(rest);
             }
         } finally {
-            late.cancel(false);
+            taken.complete(null);
         }
         channel.configureBlocking(false);
     }
 
     // ---------------------------------------------------------------- ending
 
-    /** Closes at once, from any thread; a read or write under way fails with this reason. */
+    /** Closes at once, from any thread; a read or write under way fails. */
     final void cut(String because) {
         cutBecause = because;
         closeQuietly(channel);
     }
 
-    final IOException whyCut(IOException e) {
-        return cutBecause == null ? e : new IOException(cutBecause, e);
+    /** Why it failed with {@code e}: it was {@link #cut}, or what {@code e} says. */
+    final String reason(IOException e) {
+        return cutBecause == null ? e.getMessage() : cutBecause;
     }
 
     /**
@@ -209,8 +199,6 @@ class Connection implements AutoCloseable {
                 channel.shutdownOutput();
                 drain();
             }
-        } catch (ClosedChannelException e) {
-            throw whyCut(e);
         }
     }
 
@@ -243,16 +231,13 @@ class Connection implements AutoCloseable {
      * is left for it then, that fails for the rest of the process: so one waits now, at the start.
      */
     static void warmUp() {
-        Thread.ofVirtual()
-                .name("first-to-wait")
-                .start(() -> {
-                    try (ServerSocket nobody =
-                            new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-                        nobody.setSoTimeout(1);
-                        nobody.accept();
-                    } catch (IOException e) {
-                        // As meant: it timed out.
-                    }
-                });
+        Thread.startVirtualThread(() -> {
+            try (ServerSocket nobody = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+                nobody.setSoTimeout(1);
+                nobody.accept();
+            } catch (IOException e) {
+                // As meant: it timed out.
+            }
+        });
     }
 }

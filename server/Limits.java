@@ -20,15 +20,12 @@ public record Limits(Duration timeout, int connections, Duration grace) {
 
     /** As many connections as the process may have descriptors for, and a grace of 2 s. */
     public static Limits withTimeout(Duration timeout) {
-        return new Limits(timeout, affordableConnections(), Duration.ofSeconds(2));
-    }
-
-    private static int affordableConnections() {
+        var system = ManagementFactory.getOperatingSystemMXBean();
         long descriptors =
-                ManagementFactory.getOperatingSystemMXBean()
-                                instanceof UnixOperatingSystemMXBean unix
+                system instanceof UnixOperatingSystemMXBean unix
                         ? unix.getMaxFileDescriptorCount()
                         : 10_000;
-        return Math.clamp(descriptors - RESERVED_DESCRIPTORS, 10, 50_000);
+        int connections = Math.clamp(descriptors - RESERVED_DESCRIPTORS, 10, 50_000);
+        return new Limits(timeout, connections, Duration.ofSeconds(2));
     }
 }

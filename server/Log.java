@@ -4,6 +4,7 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.PrintWriter;
+import java.net.InetSocketAddress;
 import java.time.Duration;
 import java.time.LocalDateTime;
 import java.time.format.DateTimeFormatter;
@@ -14,8 +15,8 @@ import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Supplier;
 
 /**
- * Writes what the operator should know and nothing of what clients do: the log of {@code --quiet},
- * on which {@link RequestLog} and {@link Trace} are built.
+ * Writes what the operator should know and, unless it is quiet, a line for each request when its
+ * connection is closed. {@link Trace} writes more.
  *
  * <p>Lines are written on a thread of their own: a terminal that was stopped with Ctrl+S must not
  * stop the server. When that thread cannot follow, lines are left out and counted.
@@ -30,17 +31,16 @@ class Log implements Listener {
     private final CountDownLatch opened = new CountDownLatch(1);
     private final PrintWriter out;
     private final PrintWriter err;
+    private final boolean quiet;
     private final DateTimeFormatter clock;
     private final Thread printer;
 
-    /**
-     * A log that is silent until {@link #open}.
-     *
-     * @param dated whether lines bear the date, too: for a file that outlives the day
-     */
-    Log(PrintWriter out, PrintWriter err, boolean dated) {
+    /** A log that is silent until {@link #open}. */
+    Log(PrintWriter out, PrintWriter err, boolean quiet) {
         this.out = new PrintWriter(out); // flushed not for each line, but when none is waiting
         this.err = err;
+        this.quiet = quiet;
+        boolean dated = System.console() == null; // a file outlives the day
         clock = DateTimeFormatter.ofPattern(dated ? "yyyy-MM-dd HH:mm:ss.SSS" : "HH:mm:ss.SSS");
         printer = Thread.ofPlatform().daemon().name("log").start(this::print);
     }
@@ -51,8 +51,11 @@ class Log implements Listener {
     }
 
     @Override
-    public void step(Step step, Conversation conversation) {
-        // Clients' affairs are not for this log.
+    public void step(Step step, Conversation it) {
+        if (step == Step.CLOSED && !quiet) {
+            String time = now();
+            write(() -> time + line(it));
+        }
     }
 
     @Override
@@ -66,7 +69,7 @@ class Log implements Listener {
         add(() -> out.println(line.get()));
     }
 
-    final String now() {
+    private String now() {
         return clock.format(LocalDateTime.now());
     }
 
@@ -107,5 +110,36 @@ class Log implements Listener {
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
+    }
+
+    // ---------------------------------------------------------------- wording
+
+    private static String line(Conversation it) {
+        return "  #%d  %s  %s  ->  %s  %.1f ms  %s[#%d,%s]"
+                .formatted(
+                        it.number(),
+                        shown(it.peer()),
+                        shown(it.request()),
+                        it.outcome(),
+                        it.untilReply().toNanos() / 1e6,
+                        it.thread().isVirtual() ? "VirtualThread" : "Thread",
+                        it.thread().threadId(),
+                        it.thread().getName());
+    }
+
+    /** What was asked, fit to be shown: never the message's text. */
+    static String shown(Protocol.Request request) {
+        return switch (request) {
+            case null -> "-";
+            case Protocol.Store(var recipient, var sender, var text) ->
+                    "store to %s from %s"
+                            .formatted(Protocol.visible(recipient), Protocol.visible(sender));
+            case Protocol.Fetch(var recipient) -> "fetch " + Protocol.visible(recipient);
+        };
+    }
+
+    static String shown(InetSocketAddress peer) {
+        String address = peer.getAddress().getHostAddress();
+        return (address.contains(":") ? "[" + address + "]" : address) + ":" + peer.getPort();
     }
 }

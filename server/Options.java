@@ -1,11 +1,10 @@
 //JAVA 21+
 //DEPS info.picocli:picocli:4.7.7
+//SOURCES Log.java
 //SOURCES Program.java
-//SOURCES RequestLog.java
 //SOURCES Trace.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -17,7 +16,10 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
 
-/** What can be asked of the server's command; {@link Program} adds a variable for each. */
+/**
+ * What can be asked of the server's command; {@link Program} adds a variable for each. Methods
+ * throw a {@link picocli.CommandLine.ParameterException} for a value that will not do.
+ */
 @Command(
         mixinStandardHelpOptions = true,
         header = {
@@ -34,8 +36,6 @@ import java.net.UnknownHostException;
             "Exit codes: 0 fine, 1 could not do it, 2 wrong usage; 130 and 143 after signals."
         })
 final class Options {
-    private static final int LONGEST_TIMEOUT_S = 3600;
-
     /** What a connection can be given. */
     enum Threads {
         /** As many as there are connections, carried by a few platform threads (JEP 444). */
@@ -115,13 +115,9 @@ final class Options {
     boolean trace;
 
     @Spec(Spec.Target.MIXEE)
-    private CommandSpec spec;
+    CommandSpec spec;
 
-    /**
-     * Where to listen.
-     *
-     * @throws picocli.CommandLine.ParameterException for a value that will not do
-     */
+    /** Where to listen. */
     InetSocketAddress address() {
         try {
             return bind == null
@@ -132,21 +128,13 @@ final class Options {
         }
     }
 
-    /**
-     * Looks at the numbers.
-     *
-     * @throws picocli.CommandLine.ParameterException for a value that will not do
-     */
+    /** Looks at the numbers. */
     void check() {
         requireRange("PORT", port, 0, 65_535, "");
-        requireRange("--timeout", timeout, 1, LONGEST_TIMEOUT_S, " seconds");
+        requireRange("--timeout", timeout, 1, 3600, " seconds");
     }
 
-    /**
-     * How large the store may get, in bytes; more than any will get, if there is no limit.
-     *
-     * @throws picocli.CommandLine.ParameterException for a value that will not do
-     */
+    /** How large the store may get, in bytes; more than any will get, if there is no limit. */
     long maxBytes() {
         if (maxSize == null) {
             return Long.MAX_VALUE;
@@ -174,14 +162,11 @@ final class Options {
         }
     }
 
-    /** The log that was asked for, on the writers of {@code line}. */
-    Log log(CommandLine line) {
-        boolean dated = System.console() == null;
-        PrintWriter out = line.getOut();
-        PrintWriter err = line.getErr();
-        return trace
-                ? new Trace(out, err, dated)
-                : quiet ? new Log(out, err, dated) : new RequestLog(out, err, dated);
+    /** The log that was asked for, on the command's writers. */
+    Log log() {
+        PrintWriter out = spec.commandLine().getOut();
+        PrintWriter err = spec.commandLine().getErr();
+        return trace ? new Trace(out, err) : new Log(out, err, quiet);
     }
 
     /**

@@ -54,14 +54,14 @@ final class Places {
      */
     void take() throws Protocol.RefusedException {
         try {
-            full =
-                    !conversations.tryAcquire(
-                            full ? 0 : BUSY_AFTER.toMillis(), TimeUnit.MILLISECONDS);
+            long patience = full ? 0 : BUSY_AFTER.toMillis();
+            boolean taken = conversations.tryAcquire(patience, TimeUnit.MILLISECONDS);
+            full = !taken;
+            if (!taken) {
+                throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
+            }
         } catch (InterruptedException e) {
             throw new AssertionError("nobody interrupts a conversation", e);
-        }
-        if (full) {
-            throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
         }
     }
 

@@ -20,7 +20,6 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Objects;
 import java.util.stream.Stream;
 
 /**
@@ -39,8 +38,7 @@ record Program(String script, Map<String, String> environment, File folder) {
 
     /** Where a user's own files are. */
     static Path home() {
-        return Path.of(
-                Objects.requireNonNullElse(System.getenv("HOME"), System.getProperty("user.home")));
+        return Path.of(System.getenv().getOrDefault("HOME", System.getProperty("user.home")));
     }
 
     /** How the user who started this program can start {@code script}. */

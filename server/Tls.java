@@ -3,6 +3,7 @@
 
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.math.BigInteger;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.FileSystems;
@@ -53,9 +54,6 @@ final class Tls {
 
     /** Java's key stores want one. What guards a key is that others may not read its file. */
     private static final String PASSWORD = "changeit";
-
-    private static final Pattern PEM =
-            Pattern.compile("-----BEGIN ([A-Z ]+)-----([^-]+)-----END \\1-----");
 
     private final X509Certificate certificate;
     private final SSLSocketFactory sockets;
@@ -131,13 +129,11 @@ final class Tls {
 
     /** The first 100 bits of {@link #id}, for people, such as {@code K7QD-M2XA-9P4T-ZR6H-B3WE}. */
     static String fingerprint(Certificate certificate) {
+        BigInteger bits = new BigInteger(id(certificate).substring(0, 25), 16);
         StringBuilder digits = new StringBuilder();
-        for (int group = 0; group < 5; group++) { // of 20 bits, 5 digits in base 16, 4 in base 32
-            int bits = HexFormat.fromHexDigits(id(certificate), 5 * group, 5 * group + 5);
-            digits.append(group == 0 ? "" : "-");
-            for (int shift = 15; shift >= 0; shift -= 5) {
-                digits.append(DIGITS.charAt(bits >> shift & 31));
-            }
+        for (int shift = 95; shift >= 0; shift -= 5) {
+            digits.append(DIGITS.charAt(bits.shiftRight(shift).intValue() & 31));
+            digits.append(shift > 0 && shift % 20 == 0 ? "-" : "");
         }
         return digits.toString();
     }
@@ -181,23 +177,12 @@ final class Tls {
     // ---------------------------------------------------------------- keeping a key
 
     private static KeyStore read(String pem) throws GeneralSecurityException, IOException {
-        PrivateKey key = null;
-        Certificate certificate = null;
-        for (Matcher block = PEM.matcher(pem); block.find(); ) {
-            byte[] content = Base64.getMimeDecoder().decode(block.group(2));
-            if (block.group(1).equals("PRIVATE KEY")) {
-                key =
-                        KeyFactory.getInstance("EC")
-                                .generatePrivate(new PKCS8EncodedKeySpec(content));
-            } else if (block.group(1).equals("CERTIFICATE")) {
-                certificate =
-                        CertificateFactory.getInstance("X.509")
-                                .generateCertificate(new ByteArrayInputStream(content));
-            }
-        }
-        if (key == null || certificate == null) {
-            throw new IOException("it does not hold a whole key and certificate");
-        }
+        PrivateKey key =
+                KeyFactory.getInstance("EC")
+                        .generatePrivate(new PKCS8EncodedKeySpec(content(pem, "PRIVATE KEY")));
+        Certificate certificate =
+                CertificateFactory.getInstance("X.509")
+                        .generateCertificate(new ByteArrayInputStream(content(pem, "CERTIFICATE")));
         Signature proof = Signature.getInstance("SHA256withECDSA");
         proof.initSign(key);
         byte[] signed = proof.sign();
@@ -264,6 +249,15 @@ final class Tls {
         if (process.onExit().join().exitValue() != 0) {
             throw new IOException("keytool says: " + output.strip());
         }
+    }
+
+    private static byte[] content(String pem, String type) throws IOException {
+        String block = "-----BEGIN %1$s-----([^-]+)-----END %1$s-----".formatted(type);
+        Matcher found = Pattern.compile(block).matcher(pem);
+        if (!found.find()) {
+            throw new IOException("it does not hold a whole key and certificate");
+        }
+        return Base64.getMimeDecoder().decode(found.group(1));
     }
 
     private static String pem(String type, byte[] content) {

@@ -17,7 +17,6 @@ import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
 import java.time.Duration;
 import java.util.Arrays;
-import java.util.concurrent.ScheduledExecutorService;
 
 import javax.net.ssl.SSLSocket;
 
@@ -39,10 +38,8 @@ final class TlsConnection extends Connection {
     private String clientKey;
 
     /** As {@link Connection}, this side's key being that of {@code tls}. */
-    TlsConnection(
-            SocketChannel channel, Duration timeout, ScheduledExecutorService watchdog, Tls tls)
-            throws IOException {
-        super(channel, timeout, watchdog);
+    TlsConnection(SocketChannel channel, Duration timeout, Tls tls) throws IOException {
+        super(channel, timeout);
         // Else the kernel holds back small pieces of a handshake, for 40 ms (Nagle, RFC 896).
         channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
         this.tls = tls;
@@ -54,12 +51,7 @@ final class TlsConnection extends Connection {
     }
 
     @Override
-    Protocol.Request readRequest(long deadline) throws IOException, Protocol.RefusedException {
-        begin(deadline);
-        return super.readRequest(deadline);
-    }
-
-    private void begin(long deadline) throws IOException, Protocol.RefusedException {
+    void begin(long deadline) throws IOException, Protocol.RefusedException {
         begun = true;
         this.deadline = deadline;
         ByteBuffer first = ByteBuffer.allocate(1);
@@ -78,7 +70,7 @@ final class TlsConnection extends Connection {
         } catch (IOException e) {
             String reason =
                     e instanceof SocketTimeoutException ? "it took too long" : e.getMessage();
-            throw whyCut(new IOException("no TLS came about: " + reason, e));
+            throw new IOException("no TLS came about: " + reason, e);
         }
     }
 
@@ -92,11 +84,7 @@ final class TlsConnection extends Connection {
             return super.read(into, limit);
         }
         deadline = System.nanoTime() + limit.toNanos();
-        try {
-            return socket.getInputStream().read(into.array(), into.position(), into.remaining());
-        } catch (IOException e) {
-            throw whyCut(e);
-        }
+        return socket.getInputStream().read(into.array(), into.position(), into.remaining());
     }
 
     /** Writes inside TLS, except to a client that does not speak it. */
@@ -110,14 +98,10 @@ final class TlsConnection extends Connection {
                 said = Protocol.line(e.refusal().text());
             }
         }
-        try {
-            if (socket == null) {
-                super.write(said);
-            } else {
-                socket.getOutputStream().write(said);
-            }
-        } catch (IOException e) {
-            throw whyCut(e);
+        if (socket == null) {
+            super.write(said);
+        } else {
+            socket.getOutputStream().write(said);
         }
     }
 

@@ -1,6 +1,5 @@
 //JAVA 21+
 //SOURCES Log.java
-//SOURCES RequestLog.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.PrintWriter;
@@ -14,8 +13,8 @@ import java.io.PrintWriter;
 final class Trace extends Log {
     private static final int WIDTH = 100;
 
-    Trace(PrintWriter out, PrintWriter err, boolean dated) {
-        super(out, err, dated);
+    Trace(PrintWriter out, PrintWriter err) {
+        super(out, err, true);
     }
 
     @Override
@@ -34,9 +33,9 @@ final class Trace extends Log {
     private static String worded(Step step, Conversation it) {
         int others = it.committedTogether() - 1;
         return switch (step) {
-            case ACCEPTED -> "accepted from " + RequestLog.shown(it.peer());
+            case ACCEPTED -> "accepted from " + shown(it.peer());
             case WAITING_FOR_REQUEST -> "waiting for its request";
-            case REQUEST_READ -> "request read: " + RequestLog.shown(it.request());
+            case REQUEST_READ -> "request read: " + shown(it.request());
             case WAITING_FOR_COMMIT -> "waiting for the commit";
             case COMMITTED ->
                     others == 0

@@ -3,6 +3,7 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.time.Duration;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
  * Something that fails for a while. It is said once when it begins and once when it is over,
@@ -15,7 +16,7 @@ final class Trouble {
     private final Listener listener;
     private final String begun;
     private final String over;
-    private volatile boolean said;
+    private final AtomicBoolean said = new AtomicBoolean();
     private long silentUntil = System.nanoTime();
 
     /**
@@ -31,23 +32,16 @@ final class Trouble {
     }
 
     synchronized void failed(String reason) {
-        if (!said && System.nanoTime() - silentUntil >= 0) {
+        if (!said.get() && System.nanoTime() - silentUntil >= 0) {
             listener.trouble(begun + reason);
-            said = true; // now, since for want of memory the sentence may have failed
+            said.set(true); // now, since for want of memory the sentence may have failed
             silentUntil = System.nanoTime() + SAY_AGAIN_AFTER.toNanos();
         }
     }
 
     /** Costs next to nothing when there was no trouble. */
     void succeeded() {
-        if (said) {
-            end();
-        }
-    }
-
-    private synchronized void end() {
-        if (said) {
-            said = false;
+        if (said.get() && said.compareAndSet(true, false)) { // of those who see it, one says so
             listener.trouble(over + " again.");
         }
     }

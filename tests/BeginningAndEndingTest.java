@@ -45,7 +45,8 @@ class BeginningAndEndingTest {
                             engine.store,
                             Engine.ROOMY,
                             engine.heard,
-                            Thread.ofVirtual());
+                            Thread.ofVirtual(),
+                            transport.serverKey());
             assertThrows(BindException.class, second::start);
             assertEquals(Wire.EMPTY, engine.ask("fetch;nobody"));
         }
@@ -132,8 +133,8 @@ class BeginningAndEndingTest {
                                 store,
                                 Engine.ROOMY,
                                 new Engine.Heard(),
-                                Thread.ofVirtual())) {
-            transport.prepare(again);
+                                Thread.ofVirtual(),
+                                transport.serverKey())) {
             again.start();
             assertEquals(
                     "Retrieving messages...\nbob;al;hi\nNO MORE MESSAGES\n",
@@ -152,7 +153,8 @@ class BeginningAndEndingTest {
                             store,
                             Engine.ROOMY,
                             new Engine.Heard(),
-                            Thread.ofVirtual())
+                            Thread.ofVirtual(),
+                            transport.serverKey())
                     .close();
         }
     }
@@ -165,7 +167,7 @@ class BeginningAndEndingTest {
         // Its own, and perhaps some of a test beside this one, which end, too.
         Set<Thread> started = new HashSet<>(Thread.getAllStackTraces().keySet());
         started.removeAll(before);
-        started.removeIf(t -> !t.getName().matches("acceptor|store-.*|.*watchdog"));
+        started.removeIf(t -> !t.getName().matches("acceptor|store-.*"));
         assertTrue(started.size() >= 5, started.toString());
         engine.close();
         Waiting.eventually("its threads end", () -> started.stream().noneMatch(Thread::isAlive));

@@ -266,15 +266,13 @@ class OwnersTest {
     }
 
     private static MsgServer server(MessageStore store) throws Exception {
-        MsgServer server =
-                new MsgServer(
-                        new InetSocketAddress(0),
-                        store,
-                        Engine.ROOMY,
-                        new Engine.Heard(),
-                        Thread.ofVirtual());
-        Transport.TLS.prepare(server);
-        return server;
+        return new MsgServer(
+                new InetSocketAddress(0),
+                store,
+                Engine.ROOMY,
+                new Engine.Heard(),
+                Thread.ofVirtual(),
+                Transport.TLS.serverKey());
     }
 
     @Test

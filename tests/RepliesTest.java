@@ -80,13 +80,10 @@ class RepliesTest {
         }
 
         @Test
-        void aMessageIsALineOfItsThreeParts() {
-            ByteArrayOutputStream reply = new ByteArrayOutputStream();
-            Protocol.appendMessage(reply, new Protocol.Store("Κυριάκος", "george", "a;b;"));
-            Protocol.appendMessage(reply, new Protocol.Store("Κυριάκος", "al", "hi"));
+        void aMessageIsListedAsItsThreeParts() {
             assertEquals(
-                    "Κυριάκος;george;a;b;\nΚυριάκος;al;hi\n",
-                    reply.toString(StandardCharsets.UTF_8));
+                    "Κυριάκος;george;a;b;",
+                    new Protocol.Store("Κυριάκος", "george", "a;b;").parts());
         }
 
         @Test

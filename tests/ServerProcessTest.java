@@ -246,7 +246,12 @@ class ServerProcessTest {
         try (MessageStore store = new MessageStore(folder.resolve("messages.db").toString());
                 MsgServer server =
                         new MsgServer(
-                                new InetSocketAddress(0), store, Engine.ROOMY, heard, threads)) {
+                                new InetSocketAddress(0),
+                                store,
+                                Engine.ROOMY,
+                                heard,
+                                threads,
+                                null)) {
             server.start();
             for (int i = 0; i < 3; i++) {
                 assertEquals("", Wire.answer(server.port(), "fetch;nobody").text());

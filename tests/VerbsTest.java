@@ -5,7 +5,7 @@
 //SOURCES TestMain.java
 //SOURCES support/Engine.java
 //SOURCES support/HostileInput.java
-//SOURCES ../server/RequestLog.java
+//SOURCES ../server/Log.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -223,7 +223,7 @@ class VerbsTest {
     /** The line in the log of a conversation from port 1 of this machine. */
     private static String logged(Protocol.Request request, String outcome) {
         StringWriter out = new StringWriter();
-        RequestLog log = new RequestLog(new PrintWriter(out), new PrintWriter(out), false);
+        Log log = new Log(new PrintWriter(out), new PrintWriter(out), false);
         log.step(
                 Listener.Step.CLOSED,
                 new Listener.Conversation(

@@ -55,9 +55,15 @@ final class Engine implements AutoCloseable {
         this.transport = transport;
         this.heard = heard;
         store = new MessageStore(folder.resolve("messages.db").toString(), wrap);
-        server = new MsgServer(new InetSocketAddress(0), store, limits, heard, Thread.ofVirtual());
         try {
-            transport.prepare(server);
+            server =
+                    new MsgServer(
+                            new InetSocketAddress(0),
+                            store,
+                            limits,
+                            heard,
+                            Thread.ofVirtual(),
+                            transport.serverKey());
             server.start();
         } catch (Exception e) {
             store.close();

@@ -42,9 +42,9 @@ enum Transport {
      */
     abstract Socket connect(InetSocketAddress address, int receiveBuffer) throws IOException;
 
-    /** Lets {@code server}, before its start, speak this. */
-    void prepare(MsgServer server) throws MessageStore.StoreException {
-        server.useTls(this == TLS ? Keys.SERVER : null);
+    /** What a server needs to speak this; null for plain connections. */
+    Tls serverKey() {
+        return this == TLS ? Keys.SERVER : null;
     }
 
     /** What the command line of a server on {@code store} has for it, whose key is made already. */
