@@ -107,9 +107,6 @@ interface Database {
 
         abstract UUID id(ResultSet row, int index) throws SQLException;
 
-        /** A query for how many tables of owners there are, 0 or 1. */
-        abstract String ownerTables();
-
         /**
          * Gives {@code each} the sender and text of the messages of a mailbox whose ids lie after
          * {@code after} and up to {@code end}, oldest first, {@link #PAGE_SIZE} at most.

@@ -222,10 +222,5 @@ final class Postgres implements Database {
         UUID id(ResultSet row, int index) throws SQLException {
             return row.getObject(index, UUID.class);
         }
-
-        @Override
-        String ownerTables() {
-            return "SELECT count(to_regclass('owner'))";
-        }
     }
 }

@@ -468,10 +468,5 @@ final class Sqlite implements Database {
             ByteBuffer bytes = ByteBuffer.wrap(row.getBytes(index));
             return new UUID(bytes.getLong(), bytes.getLong());
         }
-
-        @Override
-        String ownerTables() {
-            return "SELECT count(*) FROM sqlite_schema WHERE name = 'owner'";
-        }
     }
 }
