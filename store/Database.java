@@ -118,9 +118,14 @@ interface Database {
          */
         abstract void insert(List<Entry> batch) throws SQLException;
 
-        abstract void setId(PreparedStatement statement, int index, UUID id) throws SQLException;
+        void setId(PreparedStatement statement, int index, UUID id) throws SQLException {
+            statement.setObject(index, id);
+        }
 
-        abstract UUID id(ResultSet row, int index) throws SQLException;
+        /** The id in the first column. */
+        UUID id(ResultSet row) throws SQLException {
+            return row.getObject(1, UUID.class);
+        }
 
         /** The first page of {@code range}: {@link #PAGE_SIZE} messages at most, oldest first. */
         Page page(Range range) throws SQLException {
@@ -132,7 +137,7 @@ interface Database {
             try (ResultSet rows = page.executeQuery()) {
                 while (rows.next()) {
                     messages.add(new MessageStore.Message(rows.getString(2), rows.getString(3)));
-                    last = messages.size() == PAGE_SIZE ? id(rows, 1) : null;
+                    last = messages.size() == PAGE_SIZE ? id(rows) : null;
                 }
             }
             if (last == null) {
@@ -149,7 +154,7 @@ interface Database {
             newest.setString(1, recipient);
             try (ResultSet row = newest.executeQuery()) {
                 row.next();
-                return id(row, 1);
+                return id(row);
             }
         }
 

@@ -5,7 +5,6 @@
 
 import java.sql.Connection;
 import java.sql.PreparedStatement;
-import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.SQLWarning;
 import java.sql.Statement;
@@ -15,7 +14,6 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Properties;
 import java.util.Set;
-import java.util.UUID;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Function;
@@ -121,12 +119,9 @@ final class Postgres implements Database {
         try {
             try (Statement statement = connection.createStatement()) {
                 // Relatives of PostgreSQL may not know this setting: then it is NULL.
-                String commit =
-                        Database.one(
-                                statement, "SELECT current_setting('synchronous_commit', true)");
-                if ("off".equals(commit)) {
-                    statement.execute("SET synchronous_commit TO on");
-                }
+                statement.execute(
+                        "SELECT set_config('synchronous_commit', 'on', false)"
+                                + " WHERE current_setting('synchronous_commit', true) = 'off'");
             }
             return new PostgresSession(connection);
         } catch (SQLException e) {
@@ -198,16 +193,6 @@ final class Postgres implements Database {
                 throws SQLException {
             insert.setArray(
                     index, connection.createArrayOf(type, batch.stream().map(value).toArray()));
-        }
-
-        @Override
-        void setId(PreparedStatement statement, int index, UUID id) throws SQLException {
-            statement.setObject(index, id);
-        }
-
-        @Override
-        UUID id(ResultSet row, int index) throws SQLException {
-            return row.getObject(index, UUID.class);
         }
     }
 }
