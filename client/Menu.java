@@ -60,7 +60,6 @@ final class Menu {
             failed = true; // without a name there is nothing to do
         }
         out.println("Goodbye.");
-        out.flush();
         return !failed;
     }
 
@@ -68,7 +67,7 @@ final class Menu {
         out.println("1. Send message");
         out.println("2. Read messages");
         out.println("3. Exit");
-        String choice = ask("Your choice: ").strip();
+        String choice = answers.ask("Your choice: ").strip();
         try {
             switch (choice) {
                 case "1" -> send(user);
@@ -77,12 +76,12 @@ final class Menu {
                     return false;
                 }
                 default -> {
-                    complain("Please choose 1, 2 or 3.");
+                    err.println("Please choose 1, 2 or 3.");
                     failed |= !answers.person(); // a script that has lost its place
                 }
             }
         } catch (MsgClient.RequestException e) {
-            complain(e.getMessage());
+            err.println(e.getMessage());
             failed = true;
         } catch (NoAnswerException e) {
             failed |= !answers.person();
@@ -216,34 +215,19 @@ final class Menu {
             boolean canGoBack)
             throws IOException, NoAnswerException {
         while (true) {
-            String answer = tidy.apply(ask(question));
+            String answer = tidy.apply(answers.ask(question));
             if (answer.isEmpty() && canGoBack && answers.person()) {
-                complain("Nothing is sent.");
+                err.println("Nothing is sent.");
                 throw new NoAnswerException();
             }
             String wrong = objection.apply(answer);
             if (wrong == null) {
                 return answer;
             }
-            complain(wrong);
+            err.println(wrong);
             if (!answers.person()) {
                 throw new NoAnswerException();
             }
         }
-    }
-
-    private String ask(String question) throws IOException {
-        out.flush();
-        String answer = answers.ask(question);
-        if (answer == null) {
-            throw new EOFException();
-        }
-        return answer;
-    }
-
-    private void complain(String sentence) {
-        out.flush();
-        err.println(sentence);
-        err.flush();
     }
 }

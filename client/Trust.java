@@ -149,9 +149,9 @@ final class Trust {
         try {
             answer = answers.ask("Is that what the server printed? (yes/no) ");
         } catch (IOException e) {
-            answer = null; // Ctrl+C is a no, and leads back to the menu
+            answer = "no"; // so is Ctrl+C, which leads back to the menu
         }
-        if (answer == null || !answer.strip().equalsIgnoreCase("yes")) {
+        if (!answer.strip().equalsIgnoreCase("yes")) {
             throw new MsgClient.RequestException(
                     "That server is not trusted, and nothing was sent.", null);
         }
