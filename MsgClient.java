@@ -102,7 +102,7 @@ public final class MsgClient {
     private <R extends Protocol.Reply> R ask(
             Protocol.Request request, Class<R> hopedFor, Consumer<Protocol.Store> mail)
             throws RequestException {
-        try (Socket socket = trust == null ? connect() : trust.secure(this::connect)) {
+        try (Socket socket = trust == null ? connect() : trust.secure(this)) {
             socket.getOutputStream().write(request.bytes());
             socket.shutdownOutput();
             Protocol.Reply reply =
@@ -116,29 +116,23 @@ public final class MsgClient {
                 throw new ProtocolException("not a reply to this request");
             }
             if (trust != null) {
-                trust.used(user(request));
+                trust.used(
+                        request instanceof Protocol.Store message
+                                ? message.sender()
+                                : request.recipient());
             }
             return hopedFor.cast(reply);
-        } catch (Trust.DistrustException e) {
-            throw new RequestException(e.getMessage(), e);
         } catch (IOException e) {
-            throw new RequestException(failure(e, inDoubt(request)), e);
+            boolean mayBeStored = request instanceof Protocol.Store;
+            String doubt = mayBeStored ? "; the message may or may not be stored" : "";
+            throw new RequestException(failure(e, doubt), e);
         }
-    }
-
-    /** The user that {@code request} is made for: its sender, or whose mailbox it asks for. */
-    private static String user(Protocol.Request request) {
-        return request instanceof Protocol.Store message ? message.sender() : request.recipient();
     }
 
     private String advice(Protocol.Refused refused) {
         boolean plain = refused.text().equals(Protocol.Refusal.TLS_ONLY.text());
         boolean stranger = refused.text().equals(Protocol.Refusal.NOT_THE_OWNER.text());
         return plain ? ". Start with --tls." : stranger && trust != null ? trust.advice() : "";
-    }
-
-    private static String inDoubt(Protocol.Request request) {
-        return request instanceof Protocol.Store ? "; the message may or may not be stored" : "";
     }
 
     private String failure(IOException e, String doubt) {
@@ -159,7 +153,7 @@ public final class MsgClient {
     }
 
     /** Tries each address of the host: {@code localhost} has two, and a C server listens on one. */
-    private Socket connect() throws RequestException {
+    Socket connect() throws RequestException {
         IOException failure = null;
         try {
             for (InetAddress address : InetAddress.getAllByName(host)) {
@@ -281,18 +275,15 @@ public final class MsgClient {
             PrintWriter out = spec.commandLine().getOut();
             PrintWriter err = spec.commandLine().getErr();
             Answers answers = answering.apply(out);
-            Trust trust;
             try {
-                trust = Trust.of(home, host, port, tls, answers, out);
-            } catch (IOException e) {
-                err.println(e.getMessage());
-                return 1;
-            }
-            Menu menu = new Menu(new MsgClient(host, port, trust), answers, out, err);
-            try {
+                Trust trust = Trust.of(home, host, port, tls, answers, out);
+                Menu menu = new Menu(new MsgClient(host, port, trust), answers, out, err);
                 return menu.run(user) ? 0 : 1;
             } catch (InterruptedIOException e) {
                 return INTERRUPTED;
+            } catch (IOException e) {
+                err.println(e.getMessage());
+                return 1;
             }
         }
 

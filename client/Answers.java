@@ -3,6 +3,7 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.BufferedReader;
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.InputStreamReader;
@@ -18,7 +19,8 @@ interface Answers {
     /**
      * Asks {@code question} and waits for the answer.
      *
-     * @return one line without its end, or null at the end of the input
+     * @return one line without its end
+     * @throws EOFException at the end of the input
      * @throws InterruptedIOException when the user pressed Ctrl+C instead
      */
     String ask(String question) throws IOException;
@@ -69,7 +71,10 @@ interface Answers {
             out.print(question);
             out.flush();
             String answer = in.readLine();
-            if (answer != null && !person) {
+            if (answer == null) {
+                throw new EOFException();
+            }
+            if (!person) {
                 out.println(); // a person's Enter ends the line of the question, a pipe's does not
             }
             return answer;

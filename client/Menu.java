@@ -1,10 +1,12 @@
 //JAVA 21+
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.List;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
 
@@ -22,22 +24,14 @@ final class Menu {
     private final PrintWriter out;
     private final PrintWriter err;
     private boolean failed;
-    private long seen =
-            Long.MAX_VALUE; // messages at the last look; before the first, nothing is new
+    private long seen = Long.MAX_VALUE; // messages at the last look; at the first none is new
 
-    /**
-     * A menu of requests to {@code client}; complaints go to {@code err}, all else to {@code out}.
-     */
+    /** Requests go to {@code client}, complaints to {@code err}, all else to {@code out}. */
     Menu(MsgClient client, Answers answers, PrintWriter out, PrintWriter err) {
         this.client = client;
         this.answers = answers;
         this.out = out;
         this.err = err;
-    }
-
-    /** Ends the menu where the input ends, wherever that is. */
-    private static final class InputEndedException extends IOException {
-        private static final long serialVersionUID = 1;
     }
 
     /** Goes back to the menu: the answer is no answer, and why has been said. */
@@ -53,18 +47,19 @@ final class Menu {
      */
     boolean run(String userName) throws IOException {
         try {
-            String user =
-                    userName != null ? userName : askName("Your user name: ", name -> null, false);
+            String user = userName;
+            if (user == null) {
+                user = ask("Your user name: ", String::strip, Menu::objectionToName, false);
+            }
             while (choose(user)) {
                 out.println();
             }
-        } catch (InputEndedException e) {
+        } catch (EOFException e) {
             out.println();
         } catch (NoAnswerException e) {
             failed = true; // without a name there is nothing to do
         }
         out.println("Goodbye.");
-        out.flush();
         return !failed;
     }
 
@@ -72,7 +67,7 @@ final class Menu {
         out.println("1. Send message");
         out.println("2. Read messages");
         out.println("3. Exit");
-        String choice = ask("Your choice: ").strip();
+        String choice = answers.ask("Your choice: ").strip();
         try {
             switch (choice) {
                 case "1" -> send(user);
@@ -81,12 +76,12 @@ final class Menu {
                     return false;
                 }
                 default -> {
-                    complain("Please choose 1, 2 or 3.");
+                    err.println("Please choose 1, 2 or 3.");
                     failed |= !answers.person(); // a script that has lost its place
                 }
             }
         } catch (MsgClient.RequestException e) {
-            complain(e.getMessage());
+            err.println(e.getMessage());
             failed = true;
         } catch (NoAnswerException e) {
             failed |= !answers.person();
@@ -98,29 +93,32 @@ final class Menu {
 
     private void send(String user)
             throws IOException, MsgClient.RequestException, NoAnswerException {
-        String recipient = askName("Recipient: ", name -> objection(name, user, "m"), true);
+        String recipient =
+                ask("Recipient: ", String::strip, name -> objection(name, user, "m"), true);
         int room = Protocol.MAX_BUFF_LEN - new Protocol.Store(recipient, user, "").bytes().length;
         String question =
                 answers.person() ? "Message (at most %d bytes): ".formatted(room) : "Message: ";
         String message =
-                askUntil(question, text -> text, text -> objection(recipient, user, text), true);
+                ask(question, text -> text, text -> objection(recipient, user, text), true);
         client.store(recipient, user, message);
         out.println("The message to " + Protocol.visible(recipient) + " is stored.");
     }
 
-    /** What is wrong with a name, or null; tried in the shortest request it can be part of. */
+    /** What is wrong with a user's name, or null; tried in the shortest request. */
     static String objectionToName(String name) {
-        if (name.isEmpty()) {
-            return "A name cannot be empty.";
-        }
-        if (name.contains(";")) {
-            return "A name cannot contain ';'.";
-        }
         return objection("r", name, "m");
     }
 
     /** What is wrong with a message, or null. The server would find the same, but less kindly. */
     private static String objection(String recipient, String sender, String message) {
+        for (String name : List.of(recipient, sender)) {
+            if (name.isEmpty()) {
+                return "A name cannot be empty.";
+            }
+            if (name.contains(";")) {
+                return "A name cannot contain ';'.";
+            }
+        }
         if (message.isEmpty()) {
             return "A message cannot be empty.";
         }
@@ -158,8 +156,8 @@ final class Menu {
      * screenful, which is all that is kept in memory, with a mark at what came since the last look.
      */
     private final class Mailbox {
-        private static final int ROWS_BELOW =
-                7; // two of summary, a blank one, the menu's three, the question
+        /** Two of summary, a blank one, the menu's three, the question. */
+        private static final int ROWS_BELOW = 7;
 
         private final int rows = Math.max(1, answers.height() - ROWS_BELOW);
         private final Deque<String> newest = new ArrayDeque<>();
@@ -210,51 +208,26 @@ final class Menu {
 
     // ---------------------------------------------------------------- asking
 
-    private String askName(String question, Function<String, String> objection, boolean canGoBack)
-            throws IOException, NoAnswerException {
-        Function<String, String> both =
-                name -> {
-                    String wrong = objectionToName(name);
-                    return wrong != null ? wrong : objection.apply(name);
-                };
-        return askUntil(question, String::strip, both, canGoBack);
-    }
-
-    private String askUntil(
+    private String ask(
             String question,
             UnaryOperator<String> tidy,
             Function<String, String> objection,
             boolean canGoBack)
             throws IOException, NoAnswerException {
         while (true) {
-            String answer = tidy.apply(ask(question));
+            String answer = tidy.apply(answers.ask(question));
             if (answer.isEmpty() && canGoBack && answers.person()) {
-                complain("Nothing is sent.");
+                err.println("Nothing is sent.");
                 throw new NoAnswerException();
             }
             String wrong = objection.apply(answer);
             if (wrong == null) {
                 return answer;
             }
-            complain(wrong);
+            err.println(wrong);
             if (!answers.person()) {
                 throw new NoAnswerException();
             }
         }
-    }
-
-    private String ask(String question) throws IOException {
-        out.flush();
-        String answer = answers.ask(question);
-        if (answer == null) {
-            throw new InputEndedException();
-        }
-        return answer;
-    }
-
-    private void complain(String sentence) {
-        out.flush();
-        err.println(sentence);
-        err.flush();
     }
 }

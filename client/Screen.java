@@ -13,6 +13,7 @@ import org.jline.terminal.Terminal;
 import org.jline.terminal.TerminalBuilder;
 import org.jline.utils.AttributedString;
 
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.io.PrintWriter;
@@ -75,7 +76,6 @@ final class Screen implements Answers {
         if (System.in.available() > 0 && !typedSince().isBlank()) {
             out.println("What was typed before this question is thrown away.");
         }
-        out.flush();
         try {
             while (true) {
                 String answer = reader.readLine(question).replaceFirst("\n+$", "");
@@ -89,7 +89,7 @@ final class Screen implements Answers {
         } catch (UserInterruptException e) {
             throw new InterruptedIOException();
         } catch (EndOfFileException e) {
-            return null;
+            throw new EOFException();
         }
     }
 

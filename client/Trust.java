@@ -40,20 +40,6 @@ final class Trust {
     private String shown; // by the server, in the handshake under way
     private boolean unsaid; // that the name belongs to the user's key
 
-    /** Says for a person why there is no connection; nothing has been sent. */
-    static final class DistrustException extends IOException {
-        private static final long serialVersionUID = 1;
-
-        DistrustException(String sentence, Throwable cause) {
-            super(sentence, cause);
-        }
-    }
-
-    /** Connects to the server, without TLS. */
-    interface Server<E extends Exception> {
-        Socket connect() throws E;
-    }
-
     private Trust(Path folder, String host, int port, Answers answers, PrintWriter out)
             throws IOException {
         this.folder = folder;
@@ -110,23 +96,23 @@ final class Trust {
     // ---------------------------------------------------------------- one connection
 
     /**
-     * A connection on which the server has proven its key. A person is asked for an unknown one
-     * between two connections: the server would not wait that long.
+     * A connection of {@code client} on which the server has proven its key. A person is asked for
+     * an unknown one between two connections: the server would not wait that long.
      *
-     * @throws DistrustException when there is none
+     * @throws MsgClient.RequestException when there is none; then nothing has been sent
      */
-    <E extends Exception> Socket secure(Server<E> server) throws DistrustException, E {
-        Socket socket = handshake(server.connect());
+    Socket secure(MsgClient client) throws MsgClient.RequestException {
+        Socket socket = handshake(client.connect());
         if (socket == null) {
             accept();
-            socket = handshake(server.connect());
+            socket = handshake(client.connect());
         }
         remember(socket);
         return socket;
     }
 
     /** Null when the server has shown a key, and there is none yet to compare it with. */
-    private Socket handshake(Socket plain) throws DistrustException {
+    private Socket handshake(Socket plain) throws MsgClient.RequestException {
         shown = null;
         try {
             SSLSocket socket = (SSLSocket) tls.sockets().createSocket(plain, host, port, true);
@@ -146,32 +132,33 @@ final class Trust {
                                     + " once with --tls %3$s."
                             : "%1$s port %2$d does not answer in TLS, and nothing was sent: %5$s."
                                     + " Was it started with --tls?";
-            throw new DistrustException(
+            throw new MsgClient.RequestException(
                     sentence.formatted(host, port, shown, trusted, e.getMessage()), e);
         }
     }
 
-    private void accept() throws DistrustException {
+    private void accept() throws MsgClient.RequestException {
         if (!answers.person()) {
             String sentence =
                     "This server is new here, with the key %s, and nothing was sent. If that is"
                             + " what it printed at its start, start with --tls %1$s.";
-            throw new DistrustException(sentence.formatted(shown), null);
+            throw new MsgClient.RequestException(sentence.formatted(shown), null);
         }
         out.println("This server is new here. Its key is " + shown + ".");
         String answer;
         try {
             answer = answers.ask("Is that what the server printed? (yes/no) ");
         } catch (IOException e) {
-            answer = null; // Ctrl+C is a no, and leads back to the menu
+            answer = "no"; // so is Ctrl+C, which leads back to the menu
         }
-        if (answer == null || !answer.strip().equalsIgnoreCase("yes")) {
-            throw new DistrustException("That server is not trusted, and nothing was sent.", null);
+        if (!answer.strip().equalsIgnoreCase("yes")) {
+            throw new MsgClient.RequestException(
+                    "That server is not trusted, and nothing was sent.", null);
         }
         trusted = shown;
     }
 
-    private void remember(Socket socket) throws DistrustException {
+    private void remember(Socket socket) throws MsgClient.RequestException {
         if (trusted.equals(known)) {
             return;
         }
@@ -182,7 +169,7 @@ final class Trust {
         } catch (IOException e) {
             Connection.closeQuietly(socket);
             String sentence = "Cannot write the server's key into %s, and nothing was sent: %s";
-            throw new DistrustException(sentence.formatted(file, e), e);
+            throw new MsgClient.RequestException(sentence.formatted(file, e), e);
         }
         known = trusted;
         unsaid = true;

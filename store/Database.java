@@ -1,4 +1,5 @@
 //JAVA 21+
+//SOURCES MessageStore.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
@@ -7,10 +8,10 @@ import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalLong;
 import java.util.UUID;
-import java.util.function.BiConsumer;
 
 /**
  * What a message store needs of a database. The databases that can keep messages differ in how they
@@ -75,6 +76,20 @@ interface Database {
     /** A message as it is stored. */
     record Entry(String recipient, UUID id, String sender, String text) {}
 
+    /** What lies in a mailbox after one id and up to another. */
+    record Range(String recipient, UUID after, UUID end) {
+        private static final UUID LOWEST = new UUID(0, 0);
+        private static final UUID HIGHEST = new UUID(-1, -1);
+
+        /** A whole mailbox. */
+        Range(String recipient) {
+            this(recipient, LOWEST, HIGHEST);
+        }
+    }
+
+    /** The oldest messages of a range, and what is left of it, or null. */
+    record Page(List<MessageStore.Message> messages, Range rest) {}
+
     /** One connection with its statements, in autocommit mode, owned by one thread. */
     abstract class Session implements AutoCloseable {
 
@@ -103,40 +118,43 @@ interface Database {
          */
         abstract void insert(List<Entry> batch) throws SQLException;
 
-        abstract void setId(PreparedStatement statement, int index, UUID id) throws SQLException;
+        void setId(PreparedStatement statement, int index, UUID id) throws SQLException {
+            statement.setObject(index, id);
+        }
 
-        abstract UUID id(ResultSet row, int index) throws SQLException;
+        /** The id in the first column. */
+        UUID id(ResultSet row) throws SQLException {
+            return row.getObject(1, UUID.class);
+        }
 
-        /** A query for how many tables of owners there are, 0 or 1. */
-        abstract String ownerTables();
-
-        /**
-         * Gives {@code each} the sender and text of the messages of a mailbox whose ids lie after
-         * {@code after} and up to {@code end}, oldest first, {@link #PAGE_SIZE} at most.
-         *
-         * @return the last one's id, or null when the page is not full
-         */
-        UUID page(String recipient, UUID after, UUID end, BiConsumer<String, String> each)
-                throws SQLException {
-            page.setString(1, recipient);
-            setId(page, 2, after);
-            setId(page, 3, end);
+        /** The first page of {@code range}: {@link #PAGE_SIZE} messages at most, oldest first. */
+        Page page(Range range) throws SQLException {
+            page.setString(1, range.recipient());
+            setId(page, 2, range.after());
+            setId(page, 3, range.end());
+            List<MessageStore.Message> messages = new ArrayList<>();
             UUID last = null;
             try (ResultSet rows = page.executeQuery()) {
-                for (int count = 1; rows.next(); count++) {
-                    each.accept(rows.getString(2), rows.getString(3));
-                    last = count == PAGE_SIZE ? id(rows, 1) : null;
+                while (rows.next()) {
+                    messages.add(new MessageStore.Message(rows.getString(2), rows.getString(3)));
+                    last = messages.size() == PAGE_SIZE ? id(rows) : null;
                 }
             }
-            return last;
+            if (last == null) {
+                return new Page(messages, null);
+            }
+            // Fixed by the first full page, so that messages which come meanwhile prolong no fetch.
+            UUID end = range.end().equals(Range.HIGHEST) ? newest(range.recipient()) : range.end();
+            boolean all = last.equals(end);
+            return new Page(messages, all ? null : new Range(range.recipient(), last, end));
         }
 
         /** The id of the newest message of a mailbox that has one. */
-        UUID newest(String recipient) throws SQLException {
+        private UUID newest(String recipient) throws SQLException {
             newest.setString(1, recipient);
             try (ResultSet row = newest.executeQuery()) {
                 row.next();
-                return id(row, 1);
+                return id(row);
             }
         }
 

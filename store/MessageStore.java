@@ -30,7 +30,6 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
-import java.util.function.BiConsumer;
 import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 
@@ -56,7 +55,7 @@ public final class MessageStore implements AutoCloseable {
     private final Database database;
     private final Ids ids;
     private final Link.Outage outage = new Link.Outage();
-    private final List<Thread> threads = new ArrayList<>();
+    private final List<CompletableFuture<Void>> threads = new ArrayList<>();
     private volatile boolean closed;
 
     /** Thrown, with one sentence for a person, when the store cannot do what it was asked to. */
@@ -102,12 +101,8 @@ public final class MessageStore implements AutoCloseable {
         this(place, maxBytes, UnaryOperator.identity());
     }
 
-    /** As above, without limit; each connection goes through {@code wrap}, for fault tests. */
-    MessageStore(String place, UnaryOperator<Connection> wrap) throws StoreException {
-        this(place, Long.MAX_VALUE, wrap);
-    }
-
-    private MessageStore(String place, long maxBytes, UnaryOperator<Connection> wrap)
+    /** As above; each connection goes through {@code wrap}, for fault tests. */
+    MessageStore(String place, long maxBytes, UnaryOperator<Connection> wrap)
             throws StoreException {
         database = databaseAt(place, maxBytes, wrap);
         try {
@@ -115,17 +110,21 @@ public final class MessageStore implements AutoCloseable {
             // So that a database that cannot be written or read is told now.
             try (Database.Session check = database.open()) {
                 check.insert(List.of());
-                check.page("", LOWEST, LOWEST, (sender, text) -> {});
+                check.page(new Database.Range(""));
             }
         } catch (SQLException | IOException e) {
             database.release();
             throw cannotKeep(database.shown(), e);
         }
-        threads.add(Thread.ofPlatform().name("store-writer").start(this::write));
+        start("store-writer", this::write);
         for (int i = 1; i <= READERS; i++) {
-            threads.add(Thread.ofPlatform().name("store-reader-" + i).start(this::read));
+            start("store-reader-" + i, this::read);
         }
         patience.scheduleWithFixedDelay(this::endPatience, 500, 500, TimeUnit.MILLISECONDS);
+    }
+
+    private void start(String name, Runnable work) {
+        threads.add(CompletableFuture.runAsync(work, Thread.ofPlatform().name(name)::start));
     }
 
     /** Opens the store that a user has without naming a place, in a folder of its own. */
@@ -184,27 +183,18 @@ public final class MessageStore implements AutoCloseable {
      * not answered within {@code limit}.
      */
     public void close(Duration limit) {
-        long end = System.nanoTime() + limit.toNanos();
         closed = true;
         storings.add(LAST_STORING);
         readings.addAll(Collections.nCopies(READERS, LAST_READING));
-        boolean ended = true;
-        for (Thread thread : threads) {
-            ended &= endsBefore(end, thread);
-        }
+        boolean ended =
+                CompletableFuture.allOf(threads.toArray(CompletableFuture<?>[]::new))
+                        .handle((all, failure) -> true)
+                        .completeOnTimeout(false, limit.toNanos(), TimeUnit.NANOSECONDS)
+                        .join();
         patience.shutdown();
         waiting.forEach(job -> job.completeExceptionally(new SQLException(CLOSED)));
         if (ended) { // else the end of the process gives up the file, when nobody writes any more
             database.release();
-        }
-    }
-
-    private static boolean endsBefore(long end, Thread thread) {
-        try {
-            return thread.join(Duration.ofNanos(end - System.nanoTime()));
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            return !thread.isAlive();
         }
     }
 
@@ -220,8 +210,10 @@ public final class MessageStore implements AutoCloseable {
 
     private final BlockingQueue<Job<Letter, Integer>> storings = new LinkedBlockingQueue<>();
 
-    /** A message on its way into the database. */
-    private record Letter(String recipient, String sender, String text) {}
+    /** A message that waits for its id, and then to be stored. */
+    private interface Letter {
+        Database.Entry with(UUID id);
+    }
 
     /**
      * Puts a message into a mailbox and returns when it is durable.
@@ -231,7 +223,7 @@ public final class MessageStore implements AutoCloseable {
      *     #PATIENCE} whether it was
      */
     public int store(String recipient, String sender, String text) throws StoreException {
-        return outcome(storings, new Job<>(new Letter(recipient, sender, text)));
+        return outcome(storings, new Job<>(id -> new Database.Entry(recipient, id, sender, text)));
     }
 
     /**
@@ -244,23 +236,23 @@ public final class MessageStore implements AutoCloseable {
         List<Job<Letter, Integer>> batch = new ArrayList<>(MAX_BATCH);
         boolean tidy = true;
         for (boolean stop = false; !stop; batch.clear()) {
-            Job<Letter, Integer> first = take(storings, QUIET);
-            if (first == null) {
-                tidy = tidy || tidyUp();
-                continue;
-            }
-            batch.add(first);
-            storings.drainTo(batch, MAX_BATCH - 1);
-            stop = batch.remove(LAST_STORING);
-            batch.removeIf(CompletableFuture::isDone); // interrupted, or waited too long
             try {
+                Job<Letter, Integer> first = take(storings);
+                if (first == null) {
+                    tidy = tidy || database.tidyUp();
+                    continue;
+                }
+                tidy = false;
+                batch.add(first);
+                storings.drainTo(batch, MAX_BATCH - 1);
+                stop = batch.remove(LAST_STORING);
+                batch.removeIf(CompletableFuture::isDone); // interrupted, or waited too long
                 commit(link, batch);
                 batch.forEach(job -> job.complete(batch.size()));
             } catch (SQLException | RuntimeException | Error e) {
                 link.drop(); // whatever it was, the writer goes on, with a new connection
                 batch.forEach(job -> job.completeExceptionally(e));
             }
-            tidy = false;
         }
         link.drop();
     }
@@ -275,12 +267,7 @@ public final class MessageStore implements AutoCloseable {
             return;
         }
         List<Database.Entry> entries = new ArrayList<>(batch.size());
-        for (Job<Letter, Integer> job : batch) {
-            Letter letter = job.asked;
-            entries.add(
-                    new Database.Entry(
-                            letter.recipient(), ids.next(), letter.sender(), letter.text()));
-        }
+        batch.forEach(job -> entries.add(job.asked.with(ids.next())));
         long giveUp = System.nanoTime() + RETRY_FOR.toNanos();
         boolean underWay = false;
         for (Link.Pauses pauses = new Link.Pauses(); ; ) {
@@ -299,18 +286,8 @@ public final class MessageStore implements AutoCloseable {
         }
     }
 
-    private boolean tidyUp() {
-        try {
-            return database.tidyUp();
-        } catch (SQLException | RuntimeException | Error e) {
-            return false; // it is tried again
-        }
-    }
-
     // ---------------------------------------------------------------- fetching
 
-    private static final UUID LOWEST = new UUID(0, 0);
-    private static final UUID HIGHEST = new UUID(-1, -1);
     private static final Job<Database.Lookup<?>, Object> LAST_READING = new Job<>(null);
 
     private final BlockingQueue<Job<Database.Lookup<?>, Object>> readings =
@@ -322,22 +299,16 @@ public final class MessageStore implements AutoCloseable {
         return (A) outcome(readings, new Job<>(lookup));
     }
 
-    /** What lies in a mailbox after one id and up to another. */
-    private record Range(String recipient, UUID after, UUID end) {}
-
-    /** The oldest messages of a range, and what is left of it, or null. */
-    private record Page(List<Message> messages, Range rest) {}
-
     /** The mailbox of {@code recipient}, to be read page by page from its oldest message on. */
     public Mailbox fetch(String recipient) {
-        return new Mailbox(new Range(recipient, LOWEST, HIGHEST));
+        return new Mailbox(new Database.Range(recipient));
     }
 
     /** A mailbox being read. Between two pages it holds neither connection nor transaction. */
     public final class Mailbox {
-        private Range rest;
+        private Database.Range rest;
 
-        private Mailbox(Range all) {
+        private Mailbox(Database.Range all) {
             rest = all;
         }
 
@@ -356,8 +327,8 @@ public final class MessageStore implements AutoCloseable {
             if (rest == null) {
                 return List.of();
             }
-            Range range = rest;
-            Page page = look(session -> page(session, range));
+            Database.Range range = rest;
+            Database.Page page = look(session -> session.page(range));
             rest = page.rest();
             return page.messages();
         }
@@ -366,7 +337,7 @@ public final class MessageStore implements AutoCloseable {
     /** A reader: a page that fails is tried once more over a new connection. */
     private void read() {
         Link link = new Link(database, outage);
-        for (Job<Database.Lookup<?>, Object> job; (job = take(readings, QUIET)) != LAST_READING; ) {
+        for (Job<Database.Lookup<?>, Object> job; (job = take(readings)) != LAST_READING; ) {
             for (int attempt = 1; job != null && !job.isDone(); attempt++) {
                 try {
                     job.complete(job.asked.in(link.session()));
@@ -379,19 +350,6 @@ public final class MessageStore implements AutoCloseable {
             }
         }
         link.drop();
-    }
-
-    private static Page page(Database.Session session, Range range) throws SQLException {
-        List<Message> messages = new ArrayList<>();
-        BiConsumer<String, String> each = (sender, text) -> messages.add(new Message(sender, text));
-        UUID last = session.page(range.recipient(), range.after(), range.end(), each);
-        if (last == null) {
-            return new Page(messages, null);
-        }
-        // Fixed by the first full page, so that messages which come meanwhile prolong no fetch.
-        UUID end = range.end().equals(HIGHEST) ? session.newest(range.recipient()) : range.end();
-        return new Page(
-                messages, last.equals(end) ? null : new Range(range.recipient(), last, end));
     }
 
     // ---------------------------------------------------------------- waiting for the threads
@@ -448,18 +406,16 @@ public final class MessageStore implements AutoCloseable {
         }
     }
 
-    /** The next job, or null when none comes in time. Nobody interrupts the threads of a store. */
-    private static <T> T take(BlockingQueue<T> queue, Duration time) {
+    /** The next job, or null when all is quiet. Nobody interrupts the threads of a store. */
+    private static <T> T take(BlockingQueue<T> queue) {
         try {
-            return queue.poll(time.toNanos(), TimeUnit.NANOSECONDS);
+            return queue.poll(QUIET.toNanos(), TimeUnit.NANOSECONDS);
         } catch (InterruptedException e) {
             throw new AssertionError(e);
         }
     }
 
-    /**
-     * One line; drivers that say only that a connection failed have the reason in the last cause.
-     */
+    /** One line; of drivers that say only that a connection failed, with the last cause. */
     private static String reason(Throwable e) {
         Throwable last = e;
         while (last.getCause() != null) {

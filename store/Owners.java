@@ -2,6 +2,7 @@
 //SOURCES MessageStore.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
+import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
@@ -16,7 +17,6 @@ import java.sql.Statement;
 final class Owners {
     private final MessageStore store;
 
-    /** The owners in {@code store}. */
     Owners(MessageStore store) {
         this.store = store;
     }
@@ -45,30 +45,25 @@ final class Owners {
     /** Makes the table if it is wanted and missing, and tells whether any name has an owner. */
     private static boolean prepare(Database.Session session, boolean byKey) throws SQLException {
         try (Statement statement = session.connection.createStatement()) {
-            boolean missing = isMissing(session, statement);
-            if (missing && byKey) {
-                make(session, statement);
+            if (isThere(session.connection)) {
+                return !Database.one(statement, "SELECT count(*) FROM owner").equals("0");
             }
-            return !missing && !Database.one(statement, "SELECT count(*) FROM owner").equals("0");
+            if (byKey) {
+                // Fails where another server makes it just now; the second try then finds it.
+                statement.execute(
+                        "CREATE TABLE IF NOT EXISTS owner (name TEXT NOT NULL PRIMARY KEY,"
+                                + " key TEXT NOT NULL, since TIMESTAMP WITH TIME ZONE NOT NULL"
+                                + " DEFAULT CURRENT_TIMESTAMP)");
+            }
+            return false;
         }
     }
 
-    private static void make(Database.Session session, Statement statement) throws SQLException {
-        try {
-            statement.execute(
-                    "CREATE TABLE IF NOT EXISTS owner (name TEXT NOT NULL PRIMARY KEY,"
-                            + " key TEXT NOT NULL, since TIMESTAMP WITH TIME ZONE NOT NULL"
-                            + " DEFAULT CURRENT_TIMESTAMP)");
-        } catch (SQLException e) {
-            if (isMissing(session, statement)) { // else another server made it at the same time
-                throw e;
-            }
+    private static boolean isThere(Connection connection) throws SQLException {
+        String schema = connection.getSchema();
+        try (ResultSet tables = connection.getMetaData().getTables(null, schema, "owner", null)) {
+            return tables.next();
         }
-    }
-
-    private static boolean isMissing(Database.Session session, Statement statement)
-            throws SQLException {
-        return Database.one(statement, session.ownerTables()).equals("0");
     }
 
     /** Whether {@code key} owns {@code name}; it does from now on if no key did before. */

@@ -5,7 +5,6 @@
 
 import java.sql.Connection;
 import java.sql.PreparedStatement;
-import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.SQLWarning;
 import java.sql.Statement;
@@ -15,7 +14,6 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Properties;
 import java.util.Set;
-import java.util.UUID;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Function;
@@ -39,7 +37,13 @@ final class Postgres implements Database {
     /** It logs URLs, and with them passwords. */
     private static final Logger DRIVER = Logger.getLogger("org.postgresql");
 
-    /** How long a database that is just starting, or full of connections, is waited for. */
+    /**
+     * It is just starting, or full of connections; or another server makes the table at the same
+     * time, which lets IF NOT EXISTS fail.
+     */
+    private static final Set<String> PASSING_AT_A_START =
+            Set.of("57P03", "53300", "23505", "42P07", "42710");
+
     private static final Duration START_PATIENCE = Duration.ofSeconds(15);
 
     private final String url;
@@ -78,29 +82,16 @@ final class Postgres implements Database {
 
     @Override
     public long prepare() throws SQLException {
-        try (Connection connection = firstConnection();
-                Statement statement = connection.createStatement()) {
-            String encoding = Database.one(statement, "SHOW server_encoding");
-            if (!encoding.equals("UTF8")) {
-                throw new SQLException("its encoding is " + encoding + ", it must be UTF8");
-            }
-            if (Database.one(statement, "SELECT to_regclass('message')") == null) {
-                create(statement);
-            }
-        }
-        return 0;
-    }
-
-    private Connection firstConnection() throws SQLException {
         long giveUp = System.nanoTime() + START_PATIENCE.toNanos();
-        Properties patient = new Properties();
-        patient.putAll(settings);
+        Properties patient = new Properties(settings);
         patient.setProperty("loginTimeout", "10");
         while (true) {
-            try {
-                return connect(patient);
+            try (Connection connection = connect(patient);
+                    Statement statement = connection.createStatement()) {
+                prepare(statement);
+                return 0;
             } catch (SQLException e) {
-                if (!Set.of("57P03", "53300").contains(Objects.toString(e.getSQLState()))
+                if (!PASSING_AT_A_START.contains(Objects.toString(e.getSQLState()))
                         || System.nanoTime() - giveUp > 0) {
                     throw e;
                 }
@@ -109,17 +100,16 @@ final class Postgres implements Database {
         }
     }
 
-    private static void create(Statement statement) throws SQLException {
-        try {
+    private static void prepare(Statement statement) throws SQLException {
+        String encoding = Database.one(statement, "SHOW server_encoding");
+        if (!encoding.equals("UTF8")) {
+            throw new SQLException("its encoding is " + encoding + ", it must be UTF8");
+        }
+        if (Database.one(statement, "SELECT to_regclass('message')") == null) {
             statement.execute(
                     "CREATE TABLE IF NOT EXISTS message (recipient text NOT NULL,"
                             + " id uuid NOT NULL, sender text NOT NULL, text text NOT NULL,"
                             + " PRIMARY KEY (recipient, id))");
-        } catch (SQLException e) {
-            // Two servers at once: PostgreSQL lets IF NOT EXISTS of the second one fail.
-            if (!Set.of("23505", "42P07", "42710").contains(e.getSQLState())) {
-                throw e;
-            }
         }
     }
 
@@ -129,12 +119,9 @@ final class Postgres implements Database {
         try {
             try (Statement statement = connection.createStatement()) {
                 // Relatives of PostgreSQL may not know this setting: then it is NULL.
-                String commit =
-                        Database.one(
-                                statement, "SELECT current_setting('synchronous_commit', true)");
-                if ("off".equals(commit)) {
-                    statement.execute("SET synchronous_commit TO on");
-                }
+                statement.execute(
+                        "SELECT set_config('synchronous_commit', 'on', false)"
+                                + " WHERE current_setting('synchronous_commit', true) = 'off'");
             }
             return new PostgresSession(connection);
         } catch (SQLException e) {
@@ -144,8 +131,7 @@ final class Postgres implements Database {
     }
 
     private Connection connect(Properties settings) throws SQLException {
-        // An error's details hold the row it is about: with the text of a message it would be
-        // shown.
+        // The details of an error, which is shown, hold the row and so the text of a message.
         String quiet = (url.contains("?") ? "&" : "?") + "logServerErrorDetail=false";
         return wrap.apply(new org.postgresql.Driver().connect(url + quiet, settings));
     }
@@ -162,8 +148,6 @@ final class Postgres implements Database {
     }
 
     private static final class PostgresSession extends Session {
-        private static final String OUTCOME_UNKNOWN = "40003";
-
         private final PreparedStatement insert;
 
         PostgresSession(Connection connection) throws SQLException {
@@ -192,13 +176,11 @@ final class Postgres implements Database {
             // A wait for a replica that is cancelled ends with a mere warning.
             SQLWarning warning = insert.getWarnings();
             if (warning != null) {
-                throw new SQLException(warning.getMessage(), OUTCOME_UNKNOWN);
+                throw new SQLException(warning.getMessage(), "40003"); // outcome unknown
             }
         }
 
-        /**
-         * What is wrong with data quotes them, and a reason is shown: nobody may read mail there.
-         */
+        /** Errors about data quote them, and are shown: nobody may read mail there. */
         private static SQLException withoutContent(SQLException e) {
             String state = Objects.requireNonNullElse(e.getSQLState(), "");
             return state.matches("(22|23|44|P0).*")
@@ -211,21 +193,6 @@ final class Postgres implements Database {
                 throws SQLException {
             insert.setArray(
                     index, connection.createArrayOf(type, batch.stream().map(value).toArray()));
-        }
-
-        @Override
-        void setId(PreparedStatement statement, int index, UUID id) throws SQLException {
-            statement.setObject(index, id);
-        }
-
-        @Override
-        UUID id(ResultSet row, int index) throws SQLException {
-            return row.getObject(index, UUID.class);
-        }
-
-        @Override
-        String ownerTables() {
-            return "SELECT count(to_regclass('owner'))";
         }
     }
 }

@@ -10,11 +10,10 @@ import org.sqlite.SQLiteConfig;
 import org.sqlite.SQLiteJDBCLoader;
 
 import java.io.IOException;
-import java.lang.module.ModuleDescriptor.Version;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
-import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.FileSystems;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
@@ -42,9 +41,11 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.UnaryOperator;
 import java.util.logging.Level;
 import java.util.logging.Logger;
-import java.util.stream.Stream;
 
-/** Keeps messages in one SQLite file, for one server; called on platform threads only. */
+/**
+ * Keeps messages in one SQLite file, for one server; called on platform threads only. Up to 3.51.2
+ * SQLite loses commits ("WAL-reset" on sqlite.org/wal.html); the driver above brings a later one.
+ */
 final class Sqlite implements Database {
     private static final int APPLICATION_ID = 0x4d534753; // "MSGS", see PRAGMA application_id
 
@@ -104,7 +105,6 @@ final class Sqlite implements Database {
         loadDriver();
         anchor = connect();
         try (Statement statement = anchor.createStatement()) {
-            requireSafe(Database.one(statement, "SELECT sqlite_version()"));
             int application = Integer.parseInt(Database.one(statement, "PRAGMA application_id"));
             boolean empty =
                     Database.one(statement, "SELECT count(*) FROM sqlite_schema").equals("0");
@@ -277,13 +277,6 @@ final class Sqlite implements Database {
         }
     }
 
-    /** First release without the bug that loses commits, see "WAL-reset" on sqlite.org/wal.html. */
-    private static void requireSafe(String version) throws SQLException {
-        if (Version.parse(version).compareTo(Version.parse("3.51.3")) < 0) {
-            throw new SQLException("SQLite " + version + " is too old to be safe");
-        }
-    }
-
     @Override
     public boolean mayRetry(SQLException e) {
         return false; // after an I/O error the cache cannot be trusted
@@ -384,16 +377,12 @@ final class Sqlite implements Database {
     /** Deletes the driver's library and nothing else; a link is not followed. */
     private static void delete(Path folder) throws IOException {
         if (Files.isDirectory(folder, LinkOption.NOFOLLOW_LINKS)) {
-            try (Stream<Path> files = Files.list(folder)) {
-                for (Path old : files.toList()) {
-                    if (old.getFileName().toString().contains("sqlitejdbc")) {
-                        Files.delete(old);
-                    }
+            try (DirectoryStream<Path> old = Files.newDirectoryStream(folder, "*sqlitejdbc*")) {
+                for (Path library : old) {
+                    Files.delete(library);
                 }
             }
             Files.delete(folder);
-        } else if (Files.exists(folder, LinkOption.NOFOLLOW_LINKS)) {
-            throw new FileAlreadyExistsException(folder.toString());
         }
     }
 
@@ -464,14 +453,9 @@ final class Sqlite implements Database {
         }
 
         @Override
-        UUID id(ResultSet row, int index) throws SQLException {
-            ByteBuffer bytes = ByteBuffer.wrap(row.getBytes(index));
+        UUID id(ResultSet row) throws SQLException {
+            ByteBuffer bytes = ByteBuffer.wrap(row.getBytes(1));
             return new UUID(bytes.getLong(), bytes.getLong());
-        }
-
-        @Override
-        String ownerTables() {
-            return "SELECT count(*) FROM sqlite_schema WHERE name = 'owner'";
         }
     }
 }

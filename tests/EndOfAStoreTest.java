@@ -95,7 +95,7 @@ class EndOfAStoreTest {
                     }
                 };
         String place = folder.resolve("messages.db").toString();
-        MessageStore store = new MessageStore(place, Statements.seenBy(hook));
+        MessageStore store = new MessageStore(place, Long.MAX_VALUE, Statements.seenBy(hook));
         store.store("bob", "al", "hi");
         sticks.set(true);
         Future<?> fetching = Waiting.inBackground(() -> store.fetch("bob").nextPage());

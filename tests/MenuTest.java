@@ -205,7 +205,7 @@ class MenuTest {
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',
-            value = {"a;b|A name cannot contain ';'.", "long|That is 1 byte too long."})
+            value = {"a;b|A name cannot contain ';'.", "long|That is 2 bytes too long."})
     void aRecipientThatCannotBeIsAskedForAgain(String name, String why) throws Exception {
         String recipient = name.equals("long") ? "n".repeat(246) : name;
         ClientRun run =

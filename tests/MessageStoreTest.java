@@ -95,7 +95,7 @@ class MessageStoreTest {
 
     private void reopen(UnaryOperator<Connection> wrap) throws Exception {
         store.close();
-        store = new MessageStore(place, wrap);
+        store = new MessageStore(place, Long.MAX_VALUE, wrap);
     }
 
     /** Reopens it; {@code beforeCommit} is then run before each commit that stores. */

@@ -173,7 +173,8 @@ class OneServerOneFileTest {
                         throw new SQLException("disk I/O error");
                     }
                 };
-        try (var first = new MessageStore(store.toString(), Statements.seenBy(hook))) {
+        try (var first =
+                new MessageStore(store.toString(), Long.MAX_VALUE, Statements.seenBy(hook))) {
             for (int round = 0; round < 3; round++) {
                 String text = "round " + round;
                 first.store("bob", "al", text);

@@ -329,7 +329,8 @@ class SqliteFileTest {
                                     })
                             .apply(connection);
                 };
-        try (var store = new MessageStore(folder.resolve("messages.db").toString(), wrap)) {
+        try (var store =
+                new MessageStore(folder.resolve("messages.db").toString(), Long.MAX_VALUE, wrap)) {
             store.store("bob", "al", "hi");
             assertEquals(List.of("hi"), Mailboxes.texts(store, "bob"));
             assertTrue(owners.contains("store-writer"), owners.toString());

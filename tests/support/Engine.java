@@ -54,7 +54,7 @@ final class Engine implements AutoCloseable {
             throws Exception {
         this.transport = transport;
         this.heard = heard;
-        store = new MessageStore(folder.resolve("messages.db").toString(), wrap);
+        store = new MessageStore(folder.resolve("messages.db").toString(), Long.MAX_VALUE, wrap);
         try {
             server =
                     new MsgServer(
