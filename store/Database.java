@@ -1,5 +1,4 @@
 //JAVA 21+
-//SOURCES MessageStore.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
@@ -8,10 +7,10 @@ import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalLong;
 import java.util.UUID;
+import java.util.function.BiConsumer;
 
 /**
  * What a message store needs of a database. The databases that can keep messages differ in how they
@@ -87,9 +86,6 @@ interface Database {
         }
     }
 
-    /** The oldest messages of a range, and what is left of it, or null. */
-    record Page(List<MessageStore.Message> messages, Range rest) {}
-
     /** One connection with its statements, in autocommit mode, owned by one thread. */
     abstract class Session implements AutoCloseable {
 
@@ -127,26 +123,32 @@ interface Database {
             return row.getObject(1, UUID.class);
         }
 
-        /** The first page of {@code range}: {@link #PAGE_SIZE} messages at most, oldest first. */
-        Page page(Range range) throws SQLException {
+        /** A query for how many tables of owners there are, 0 or 1. */
+        abstract String ownerTables();
+
+        /**
+         * Gives {@code each} the sender and text of the oldest messages of {@code range}, {@link
+         * #PAGE_SIZE} at most, oldest first.
+         *
+         * @return what is left of it, or null
+         */
+        Range page(Range range, BiConsumer<String, String> each) throws SQLException {
             page.setString(1, range.recipient());
             setId(page, 2, range.after());
             setId(page, 3, range.end());
-            List<MessageStore.Message> messages = new ArrayList<>();
             UUID last = null;
             try (ResultSet rows = page.executeQuery()) {
-                while (rows.next()) {
-                    messages.add(new MessageStore.Message(rows.getString(2), rows.getString(3)));
-                    last = messages.size() == PAGE_SIZE ? id(rows) : null;
+                for (int count = 1; rows.next(); count++) {
+                    each.accept(rows.getString(2), rows.getString(3));
+                    last = count == PAGE_SIZE ? id(rows) : null;
                 }
             }
             if (last == null) {
-                return new Page(messages, null);
+                return null;
             }
             // Fixed by the first full page, so that messages which come meanwhile prolong no fetch.
             UUID end = range.end().equals(Range.HIGHEST) ? newest(range.recipient()) : range.end();
-            boolean all = last.equals(end);
-            return new Page(messages, all ? null : new Range(range.recipient(), last, end));
+            return last.equals(end) ? null : new Range(range.recipient(), last, end);
         }
 
         /** The id of the newest message of a mailbox that has one. */

@@ -110,7 +110,7 @@ public final class MessageStore implements AutoCloseable {
             // So that a database that cannot be written or read is told now.
             try (Database.Session check = database.open()) {
                 check.insert(List.of());
-                check.page(new Database.Range(""));
+                check.page(new Database.Range(""), (sender, text) -> {});
             }
         } catch (SQLException | IOException e) {
             database.release();
@@ -328,11 +328,21 @@ public final class MessageStore implements AutoCloseable {
                 return List.of();
             }
             Database.Range range = rest;
-            Database.Page page = look(session -> session.page(range));
+            Page page =
+                    look(session -> {
+                        List<Message> messages = new ArrayList<>();
+                        return new Page(
+                                messages,
+                                session.page(
+                                        range,
+                                        (sender, text) -> messages.add(new Message(sender, text))));
+                    });
             rest = page.rest();
             return page.messages();
         }
     }
+
+    private record Page(List<Message> messages, Database.Range rest) {}
 
     /** A reader: a page that fails is tried once more over a new connection. */
     private void read() {

@@ -194,5 +194,10 @@ final class Postgres implements Database {
             insert.setArray(
                     index, connection.createArrayOf(type, batch.stream().map(value).toArray()));
         }
+
+        @Override
+        String ownerTables() {
+            return "SELECT count(to_regclass('owner'))";
+        }
     }
 }
