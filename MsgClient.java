@@ -66,12 +66,7 @@ public final class MsgClient {
         }
     }
 
-    /** A client of the server at {@code host}, a name or an address, and {@code port}. */
-    public MsgClient(String host, int port) {
-        this(host, port, null);
-    }
-
-    /** As above; with {@code trust}, unless that is null, all is said in TLS. */
+    /** A client of the server at {@code host}, a name or an address; {@code trust} may be null. */
     MsgClient(String host, int port, Trust trust) {
         this.host = host;
         this.port = port;
@@ -307,11 +302,6 @@ public final class MsgClient {
 
     /** Runs the command and ends the process with its exit code. */
     public static void main(String... args) {
-        System.exit(commandLine(new ClientCommand()).execute(args));
-    }
-
-    /** The command with what {@link Program} gives both. */
-    static CommandLine commandLine(ClientCommand command) {
-        return Program.commandLine(command, "MsgClient.java");
+        System.exit(Program.commandLine(new ClientCommand(), "MsgClient.java").execute(args));
     }
 }

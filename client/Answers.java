@@ -34,9 +34,7 @@ interface Answers {
     /** How many of these rows {@code line} takes. */
     int rowsOf(String line);
 
-    /**
-     * The answers that this process is given; questions that are not a screen's go to {@code out}.
-     */
+    /** The answers that this process is given; all is shown by {@code out}, or a screen. */
     static Answers ofThisProcess(PrintWriter out) {
         boolean person = System.console() != null;
         Screen screen = person ? Screen.open(out) : null;

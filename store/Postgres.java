@@ -11,9 +11,7 @@ import java.sql.Statement;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Properties;
-import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Function;
@@ -32,17 +30,8 @@ final class Postgres implements Database {
                     "socketTimeout", "5",
                     "tcpKeepAlive", "true");
 
-    private static final Set<String> RETRIED = Set.of("40001", "40P01", "40003", "25006", "53300");
-
     /** It logs URLs, and with them passwords. */
     private static final Logger DRIVER = Logger.getLogger("org.postgresql");
-
-    /**
-     * It is just starting, or full of connections; or another server makes the table at the same
-     * time, which lets IF NOT EXISTS fail.
-     */
-    private static final Set<String> PASSING_AT_A_START =
-            Set.of("57P03", "53300", "23505", "42P07", "42710");
 
     private static final Duration START_PATIENCE = Duration.ofSeconds(15);
 
@@ -91,7 +80,9 @@ final class Postgres implements Database {
                 prepare(statement);
                 return 0;
             } catch (SQLException e) {
-                if (!PASSING_AT_A_START.contains(Objects.toString(e.getSQLState()))
+                // It is just starting, or full of connections; or another server makes the table
+                // at the same time, which lets IF NOT EXISTS fail.
+                if (!hasState(e, "57P03|53300|23505|42P07|42710")
                         || System.nanoTime() - giveUp > 0) {
                     throw e;
                 }
@@ -138,8 +129,11 @@ final class Postgres implements Database {
 
     @Override
     public boolean mayRetry(SQLException e) {
-        String state = Objects.requireNonNullElse(e.getSQLState(), "");
-        return state.startsWith("08") || state.startsWith("57P0") || RETRIED.contains(state);
+        return hasState(e, "08.*|57P0.*|40001|40P01|40003|25006|53300");
+    }
+
+    private static boolean hasState(SQLException e, String pattern) {
+        return e.getSQLState() != null && e.getSQLState().matches(pattern);
     }
 
     @Override
@@ -182,8 +176,8 @@ final class Postgres implements Database {
 
         /** Errors about data quote them, and are shown: nobody may read mail there. */
         private static SQLException withoutContent(SQLException e) {
-            String state = Objects.requireNonNullElse(e.getSQLState(), "");
-            return state.matches("(22|23|44|P0).*")
+            String state = e.getSQLState();
+            return hasState(e, "(22|23|44|P0).*")
                     ? new SQLException("the database refuses the content, error " + state, state)
                     : e;
         }
