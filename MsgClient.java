@@ -21,6 +21,7 @@ import picocli.CommandLine.Spec;
 import java.io.BufferedInputStream;
 import java.io.EOFException;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.InterruptedIOException;
 import java.io.PrintWriter;
 import java.net.ConnectException;
@@ -81,7 +82,7 @@ public final class MsgClient {
      * @throws RequestException when it is not, or when nobody can tell
      */
     public void store(String recipient, String sender, String message) throws RequestException {
-        ask(new Protocol.Store(recipient, sender, message), Protocol.Stored.class, mail -> {});
+        ask(new Protocol.Store(recipient, sender, message), sender, mail -> {});
     }
 
     /**
@@ -91,48 +92,51 @@ public final class MsgClient {
      * @throws RequestException when not all of them came
      */
     public long fetch(String recipient, Consumer<Protocol.Store> mail) throws RequestException {
-        return ask(new Protocol.Fetch(recipient), Protocol.Mailbox.class, mail).count();
+        return ask(new Protocol.Fetch(recipient), recipient, mail);
     }
 
-    private <R extends Protocol.Reply> R ask(
-            Protocol.Request request, Class<R> hopedFor, Consumer<Protocol.Store> mail)
+    private long ask(Protocol.Request request, String user, Consumer<Protocol.Store> mail)
             throws RequestException {
+        String doubt = "";
         try (Socket socket = trust == null ? connect() : trust.secure(this)) {
+            if (request instanceof Protocol.Store) {
+                doubt = "; the message may or may not be stored";
+            }
             socket.getOutputStream().write(request.bytes());
             socket.shutdownOutput();
-            Protocol.Reply reply =
-                    Protocol.readReply(new BufferedInputStream(socket.getInputStream()), mail);
-            if (reply instanceof Protocol.Refused refused) {
-                throw new RequestException(
-                        "The server refused: " + Protocol.visible(refused.text()) + advice(refused),
-                        null);
-            }
-            if (!hopedFor.isInstance(reply)) {
-                throw new ProtocolException("not a reply to this request");
-            }
+            InputStream in = new BufferedInputStream(socket.getInputStream());
+            long count =
+                    switch (Protocol.readReply(in, mail)) {
+                        case Protocol.Stored stored when request instanceof Protocol.Store -> 1;
+                        case Protocol.Mailbox mailbox when request instanceof Protocol.Fetch ->
+                                mailbox.count();
+                        case Protocol.Refused(var text) -> throw refused(text);
+                        default -> throw new ProtocolException("not a reply to this request");
+                    };
             if (trust != null) {
-                trust.used(
-                        request instanceof Protocol.Store message
-                                ? message.sender()
-                                : request.recipient());
+                trust.used(user);
             }
-            return hopedFor.cast(reply);
+            return count;
         } catch (IOException e) {
-            boolean mayBeStored = request instanceof Protocol.Store;
-            String doubt = mayBeStored ? "; the message may or may not be stored" : "";
             throw new RequestException(failure(e, doubt), e);
         }
     }
 
-    private String advice(Protocol.Refused refused) {
-        boolean plain = refused.text().equals(Protocol.Refusal.TLS_ONLY.text());
-        boolean stranger = refused.text().equals(Protocol.Refusal.NOT_THE_OWNER.text());
-        return plain ? ". Start with --tls." : stranger && trust != null ? trust.advice() : "";
+    private RequestException refused(String text) {
+        boolean plain = text.equals(Protocol.Refusal.TLS_ONLY.text());
+        boolean stranger = text.equals(Protocol.Refusal.NOT_THE_OWNER.text()) && trust != null;
+        String advice = plain ? ". Start with --tls." : stranger ? trust.advice() : "";
+        return new RequestException("The server refused: " + Protocol.visible(text) + advice, null);
     }
 
     private String failure(IOException e, String doubt) {
         String server = host + " port " + port;
         return switch (e) {
+            case UnknownHostException unknown ->
+                    "There is no host called " + Protocol.visible(host) + ".";
+            case ConnectException refused ->
+                    "No server answers at %s. To start one there: %s %d"
+                            .formatted(server, Program.started("MsgServer.java"), port);
             case SocketTimeoutException timeout ->
                     "The server at " + server + " did not answer in time" + doubt + ".";
             case EOFException end -> "The server's reply was cut off" + doubt + ".";
@@ -148,34 +152,21 @@ public final class MsgClient {
     }
 
     /** Tries each address of the host: {@code localhost} has two, and a C server listens on one. */
-    Socket connect() throws RequestException {
+    Socket connect() throws IOException {
         IOException failure = null;
-        try {
-            for (InetAddress address : InetAddress.getAllByName(host)) {
-                Socket socket = new Socket();
-                try {
-                    socket.connect(
-                            new InetSocketAddress(address, port), (int) CONNECT_TIMEOUT.toMillis());
-                    socket.setSoTimeout((int) READ_TIMEOUT.toMillis());
-                    return socket;
-                } catch (IOException e) {
-                    socket.close();
-                    failure = e;
-                }
+        for (InetAddress address : InetAddress.getAllByName(host)) {
+            Socket socket = new Socket();
+            try {
+                socket.connect(
+                        new InetSocketAddress(address, port), (int) CONNECT_TIMEOUT.toMillis());
+                socket.setSoTimeout((int) READ_TIMEOUT.toMillis());
+                return socket;
+            } catch (IOException e) {
+                socket.close();
+                failure = e;
             }
-        } catch (IOException e) {
-            failure = e;
         }
-        String sentence =
-                switch (failure) {
-                    case UnknownHostException e ->
-                            "There is no host called " + Protocol.visible(host) + ".";
-                    case ConnectException e ->
-                            "No server answers at %s port %d. To start one there: %s %d"
-                                    .formatted(host, port, Program.started("MsgServer.java"), port);
-                    default -> failure(failure, "");
-                };
-        throw new RequestException(sentence, failure);
+        throw failure;
     }
 
     // ---------------------------------------------------------------- the command
@@ -286,16 +277,11 @@ public final class MsgClient {
             if (port < 1 || port > 65_535) {
                 throw Program.wrong(spec, "PORT", port, "PORT must be 1 to 65535, not " + port);
             }
-            if (user == null) {
-                return;
-            }
-            String typed = user;
-            user = user.strip();
-            String objection = Menu.objectionToName(user);
+            String objection = user == null ? null : Menu.objectionToName(user.strip());
             if (objection != null) {
                 String sentence =
                         "--user: " + objection + " Without --user you are asked for the name.";
-                throw Program.wrong(spec, "--user", typed, sentence);
+                throw Program.wrong(spec, "--user", user, sentence);
             }
         }
     }

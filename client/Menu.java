@@ -47,10 +47,10 @@ final class Menu {
      */
     boolean run(String userName) throws IOException {
         try {
-            String user = userName;
-            if (user == null) {
-                user = ask("Your user name: ", String::strip, Menu::objectionToName, false);
-            }
+            String user =
+                    userName != null
+                            ? userName.strip()
+                            : ask("Your user name: ", String::strip, Menu::objectionToName, false);
             while (choose(user)) {
                 out.println();
             }
