@@ -45,7 +45,7 @@ final class Link {
      */
     static final class Outage {
         private SQLException failure;
-        private Pauses pauses = new Pauses();
+        private int failures;
         private long notBefore;
 
         private synchronized void throwIfTooSoon() throws SQLException {
@@ -56,26 +56,22 @@ final class Link {
 
         private synchronized void noticed(SQLException e) {
             failure = e;
-            notBefore = System.nanoTime() + pauses.next().toNanos();
+            notBefore = System.nanoTime() + pause(failures++).toNanos();
         }
 
         private synchronized void over() {
             failure = null;
-            pauses = new Pauses();
+            failures = 0;
         }
     }
 
     /**
-     * None before the second try, then 50 ms, twice as long each time, up to 1 s; each a random
-     * time between half of that and all of it, so that many servers do not come back in step.
+     * How long to wait before another try: after the first failure not at all, then 50 ms, twice as
+     * long each time, up to 1 s; each a random time between half of that and all of it, so that
+     * many servers do not come back in step.
      */
-    static final class Pauses {
-        private long millis;
-
-        Duration next() {
-            long pause = millis / 2 + ThreadLocalRandom.current().nextLong(millis / 2 + 1);
-            millis = Math.clamp(2 * millis, 50, 1_000);
-            return Duration.ofMillis(pause);
-        }
+    static Duration pause(int failuresBefore) {
+        long most = failuresBefore == 0 ? 0 : Math.min(25L << Math.min(failuresBefore, 10), 1_000);
+        return Duration.ofMillis(most - ThreadLocalRandom.current().nextLong(most / 2 + 1));
     }
 }

@@ -295,11 +295,7 @@ final class Sqlite implements Database {
 
     @Override
     public OptionalLong size() {
-        try {
-            return OptionalLong.of(Files.size(file));
-        } catch (IOException e) {
-            return OptionalLong.empty();
-        }
+        return OptionalLong.of(file.toFile().length());
     }
 
     @Override
