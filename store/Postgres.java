@@ -21,15 +21,6 @@ import java.util.logging.Logger;
 
 /** Keeps messages in a database that speaks PostgreSQL's protocol, with other servers or alone. */
 final class Postgres implements Database {
-    /** pgjdbc waits for ever by default. What the URL says goes before what stands here. */
-    private static final Map<String, String> DEFAULTS =
-            Map.of(
-                    "ApplicationName", "MsgServer",
-                    "connectTimeout", "2",
-                    "loginTimeout", "3",
-                    "socketTimeout", "5",
-                    "tcpKeepAlive", "true");
-
     /** It logs URLs, and with them passwords. */
     private static final Logger DRIVER = Logger.getLogger("org.postgresql");
 
@@ -59,7 +50,14 @@ final class Postgres implements Database {
                     "write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME, the password into"
                             + " PGPASSWORD or .pgpass");
         }
-        settings.putAll(DEFAULTS);
+        // pgjdbc waits for ever by default. What the URL says goes before what stands here.
+        settings.putAll(
+                Map.of(
+                        "ApplicationName", "MsgServer",
+                        "connectTimeout", "2",
+                        "loginTimeout", "3",
+                        "socketTimeout", "5",
+                        "tcpKeepAlive", "true"));
         if (shown().contains(",")) {
             settings.setProperty("targetServerType", "primary");
         }
@@ -165,21 +163,19 @@ final class Postgres implements Database {
             try {
                 insert.executeUpdate();
             } catch (SQLException e) {
-                throw withoutContent(e);
+                // Errors about data quote them, and are shown: nobody may read mail there.
+                if (hasState(e, "(22|23|44|P0).*")) {
+                    String state = e.getSQLState();
+                    throw new SQLException(
+                            "the database refuses the content, error " + state, state);
+                }
+                throw e;
             }
             // A wait for a replica that is cancelled ends with a mere warning.
             SQLWarning warning = insert.getWarnings();
             if (warning != null) {
                 throw new SQLException(warning.getMessage(), "40003"); // outcome unknown
             }
-        }
-
-        /** Errors about data quote them, and are shown: nobody may read mail there. */
-        private static SQLException withoutContent(SQLException e) {
-            String state = e.getSQLState();
-            return hasState(e, "(22|23|44|P0).*")
-                    ? new SQLException("the database refuses the content, error " + state, state)
-                    : e;
         }
 
         private void setArray(
