@@ -196,8 +196,6 @@ public final class MsgClient {
                         + " was lost, 2 wrong usage; 130 and 143 after signals."
             })
     public static final class ClientCommand implements Callable<Integer> {
-        private static final int INTERRUPTED = 130; // 128 and the number of SIGINT
-
         @Parameters(
                 index = "0",
                 paramLabel = "HOST",
@@ -266,7 +264,7 @@ public final class MsgClient {
                 Menu menu = new Menu(new MsgClient(host, port, trust), answers, out, err);
                 return menu.run(user) ? 0 : 1;
             } catch (InterruptedIOException e) {
-                return INTERRUPTED;
+                return 130; // 128 and the number of SIGINT
             } catch (IOException e) {
                 err.println(e.getMessage());
                 return 1;
