@@ -254,7 +254,7 @@ public final class MsgClient {
         }
 
         @Override
-        public Integer call() throws IOException {
+        public Integer call() {
             check();
             PrintWriter out = spec.commandLine().getOut();
             PrintWriter err = spec.commandLine().getErr();
