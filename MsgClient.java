@@ -21,6 +21,7 @@ import picocli.CommandLine.Spec;
 import java.io.BufferedInputStream;
 import java.io.EOFException;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.InterruptedIOException;
 import java.io.PrintWriter;
 import java.net.ConnectException;
@@ -66,12 +67,7 @@ public final class MsgClient {
         }
     }
 
-    /** A client of the server at {@code host}, a name or an address, and {@code port}. */
-    public MsgClient(String host, int port) {
-        this(host, port, null);
-    }
-
-    /** As above; with {@code trust}, unless that is null, all is said in TLS. */
+    /** A client of the server at {@code host}, a name or an address; {@code trust} may be null. */
     MsgClient(String host, int port, Trust trust) {
         this.host = host;
         this.port = port;
@@ -86,7 +82,7 @@ public final class MsgClient {
      * @throws RequestException when it is not, or when nobody can tell
      */
     public void store(String recipient, String sender, String message) throws RequestException {
-        ask(new Protocol.Store(recipient, sender, message), Protocol.Stored.class, mail -> {});
+        ask(new Protocol.Store(recipient, sender, message), sender, mail -> {});
     }
 
     /**
@@ -96,48 +92,51 @@ public final class MsgClient {
      * @throws RequestException when not all of them came
      */
     public long fetch(String recipient, Consumer<Protocol.Store> mail) throws RequestException {
-        return ask(new Protocol.Fetch(recipient), Protocol.Mailbox.class, mail).count();
+        return ask(new Protocol.Fetch(recipient), recipient, mail);
     }
 
-    private <R extends Protocol.Reply> R ask(
-            Protocol.Request request, Class<R> hopedFor, Consumer<Protocol.Store> mail)
+    private long ask(Protocol.Request request, String user, Consumer<Protocol.Store> mail)
             throws RequestException {
+        String doubt = "";
         try (Socket socket = trust == null ? connect() : trust.secure(this)) {
+            if (request instanceof Protocol.Store) {
+                doubt = "; the message may or may not be stored";
+            }
             socket.getOutputStream().write(request.bytes());
             socket.shutdownOutput();
-            Protocol.Reply reply =
-                    Protocol.readReply(new BufferedInputStream(socket.getInputStream()), mail);
-            if (reply instanceof Protocol.Refused refused) {
-                throw new RequestException(
-                        "The server refused: " + Protocol.visible(refused.text()) + advice(refused),
-                        null);
-            }
-            if (!hopedFor.isInstance(reply)) {
-                throw new ProtocolException("not a reply to this request");
-            }
+            InputStream in = new BufferedInputStream(socket.getInputStream());
+            long count =
+                    switch (Protocol.readReply(in, mail)) {
+                        case Protocol.Stored stored when request instanceof Protocol.Store -> 1;
+                        case Protocol.Mailbox mailbox when request instanceof Protocol.Fetch ->
+                                mailbox.count();
+                        case Protocol.Refused(var text) -> throw refused(text);
+                        default -> throw new ProtocolException("not a reply to this request");
+                    };
             if (trust != null) {
-                trust.used(
-                        request instanceof Protocol.Store message
-                                ? message.sender()
-                                : request.recipient());
+                trust.used(user);
             }
-            return hopedFor.cast(reply);
+            return count;
         } catch (IOException e) {
-            boolean mayBeStored = request instanceof Protocol.Store;
-            String doubt = mayBeStored ? "; the message may or may not be stored" : "";
             throw new RequestException(failure(e, doubt), e);
         }
     }
 
-    private String advice(Protocol.Refused refused) {
-        boolean plain = refused.text().equals(Protocol.Refusal.TLS_ONLY.text());
-        boolean stranger = refused.text().equals(Protocol.Refusal.NOT_THE_OWNER.text());
-        return plain ? ". Start with --tls." : stranger && trust != null ? trust.advice() : "";
+    private RequestException refused(String text) {
+        boolean plain = text.equals(Protocol.Refusal.TLS_ONLY.text());
+        boolean stranger = text.equals(Protocol.Refusal.NOT_THE_OWNER.text()) && trust != null;
+        String advice = plain ? ". Start with --tls." : stranger ? trust.advice() : "";
+        return new RequestException("The server refused: " + Protocol.visible(text) + advice, null);
     }
 
     private String failure(IOException e, String doubt) {
         String server = host + " port " + port;
         return switch (e) {
+            case UnknownHostException unknown ->
+                    "There is no host called " + Protocol.visible(host) + ".";
+            case ConnectException refused ->
+                    "No server answers at %s. To start one there: %s %d"
+                            .formatted(server, Program.started("MsgServer.java"), port);
             case SocketTimeoutException timeout ->
                     "The server at " + server + " did not answer in time" + doubt + ".";
             case EOFException end -> "The server's reply was cut off" + doubt + ".";
@@ -153,34 +152,21 @@ public final class MsgClient {
     }
 
     /** Tries each address of the host: {@code localhost} has two, and a C server listens on one. */
-    Socket connect() throws RequestException {
+    Socket connect() throws IOException {
         IOException failure = null;
-        try {
-            for (InetAddress address : InetAddress.getAllByName(host)) {
-                Socket socket = new Socket();
-                try {
-                    socket.connect(
-                            new InetSocketAddress(address, port), (int) CONNECT_TIMEOUT.toMillis());
-                    socket.setSoTimeout((int) READ_TIMEOUT.toMillis());
-                    return socket;
-                } catch (IOException e) {
-                    socket.close();
-                    failure = e;
-                }
+        for (InetAddress address : InetAddress.getAllByName(host)) {
+            Socket socket = new Socket();
+            try {
+                socket.connect(
+                        new InetSocketAddress(address, port), (int) CONNECT_TIMEOUT.toMillis());
+                socket.setSoTimeout((int) READ_TIMEOUT.toMillis());
+                return socket;
+            } catch (IOException e) {
+                socket.close();
+                failure = e;
             }
-        } catch (IOException e) {
-            failure = e;
         }
-        String sentence =
-                switch (failure) {
-                    case UnknownHostException e ->
-                            "There is no host called " + Protocol.visible(host) + ".";
-                    case ConnectException e ->
-                            "No server answers at %s port %d. To start one there: %s %d"
-                                    .formatted(host, port, Program.started("MsgServer.java"), port);
-                    default -> failure(failure, "");
-                };
-        throw new RequestException(sentence, failure);
+        throw failure;
     }
 
     // ---------------------------------------------------------------- the command
@@ -210,8 +196,6 @@ public final class MsgClient {
                         + " was lost, 2 wrong usage; 130 and 143 after signals."
             })
     public static final class ClientCommand implements Callable<Integer> {
-        private static final int INTERRUPTED = 130; // 128 and the number of SIGINT
-
         @Parameters(
                 index = "0",
                 paramLabel = "HOST",
@@ -270,7 +254,7 @@ public final class MsgClient {
         }
 
         @Override
-        public Integer call() throws IOException {
+        public Integer call() {
             check();
             PrintWriter out = spec.commandLine().getOut();
             PrintWriter err = spec.commandLine().getErr();
@@ -280,7 +264,7 @@ public final class MsgClient {
                 Menu menu = new Menu(new MsgClient(host, port, trust), answers, out, err);
                 return menu.run(user) ? 0 : 1;
             } catch (InterruptedIOException e) {
-                return INTERRUPTED;
+                return 130; // 128 and the number of SIGINT
             } catch (IOException e) {
                 err.println(e.getMessage());
                 return 1;
@@ -291,27 +275,17 @@ public final class MsgClient {
             if (port < 1 || port > 65_535) {
                 throw Program.wrong(spec, "PORT", port, "PORT must be 1 to 65535, not " + port);
             }
-            if (user == null) {
-                return;
-            }
-            String typed = user;
-            user = user.strip();
-            String objection = Menu.objectionToName(user);
+            String objection = user == null ? null : Menu.objectionToName(user.strip());
             if (objection != null) {
                 String sentence =
                         "--user: " + objection + " Without --user you are asked for the name.";
-                throw Program.wrong(spec, "--user", typed, sentence);
+                throw Program.wrong(spec, "--user", user, sentence);
             }
         }
     }
 
     /** Runs the command and ends the process with its exit code. */
     public static void main(String... args) {
-        System.exit(commandLine(new ClientCommand()).execute(args));
-    }
-
-    /** The command with what {@link Program} gives both. */
-    static CommandLine commandLine(ClientCommand command) {
-        return Program.commandLine(command, "MsgClient.java");
+        System.exit(Program.commandLine(new ClientCommand(), "MsgClient.java").execute(args));
     }
 }

@@ -29,14 +29,16 @@ interface Answers {
     boolean person();
 
     /** How many rows that person can see at once. */
-    int height();
+    default int height() {
+        return 24;
+    }
 
     /** How many of these rows {@code line} takes. */
-    int rowsOf(String line);
+    default int rowsOf(String line) {
+        return 1 + line.length() / 80;
+    }
 
-    /**
-     * The answers that this process is given; questions that are not a screen's go to {@code out}.
-     */
+    /** The answers that this process is given; all is shown by {@code out}, or a screen. */
     static Answers ofThisProcess(PrintWriter out) {
         boolean person = System.console() != null;
         Screen screen = person ? Screen.open(out) : null;
@@ -78,16 +80,6 @@ interface Answers {
                 out.println(); // a person's Enter ends the line of the question, a pipe's does not
             }
             return answer;
-        }
-
-        @Override
-        public int height() {
-            return 24;
-        }
-
-        @Override
-        public int rowsOf(String line) {
-            return 1 + line.length() / 80;
         }
     }
 }

@@ -47,10 +47,10 @@ final class Menu {
      */
     boolean run(String userName) throws IOException {
         try {
-            String user = userName;
-            if (user == null) {
-                user = ask("Your user name: ", String::strip, Menu::objectionToName, false);
-            }
+            String user =
+                    userName != null
+                            ? userName.strip()
+                            : ask("Your user name: ", String::strip, Menu::objectionToName, false);
             while (choose(user)) {
                 out.println();
             }
@@ -216,16 +216,13 @@ final class Menu {
             throws IOException, NoAnswerException {
         while (true) {
             String answer = tidy.apply(answers.ask(question));
-            if (answer.isEmpty() && canGoBack && answers.person()) {
-                err.println("Nothing is sent.");
-                throw new NoAnswerException();
-            }
-            String wrong = objection.apply(answer);
+            boolean back = answer.isEmpty() && canGoBack && answers.person();
+            String wrong = back ? "Nothing is sent." : objection.apply(answer);
             if (wrong == null) {
                 return answer;
             }
             err.println(wrong);
-            if (!answers.person()) {
+            if (back || !answers.person()) {
                 throw new NoAnswerException();
             }
         }

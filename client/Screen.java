@@ -93,10 +93,7 @@ final class Screen implements Answers {
         }
     }
 
-    /**
-     * Takes what the terminal has sent that nobody has read, until it is quiet for a tenth of a
-     * second.
-     */
+    /** Takes what nobody has read yet, until the terminal is quiet for a tenth of a second. */
     private String typedSince() throws IOException {
         Attributes before = terminal.enterRawMode(); // so that a read ends without a line end
         try {

@@ -99,9 +99,9 @@ final class Trust {
      * A connection of {@code client} on which the server has proven its key. A person is asked for
      * an unknown one between two connections: the server would not wait that long.
      *
-     * @throws MsgClient.RequestException when there is none; then nothing has been sent
+     * @throws MsgClient.RequestException when it has not; then nothing has been sent
      */
-    Socket secure(MsgClient client) throws MsgClient.RequestException {
+    Socket secure(MsgClient client) throws IOException, MsgClient.RequestException {
         Socket socket = handshake(client.connect());
         if (socket == null) {
             accept();

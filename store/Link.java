@@ -20,14 +20,7 @@ final class Link {
     Database.Session session() throws SQLException {
         database.requireInPlace();
         if (session == null) {
-            outage.throwIfTooSoon();
-            try {
-                session = database.open();
-                outage.over();
-            } catch (SQLException e) {
-                outage.noticed(e);
-                throw e;
-            }
+            session = outage.open(database);
         }
         return session;
     }
@@ -45,37 +38,33 @@ final class Link {
      */
     static final class Outage {
         private SQLException failure;
-        private Pauses pauses = new Pauses();
+        private int failures;
         private long notBefore;
 
-        private synchronized void throwIfTooSoon() throws SQLException {
-            if (failure != null && System.nanoTime() - notBefore < 0) {
+        /** One thread tries; others wait for it, and if it fails they fail with it. */
+        private synchronized Database.Session open(Database database) throws SQLException {
+            if (failures > 0 && System.nanoTime() - notBefore < 0) {
                 throw failure;
             }
-        }
-
-        private synchronized void noticed(SQLException e) {
-            failure = e;
-            notBefore = System.nanoTime() + pauses.next().toNanos();
-        }
-
-        private synchronized void over() {
-            failure = null;
-            pauses = new Pauses();
+            try {
+                Database.Session session = database.open();
+                failures = 0;
+                return session;
+            } catch (SQLException e) {
+                failure = e;
+                notBefore = System.nanoTime() + pause(++failures).toNanos();
+                throw e;
+            }
         }
     }
 
     /**
-     * None before the second try, then 50 ms, twice as long each time, up to 1 s; each a random
-     * time between half of that and all of it, so that many servers do not come back in step.
+     * How long to wait after so many retries: not at all before the first, then 50 ms, twice as
+     * long each time, up to 1 s; each a random time between half of that and all of it, so that
+     * many servers do not come back in step.
      */
-    static final class Pauses {
-        private long millis;
-
-        Duration next() {
-            long pause = millis / 2 + ThreadLocalRandom.current().nextLong(millis / 2 + 1);
-            millis = Math.clamp(2 * millis, 50, 1_000);
-            return Duration.ofMillis(pause);
-        }
+    static Duration pause(int retries) {
+        long most = retries == 0 ? 0 : Math.min(25L << Math.min(retries, 10), 1_000);
+        return Duration.ofMillis(most - ThreadLocalRandom.current().nextLong(most / 2 + 1));
     }
 }

@@ -270,7 +270,7 @@ public final class MessageStore implements AutoCloseable {
         batch.forEach(job -> entries.add(job.asked.with(ids.next())));
         long giveUp = System.nanoTime() + RETRY_FOR.toNanos();
         boolean underWay = false;
-        for (Link.Pauses pauses = new Link.Pauses(); ; ) {
+        for (int retries = 0; ; retries++) {
             try {
                 Database.Session session = link.session();
                 underWay = true;
@@ -282,7 +282,7 @@ public final class MessageStore implements AutoCloseable {
                     throw e;
                 }
             }
-            LockSupport.parkNanos(pauses.next().toNanos());
+            LockSupport.parkNanos(Link.pause(retries).toNanos());
         }
     }
 

@@ -11,9 +11,7 @@ import java.sql.Statement;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Properties;
-import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Function;
@@ -23,26 +21,8 @@ import java.util.logging.Logger;
 
 /** Keeps messages in a database that speaks PostgreSQL's protocol, with other servers or alone. */
 final class Postgres implements Database {
-    /** pgjdbc waits for ever by default. What the URL says goes before what stands here. */
-    private static final Map<String, String> DEFAULTS =
-            Map.of(
-                    "ApplicationName", "MsgServer",
-                    "connectTimeout", "2",
-                    "loginTimeout", "3",
-                    "socketTimeout", "5",
-                    "tcpKeepAlive", "true");
-
-    private static final Set<String> RETRIED = Set.of("40001", "40P01", "40003", "25006", "53300");
-
     /** It logs URLs, and with them passwords. */
     private static final Logger DRIVER = Logger.getLogger("org.postgresql");
-
-    /**
-     * It is just starting, or full of connections; or another server makes the table at the same
-     * time, which lets IF NOT EXISTS fail.
-     */
-    private static final Set<String> PASSING_AT_A_START =
-            Set.of("57P03", "53300", "23505", "42P07", "42710");
 
     private static final Duration START_PATIENCE = Duration.ofSeconds(15);
 
@@ -70,7 +50,14 @@ final class Postgres implements Database {
                     "write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME, the password into"
                             + " PGPASSWORD or .pgpass");
         }
-        settings.putAll(DEFAULTS);
+        // pgjdbc waits for ever by default. What the URL says goes before what stands here.
+        settings.putAll(
+                Map.of(
+                        "ApplicationName", "MsgServer",
+                        "connectTimeout", "2",
+                        "loginTimeout", "3",
+                        "socketTimeout", "5",
+                        "tcpKeepAlive", "true"));
         if (shown().contains(",")) {
             settings.setProperty("targetServerType", "primary");
         }
@@ -91,7 +78,9 @@ final class Postgres implements Database {
                 prepare(statement);
                 return 0;
             } catch (SQLException e) {
-                if (!PASSING_AT_A_START.contains(Objects.toString(e.getSQLState()))
+                // It is just starting, or full of connections; or another server makes the table
+                // at the same time, which lets IF NOT EXISTS fail.
+                if (!hasState(e, "57P03|53300|23505|42P07|42710")
                         || System.nanoTime() - giveUp > 0) {
                     throw e;
                 }
@@ -138,8 +127,11 @@ final class Postgres implements Database {
 
     @Override
     public boolean mayRetry(SQLException e) {
-        String state = Objects.requireNonNullElse(e.getSQLState(), "");
-        return state.startsWith("08") || state.startsWith("57P0") || RETRIED.contains(state);
+        return hasState(e, "08.*|57P0.*|40001|40P01|40003|25006|53300");
+    }
+
+    private static boolean hasState(SQLException e, String pattern) {
+        return e.getSQLState() != null && e.getSQLState().matches(pattern);
     }
 
     @Override
@@ -171,21 +163,19 @@ final class Postgres implements Database {
             try {
                 insert.executeUpdate();
             } catch (SQLException e) {
-                throw withoutContent(e);
+                // Errors about data quote them, and are shown: nobody may read mail there.
+                if (hasState(e, "(22|23|44|P0).*")) {
+                    String state = e.getSQLState();
+                    throw new SQLException(
+                            "the database refuses the content, error " + state, state);
+                }
+                throw e;
             }
             // A wait for a replica that is cancelled ends with a mere warning.
             SQLWarning warning = insert.getWarnings();
             if (warning != null) {
                 throw new SQLException(warning.getMessage(), "40003"); // outcome unknown
             }
-        }
-
-        /** Errors about data quote them, and are shown: nobody may read mail there. */
-        private static SQLException withoutContent(SQLException e) {
-            String state = Objects.requireNonNullElse(e.getSQLState(), "");
-            return state.matches("(22|23|44|P0).*")
-                    ? new SQLException("the database refuses the content, error " + state, state)
-                    : e;
         }
 
         private void setArray(

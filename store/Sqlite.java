@@ -31,6 +31,7 @@ import java.sql.Statement;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.OptionalLong;
 import java.util.Properties;
@@ -133,12 +134,11 @@ final class Sqlite implements Database {
 
     private static final Duration LOOK_EVERY = Duration.ofSeconds(1);
 
-    /** The files that this process has open as stores, by device and inode. */
-    private static final Set<Object> HELD = ConcurrentHashMap.newKeySet();
+    /** The stores that this process has open, by device and inode of their files. */
+    private static final Map<Object, Sqlite> HELD = new ConcurrentHashMap<>();
 
     private static final String TAKEN = "another server has it open";
 
-    private Object held;
     private FileLock lock;
     private FileChannel channel;
     private List<Object> opened;
@@ -150,16 +150,13 @@ final class Sqlite implements Database {
         if (!Files.exists(file)) {
             Files.createFile(file, ownersOnly("rw-------")); // the log beside it gets the same
         }
-        Object key = Objects.requireNonNullElse(key(file), file);
-        if (!HELD.add(key)) {
+        if (HELD.putIfAbsent(Objects.requireNonNullElse(key(file), file), this) != null) {
             throw new IOException(TAKEN);
         }
-        held = key;
         channel = FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE);
         takeLock();
         if (POSIX && (int) Files.getAttribute(file, "unix:nlink") > 1) {
-            // SQLite keeps a log for each name: what is stored under one would be lost to the
-            // other.
+            // SQLite has a log for each name: what one's holds would be lost to the other.
             throw new IOException("it has a second name, a hard link; remove one of them");
         }
     }
@@ -226,10 +223,7 @@ final class Sqlite implements Database {
                 // Tolerated: what was acknowledged is durable without it.
             }
         }
-        if (held != null) {
-            HELD.remove(held);
-            held = null; // it may be another store's by the second close
-        }
+        HELD.values().remove(this);
     }
 
     // ---------------------------------------------------------------- connections
@@ -301,11 +295,7 @@ final class Sqlite implements Database {
 
     @Override
     public OptionalLong size() {
-        try {
-            return OptionalLong.of(Files.size(file));
-        } catch (IOException e) {
-            return OptionalLong.empty();
-        }
+        return OptionalLong.of(file.toFile().length());
     }
 
     @Override

@@ -311,7 +311,7 @@ class MenuTest {
 
     @Test
     void requestsAreCallableWithoutTheMenu() throws Exception {
-        MsgClient client = new MsgClient("127.0.0.1", server.port());
+        MsgClient client = new MsgClient("127.0.0.1", server.port(), null);
         client.store("bob", "al", "one;1");
         client.store("bob", "al", "two");
         List<Protocol.Store> mail = new ArrayList<>();
@@ -392,7 +392,7 @@ class MenuTest {
     @ParameterizedTest
     @ValueSource(strings = {"o'neill; rm", "-x", "two words", "$HOME"})
     void theHintIsQuotedForTheShell(String name) throws Exception {
-        String command = new MsgClient("127.0.0.1", 5000).command(name);
+        String command = new MsgClient("127.0.0.1", 5000, null).command(name);
         String script =
                 "set -- " + command.substring(command.indexOf("127.0.0.1")) + "; printf %s \"$3\"";
         Process shell = new ProcessBuilder("sh", "-c", script).start();

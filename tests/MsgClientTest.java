@@ -121,7 +121,7 @@ class MsgClientTest {
                         }
                         socket.getOutputStream().write("No verb\n".getBytes());
                     })) {
-                MsgClient client = new MsgClient("127.0.0.1", server.port());
+                MsgClient client = new MsgClient("127.0.0.1", server.port(), null);
                 for (int i = 0; i < 20; i++) {
                     assertThrows(
                             MsgClient.RequestException.class,
@@ -164,7 +164,7 @@ class MsgClientTest {
                 PrintWriter screen = new PrintWriter(out);
                 Menu menu =
                         new Menu(
-                                new MsgClient("127.0.0.1", server.port()),
+                                new MsgClient("127.0.0.1", server.port(), null),
                                 new Answers.Lines(answers, screen, true),
                                 screen,
                                 screen);

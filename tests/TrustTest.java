@@ -191,16 +191,6 @@ class TrustTest {
         public boolean person() {
             return true;
         }
-
-        @Override
-        public int height() {
-            return 24;
-        }
-
-        @Override
-        public int rowsOf(String line) {
-            return 1;
-        }
     }
 
     @Test

@@ -39,7 +39,7 @@ record ClientRun(int exit, String out, String err) {
                 new MsgClient.ClientCommand(
                         home, questions -> new Answers.Lines(in, questions, interactive));
         int exit =
-                MsgClient.commandLine(command)
+                Program.commandLine(command, "MsgClient.java")
                         .setOut(new PrintWriter(out, true))
                         .setErr(new PrintWriter(err, true))
                         .execute(arguments);
