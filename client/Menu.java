@@ -23,6 +23,7 @@ final class Menu {
     private final Answers answers;
     private final PrintWriter out;
     private final PrintWriter err;
+    private String user; // null until it is known
     private boolean failed;
     private long seen = Long.MAX_VALUE; // messages at the last look; at the first none is new
 
@@ -47,11 +48,11 @@ final class Menu {
      */
     boolean run(String userName) throws IOException {
         try {
-            String user =
+            user =
                     userName != null
                             ? userName.strip()
-                            : ask("Your user name: ", String::strip, Menu::objectionToName, false);
-            while (choose(user)) {
+                            : ask("Your user name: ", String::strip, Menu::objectionToName);
+            while (choose()) {
                 out.println();
             }
         } catch (EOFException e) {
@@ -63,15 +64,15 @@ final class Menu {
         return !failed;
     }
 
-    private boolean choose(String user) throws IOException {
+    private boolean choose() throws IOException {
         out.println("1. Send message");
         out.println("2. Read messages");
         out.println("3. Exit");
         String choice = answers.ask("Your choice: ").strip();
         try {
             switch (choice) {
-                case "1" -> send(user);
-                case "2" -> read(user);
+                case "1" -> send();
+                case "2" -> read();
                 case "3" -> {
                     return false;
                 }
@@ -91,15 +92,12 @@ final class Menu {
 
     // ---------------------------------------------------------------- 1. Send message
 
-    private void send(String user)
-            throws IOException, MsgClient.RequestException, NoAnswerException {
-        String recipient =
-                ask("Recipient: ", String::strip, name -> objection(name, user, "m"), true);
+    private void send() throws IOException, MsgClient.RequestException, NoAnswerException {
+        String recipient = ask("Recipient: ", String::strip, name -> objection(name, user, "m"));
         int room = Protocol.MAX_BUFF_LEN - new Protocol.Store(recipient, user, "").bytes().length;
         String question =
                 answers.person() ? "Message (at most %d bytes): ".formatted(room) : "Message: ";
-        String message =
-                ask(question, text -> text, text -> objection(recipient, user, text), true);
+        String message = ask(question, text -> text, text -> objection(recipient, user, text));
         client.store(recipient, user, message);
         out.println("The message to " + Protocol.visible(recipient) + " is stored.");
     }
@@ -140,7 +138,7 @@ final class Menu {
 
     // ---------------------------------------------------------------- 2. Read messages
 
-    private void read(String user) throws MsgClient.RequestException {
+    private void read() throws MsgClient.RequestException {
         Mailbox mailbox = new Mailbox();
         try {
             client.fetch(user, mailbox::add);
@@ -148,7 +146,7 @@ final class Menu {
             mailbox.show(); // also what came of a mailbox that was cut off
         }
         seen = mailbox.count;
-        out.println(mailbox.summary(user));
+        out.println(mailbox.summary());
     }
 
     /**
@@ -191,7 +189,7 @@ final class Menu {
             newest.forEach(out::println);
         }
 
-        String summary(String user) {
+        String summary() {
             String marked = fresh == 0 ? "" : "; new since your last look: " + fresh + ", marked *";
             if (count == 0) {
                 return "There are no messages for " + Protocol.visible(user) + ".";
@@ -209,14 +207,11 @@ final class Menu {
     // ---------------------------------------------------------------- asking
 
     private String ask(
-            String question,
-            UnaryOperator<String> tidy,
-            Function<String, String> objection,
-            boolean canGoBack)
+            String question, UnaryOperator<String> tidy, Function<String, String> objection)
             throws IOException, NoAnswerException {
         while (true) {
             String answer = tidy.apply(answers.ask(question));
-            boolean back = answer.isEmpty() && canGoBack && answers.person();
+            boolean back = answer.isEmpty() && user != null && answers.person();
             String wrong = back ? "Nothing is sent." : objection.apply(answer);
             if (wrong == null) {
                 return answer;
