@@ -42,7 +42,7 @@ final class Owners {
         }
     }
 
-    /** Makes the table if it is wanted and missing, and tells whether any name has an owner. */
+    /** Whether any name has an owner. */
     private static boolean prepare(Database.Session session, boolean byKey) throws SQLException {
         try (Statement statement = session.connection.createStatement()) {
             if (isThere(session.connection)) {
