@@ -118,6 +118,9 @@ interface Database {
          */
         abstract void insert(List<Entry> batch) throws SQLException;
 
+        /** A query for how many tables of owners there are, 0 or 1. */
+        abstract String ownerTables();
+
         void setId(PreparedStatement statement, int index, UUID id) throws SQLException {
             statement.setObject(index, id);
         }

@@ -2,7 +2,6 @@
 //SOURCES MessageStore.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
-import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
@@ -45,7 +44,7 @@ final class Owners {
     /** Whether any name has an owner. */
     private static boolean prepare(Database.Session session, boolean byKey) throws SQLException {
         try (Statement statement = session.connection.createStatement()) {
-            if (isThere(session.connection)) {
+            if (!Database.one(statement, session.ownerTables()).equals("0")) {
                 return !Database.one(statement, "SELECT count(*) FROM owner").equals("0");
             }
             if (byKey) {
@@ -56,13 +55,6 @@ final class Owners {
                                 + " DEFAULT CURRENT_TIMESTAMP)");
             }
             return false;
-        }
-    }
-
-    private static boolean isThere(Connection connection) throws SQLException {
-        String schema = connection.getSchema();
-        try (ResultSet tables = connection.getMetaData().getTables(null, schema, "owner", null)) {
-            return tables.next();
         }
     }
 

@@ -178,6 +178,11 @@ final class Postgres implements Database {
             }
         }
 
+        @Override
+        String ownerTables() {
+            return "SELECT count(to_regclass('owner'))";
+        }
+
         private void setArray(
                 int index, String type, List<Entry> batch, Function<Entry, Object> value)
                 throws SQLException {

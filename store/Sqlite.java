@@ -446,5 +446,10 @@ final class Sqlite implements Database {
             ByteBuffer bytes = ByteBuffer.wrap(row.getBytes(1));
             return new UUID(bytes.getLong(), bytes.getLong());
         }
+
+        @Override
+        String ownerTables() {
+            return "SELECT count(*) FROM sqlite_schema WHERE name = 'owner'";
+        }
     }
 }
