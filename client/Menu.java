@@ -164,11 +164,9 @@ final class Menu {
 
         void add(Protocol.Store mail) {
             count++;
-            String number = "%4d".formatted(count);
-            if (answers.person() && count > seen) {
-                fresh++;
-                number = "*" + number.replaceFirst("^ ", "");
-            }
+            boolean isNew = answers.person() && count > seen;
+            fresh += isNew ? 1 : 0;
+            String number = (isNew ? "*%3d" : "%4d").formatted(count);
             String sender = Protocol.visible(mail.sender());
             String line = number + ". " + sender + ": " + Protocol.visible(mail.message());
             if (!answers.person()) {

@@ -335,8 +335,6 @@ final class Sqlite implements Database {
                 : new FileAttribute<?>[0];
     }
 
-    private static final String DRIVER_FOLDER = "org.sqlite.tmpdir";
-
     /**
      * Lets the driver unpack its native library beside the database rather than in /tmp, which may
      * not execute anything, and where each kill -9 would leave one; it is deleted once it is
@@ -346,15 +344,16 @@ final class Sqlite implements Database {
     private void loadDriver() throws IOException {
         Path folder = beside(".driver");
         delete(folder);
-        if (System.getProperty(DRIVER_FOLDER) == null) {
+        String setting = "org.sqlite.tmpdir";
+        if (System.getProperty(setting) == null) {
             Files.createDirectory(folder, ownersOnly("rwx------"));
-            System.setProperty(DRIVER_FOLDER, folder.toString());
+            System.setProperty(setting, folder.toString());
             try {
                 SQLiteJDBCLoader.initialize();
             } catch (Exception mayNotExecute) { // the driver declares no less
                 // Tolerated: the first connection tries again, where the driver would.
             } finally {
-                System.clearProperty(DRIVER_FOLDER);
+                System.clearProperty(setting);
             }
             try {
                 delete(folder);
