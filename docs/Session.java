@@ -180,7 +180,11 @@ public final class Session {
 
         private List<String> lines() throws IOException, InterruptedException {
             String text = tmux("capture-pane -p -t", title);
-            return text.stripTrailing().lines().map(this::asAUserSeesIt).toList();
+            return text.stripTrailing()
+                    .lines()
+                    .filter(line -> !line.startsWith("[jbang] ")) // it waited for another start
+                    .map(this::asAUserSeesIt)
+                    .toList();
         }
 
         private String asAUserSeesIt(String line) {
