@@ -93,13 +93,20 @@ final class Screen implements Answers {
         }
     }
 
-    /** Takes what nobody has read yet, until the terminal is quiet for a tenth of a second. */
+    /**
+     * Takes what nobody has read yet, until the terminal is quiet for a tenth of a second; once
+     * something has come, for a second, since a paste may come in pieces.
+     */
     private String typedSince() throws IOException {
         Attributes before = terminal.enterRawMode(); // so that a read ends without a line end
         try {
             StringBuilder typed = new StringBuilder();
-            for (int c; (c = terminal.reader().read(1)) >= 0; ) {
-                typed.append(c == '\r' ? '\n' : (char) c);
+            for (int tenths = 0; tenths < (typed.isEmpty() ? 1 : 10); ) {
+                int c = terminal.reader().read(1); // in raw mode it waits for a tenth of a second
+                if (c >= 0) {
+                    typed.append(c == '\r' ? '\n' : (char) c);
+                }
+                tenths = c >= 0 ? 0 : tenths + 1;
             }
             return typed.toString();
         } finally {

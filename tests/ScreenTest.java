@@ -183,6 +183,23 @@ class ScreenTest {
     }
 
     @Test
+    void aPlainPasteMayComeInPieces() throws Exception {
+        // Its end came a tenth of a second after the rest, and was sent to Mary as her message.
+        startInATerminal();
+        goToMessage();
+        int cut = LETTER.indexOf("t for Mary");
+        pastePlain(LETTER.substring(0, cut));
+        Thread.sleep(400); // as over a slow line
+        pastePlain(LETTER.substring(cut));
+        see("These are 6 lines, and an answer is one: none is taken.");
+        see("Message (at most 241 bytes): ");
+        type("all is well" + ENTER);
+        see("The message to mary is stored.");
+        leave();
+        assertEquals(List.of("store;mary;al;all is well"), List.copyOf(server.requests));
+    }
+
+    @Test
     void aTerminalNeedsNoNativeLibrary() throws Exception {
         // JLine warned on the screen where its library cannot be unpacked, for instance for noexec.
         start("stty rows 24 cols 80", server.port(), "-Djava.io.tmpdir=/proc");
