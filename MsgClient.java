@@ -3,27 +3,16 @@
 //JAVA 21+
 //DEPS info.picocli:picocli:4.7.7
 //SOURCES Protocol.java
-//SOURCES client/Answers.java
-//SOURCES client/Menu.java
-//SOURCES client/Screen.java
+//SOURCES client/ClientCommand.java
+//SOURCES client/RequestException.java
 //SOURCES client/Trust.java
-//SOURCES server/Program.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS -Djdk.console=java.base -XX:+UseSerialGC -XX:TieredStopAtLevel=1
-
-import picocli.CommandLine;
-import picocli.CommandLine.Command;
-import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Option;
-import picocli.CommandLine.Parameters;
-import picocli.CommandLine.Spec;
 
 import java.io.BufferedInputStream;
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.InterruptedIOException;
-import java.io.PrintWriter;
 import java.net.ConnectException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -31,11 +20,8 @@ import java.net.ProtocolException;
 import java.net.Socket;
 import java.net.SocketTimeoutException;
 import java.net.UnknownHostException;
-import java.nio.file.Path;
 import java.time.Duration;
-import java.util.concurrent.Callable;
 import java.util.function.Consumer;
-import java.util.function.Function;
 
 /**
  * The message client. It asks the user first and connects last, with a connection for each request:
@@ -57,15 +43,6 @@ public final class MsgClient {
     private final String host;
     private final int port;
     private final Trust trust; // null: plain connections
-
-    /** Says in one sentence for a person why a request did not get what it asked for. */
-    public static final class RequestException extends Exception {
-        private static final long serialVersionUID = 1;
-
-        RequestException(String sentence, Throwable cause) {
-            super(sentence, cause);
-        }
-    }
 
     /** A client of the server at {@code host}, a name or an address; {@code trust} may be null. */
     MsgClient(String host, int port, Trust trust) {
@@ -98,7 +75,7 @@ public final class MsgClient {
     private long ask(Protocol.Request request, String user, Consumer<Protocol.Store> mail)
             throws RequestException {
         String doubt = "";
-        try (Socket socket = trust == null ? connect() : trust.secure(this)) {
+        try (Socket socket = trust == null ? connect() : trust.secure(this::connect)) {
             if (request instanceof Protocol.Store) {
                 doubt = "; the message may or may not be stored";
             }
@@ -152,7 +129,7 @@ public final class MsgClient {
     }
 
     /** Tries each address of the host: {@code localhost} has two, and a C server listens on one. */
-    Socket connect() throws IOException {
+    private Socket connect() throws IOException {
         IOException failure = null;
         for (InetAddress address : InetAddress.getAllByName(host)) {
             Socket socket = new Socket();
@@ -167,121 +144,6 @@ public final class MsgClient {
             }
         }
         throw failure;
-    }
-
-    // ---------------------------------------------------------------- the command
-
-    /**
-     * What {@code jbang MsgClient.java 127.0.0.1 5000} does. Exit code 0 all succeeded, 1 something
-     * did not, 2 wrong usage, which {@link Program} finds; 130 after Ctrl+C at a question.
-     */
-    @Command(
-            mixinStandardHelpOptions = true,
-            version = "MsgClient 1.0",
-            header = {
-                "Examples:",
-                "  jbang MsgClient.java 127.0.0.1 5000                  a menu on this machine's"
-                        + " server",
-                "  jbang MsgClient.java localhost 5000 --user george    without being asked for a"
-                        + " name",
-                "  printf '1\\nKyriakos\\nhi Kyriakos\\n' | jbang MsgClient.java localhost 5000"
-                        + " --user george",
-                ""
-            },
-            description = "%nSends messages and reads yours.%n",
-            sortOptions = false,
-            footer = {
-                "",
-                "Exit codes: 0 fine, 1 a request failed, the input could not be sent, or output"
-                        + " was lost, 2 wrong usage; 130 and 143 after signals."
-            })
-    public static final class ClientCommand implements Callable<Integer> {
-        @Parameters(
-                index = "0",
-                paramLabel = "HOST",
-                description = "the server's name or address, IPv4 or IPv6. Environment: MSG_HOST")
-        private String host;
-
-        @Parameters(index = "1", paramLabel = "PORT", description = "the server's port. MSG_PORT")
-        private int port;
-
-        @Option(
-                names = "--user",
-                paramLabel = "NAME",
-                description = "your user name; asked for, if not given. MSG_USER")
-        private String user;
-
-        @Option(
-                names = "--tls",
-                paramLabel = "KEY",
-                arity = "0..1",
-                fallbackValue = Trust.ANY,
-                converter = ServerKey.class,
-                description =
-                        "speak TLS, only with the server that has printed this KEY; without it you"
-                                + " are asked once. MSG_TLS")
-        private String tls;
-
-        @Spec private CommandSpec spec;
-
-        private final Path home;
-        private final Function<PrintWriter, Answers> answering;
-
-        /** Takes answers from this process's input. */
-        public ClientCommand() {
-            this(Program.home(), Answers::ofThisProcess);
-        }
-
-        /** Takes answers from what {@code answering} makes, given the writer for questions. */
-        ClientCommand(Path home, Function<PrintWriter, Answers> answering) {
-            this.home = home;
-            this.answering = answering;
-        }
-
-        /**
-         * Checks KEY while it is parsed: picocli takes the HOST of {@code --tls HOST PORT} for KEY,
-         * and the user should be told of that and not that PORT is missing.
-         */
-        private static final class ServerKey implements CommandLine.ITypeConverter<String> {
-            @Override
-            public String convert(String typed) {
-                try {
-                    return typed.equals(Trust.ANY) ? typed : Tls.parseFingerprint(typed);
-                } catch (IllegalArgumentException e) {
-                    throw new CommandLine.TypeConversionException(e.getMessage());
-                }
-            }
-        }
-
-        @Override
-        public Integer call() {
-            check();
-            PrintWriter out = spec.commandLine().getOut();
-            PrintWriter err = spec.commandLine().getErr();
-            Answers answers = answering.apply(out);
-            try {
-                Trust trust = Trust.of(home, host, port, tls, answers, out);
-                Menu menu = new Menu(new MsgClient(host, port, trust), answers, out, err);
-                return menu.run(user) ? 0 : 1;
-            } catch (InterruptedIOException e) {
-                return 130; // 128 and the number of SIGINT
-            } catch (IOException e) {
-                err.println(e.getMessage());
-                return 1;
-            }
-        }
-
-        private void check() {
-            if (port < 1 || port > 65_535) {
-                throw Program.wrong(spec, "PORT", port, "PORT must be 1 to 65535, not " + port);
-            }
-            String objection = user == null ? null : Menu.objectionToName(user.strip());
-            if (objection != null) {
-                String sentence =
-                        "--user: " + objection + " Without --user you are asked for the name.";
-                throw Program.wrong(spec, "--user", user, sentence);
-            }
-        }
     }
 
     /** Runs the command and ends the process with its exit code. */

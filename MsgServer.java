@@ -3,42 +3,28 @@
 //JAVA 21+
 //DEPS info.picocli:picocli:4.7.7
 //SOURCES Protocol.java
-//SOURCES server/Addresses.java
 //SOURCES server/Connection.java
 //SOURCES server/Limits.java
 //SOURCES server/Listener.java
-//SOURCES server/Log.java
-//SOURCES server/Options.java
 //SOURCES server/Places.java
-//SOURCES server/Program.java
-//SOURCES server/Tls.java
+//SOURCES server/ServerCommand.java
 //SOURCES server/TlsConnection.java
-//SOURCES server/Trace.java
 //SOURCES server/Trouble.java
 //SOURCES store/MessageStore.java
 //SOURCES store/Owners.java
-//SOURCES store/Database.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:CompileThresholdScaling=5
 
-import picocli.CommandLine;
-import picocli.CommandLine.Command;
-import picocli.CommandLine.Mixin;
-
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.net.BindException;
 import java.net.InetSocketAddress;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Set;
-import java.util.concurrent.Callable;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.locks.LockSupport;
 
 /**
@@ -128,7 +114,7 @@ public final class MsgServer implements AutoCloseable {
                 threads.start(new Conversation(number, client));
                 number++;
             } catch (IOException | RuntimeException | Error e) {
-                Connection.closeQuietly(client);
+                OwnFiles.closeQuietly(client);
                 places.leave();
                 if (listening.isOpen()) {
                     cannotAccept(e);
@@ -339,117 +325,10 @@ public final class MsgServer implements AutoCloseable {
      */
     @Override
     public void close() {
-        Connection.closeQuietly(listening);
+        OwnFiles.closeQuietly(listening);
         if (!places.allLeftWithin(limits.grace())) {
             openConnections.forEach(connection -> connection.cut("the server ended"));
             places.allLeftWithin(AFTER_CUT);
-        }
-    }
-
-    // ---------------------------------------------------------------- the command
-
-    /**
-     * What {@code jbang MsgServer.java 5000} does. Exit code 0 ended as asked, 1 could not do it, 2
-     * wrong usage, which {@link Program} finds; after a signal the JVM's own, 130 or 143.
-     */
-    @Command(name = "MsgServer", version = "MsgServer 1.0")
-    public static final class ServerCommand implements Callable<Integer> {
-        @Mixin private Options options;
-
-        private final Path home;
-
-        /** Keeps messages in the user's home, if no other place is given. */
-        public ServerCommand() {
-            this(Program.home());
-        }
-
-        /** As if {@code home} were the user's home. */
-        public ServerCommand(Path home) {
-            this.home = home;
-        }
-
-        /** Serves until the thread is interrupted or the process is told to end. */
-        @Override
-        public Integer call() {
-            options.check();
-            InetSocketAddress address = options.address();
-            options.chooseCarriers();
-            PrintWriter err = options.spec.commandLine().getErr();
-            try (MessageStore store = openStore()) {
-                serve(address, store);
-                return 0;
-            } catch (MessageStore.PlaceException e) {
-                throw Program.wrong(
-                        options.spec, "--store", String.valueOf(options.store), e.getMessage());
-            } catch (MessageStore.StoreException | Tls.KeyException e) {
-                err.println(e.getMessage());
-            } catch (IOException e) {
-                err.println(Addresses.cannotListen(address, e));
-            }
-            return 1;
-        }
-
-        private MessageStore openStore() throws MessageStore.StoreException {
-            return options.store == null
-                    ? MessageStore.inHome(home, options.maxBytes())
-                    : new MessageStore(options.store, options.maxBytes());
-        }
-
-        private void serve(InetSocketAddress address, MessageStore store)
-                throws IOException, MessageStore.StoreException {
-            Limits limits = Limits.withTimeout(Duration.ofSeconds(options.timeout));
-            Log log = options.log();
-            Tls tls = options.tls ? tls(store.place()) : null;
-            MsgServer server =
-                    new MsgServer(address, store, limits, log, options.threads.builder(), tls);
-            Thread ending = Thread.ofPlatform().unstarted(() -> end(server, store, log));
-            try {
-                Runtime.getRuntime().addShutdownHook(ending);
-            } catch (IllegalStateException e) {
-                return; // told to end while it was still starting
-            }
-            try {
-                server.start();
-                announce(new InetSocketAddress(address.getAddress(), server.port()), store, tls);
-                log.open();
-                new CountDownLatch(1).await(); // for ever: the hook or an interrupt ends it
-            } catch (InterruptedException e) {
-                end(server, store, log);
-            } finally {
-                Runtime.getRuntime().removeShutdownHook(ending);
-            }
-        }
-
-        /** How long a database that does not answer holds up the end, after the conversations. */
-        private static final Duration STORE_GRACE = Duration.ofMillis(500);
-
-        private static void end(MsgServer server, MessageStore store, Log log) {
-            server.close();
-            store.close(STORE_GRACE);
-            log.close("Goodbye. Every acknowledged message is kept.");
-        }
-
-        /** With the server's key: beside the store or, where that is a database, in the home. */
-        private Tls tls(String place) throws Tls.KeyException {
-            Path inHome = home.resolve(".msg-server").resolve("key.pem");
-            Path file = place.startsWith("jdbc:") ? inHome : Path.of(place + ".key.pem");
-            return new Tls(file, anyClient -> true);
-        }
-
-        /** The first words of the first line are fixed: programs wait for them. */
-        private void announce(InetSocketAddress address, MessageStore store, Tls tls) {
-            PrintWriter out = options.spec.commandLine().getOut();
-            out.printf(
-                    "Listening on port %d%s%n",
-                    address.getPort(), tls == null ? "" : ", with TLS only");
-            out.println("Messages are kept in " + store.place());
-            store.size().ifPresent(bytes -> out.println(options.size(bytes)));
-            if (options.threads == Options.Threads.platform) {
-                out.println("Each connection gets a platform thread");
-            }
-            Addresses.invitations(address, tls).forEach(out::println);
-            store.warnings().forEach(out::println);
-            out.flush();
         }
     }
 
@@ -457,11 +336,6 @@ public final class MsgServer implements AutoCloseable {
     public static void main(String... args) {
         System.setProperty("jdk.console", "java.base"); // no console where there is no terminal
         Thread.ofPlatform().daemon().start(Sqlite::loadAhead); // while the command line is read
-        System.exit(commandLine(new ServerCommand()).execute(args));
-    }
-
-    /** The command with what {@link Program} gives both. */
-    static CommandLine commandLine(ServerCommand command) {
-        return Program.commandLine(command, "MsgServer.java");
+        System.exit(Program.commandLine(new ServerCommand(), "MsgServer.java").execute(args));
     }
 }

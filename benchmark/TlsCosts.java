@@ -2,7 +2,7 @@
 //DEPS org.hdrhistogram:HdrHistogram:2.2.2
 //SOURCES Report.java
 //SOURCES Servers.java
-//SOURCES ../server/Tls.java
+//SOURCES ../common/Tls.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import org.HdrHistogram.ConcurrentHistogram;

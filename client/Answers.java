@@ -1,5 +1,6 @@
 //JAVA 21+
 //SOURCES Screen.java
+//SOURCES ../common/Program.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.BufferedReader;
@@ -9,7 +10,6 @@ import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.InterruptedIOException;
 import java.io.PrintWriter;
-import java.nio.charset.Charset;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
@@ -47,9 +47,7 @@ interface Answers {
 
     private static BufferedReader standardInput() {
         InputStream in = isInputClosed() ? InputStream.nullInputStream() : System.in;
-        boolean windows = System.getProperty("os.name").startsWith("Windows");
-        String charset = windows ? System.getProperty("stdin.encoding", "UTF-8") : "UTF-8";
-        return new BufferedReader(new InputStreamReader(in, Charset.forName(charset)));
+        return new BufferedReader(new InputStreamReader(in, Program.charset("stdin.encoding")));
     }
 
     /**

@@ -81,7 +81,7 @@ final class Menu {
                     failed |= !answers.person(); // a script that has lost its place
                 }
             }
-        } catch (MsgClient.RequestException e) {
+        } catch (RequestException e) {
             err.println(e.getMessage());
             failed = true;
         } catch (NoAnswerException e) {
@@ -92,7 +92,7 @@ final class Menu {
 
     // ---------------------------------------------------------------- 1. Send message
 
-    private void send() throws IOException, MsgClient.RequestException, NoAnswerException {
+    private void send() throws IOException, RequestException, NoAnswerException {
         String recipient = ask("Recipient: ", String::strip, name -> objection(name, user, "m"));
         int room = Protocol.MAX_BUFF_LEN - new Protocol.Store(recipient, user, "").bytes().length;
         String question =
@@ -138,7 +138,7 @@ final class Menu {
 
     // ---------------------------------------------------------------- 2. Read messages
 
-    private void read() throws MsgClient.RequestException {
+    private void read() throws RequestException {
         Mailbox mailbox = new Mailbox();
         try {
             client.fetch(user, mailbox::add);

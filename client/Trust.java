@@ -1,7 +1,7 @@
 //JAVA 21+
 //SOURCES Answers.java
-//SOURCES ../server/Connection.java
-//SOURCES ../server/Tls.java
+//SOURCES RequestException.java
+//SOURCES ../common/Tls.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
@@ -95,31 +95,36 @@ final class Trust {
 
     // ---------------------------------------------------------------- one connection
 
+    /** Makes plain connections to the server. */
+    interface Connector {
+        Socket connect() throws IOException;
+    }
+
     /**
-     * A connection of {@code client} on which the server has proven its key. A person is asked for
-     * an unknown one between two connections: the server would not wait that long.
+     * A connection on which the server has proven its key. A person is asked for an unknown key
+     * between two connections, since the server would not wait that long.
      *
-     * @throws MsgClient.RequestException when it has not; then nothing has been sent
+     * @throws RequestException when it has not; then nothing has been sent
      */
-    Socket secure(MsgClient client) throws IOException, MsgClient.RequestException {
-        Socket socket = handshake(client.connect());
+    Socket secure(Connector plain) throws IOException, RequestException {
+        Socket socket = handshake(plain.connect());
         if (socket == null) {
             accept();
-            socket = handshake(client.connect());
+            socket = handshake(plain.connect());
         }
         remember(socket);
         return socket;
     }
 
     /** Null when the server has shown a key, and there is none yet to compare it with. */
-    private Socket handshake(Socket plain) throws MsgClient.RequestException {
+    private Socket handshake(Socket plain) throws RequestException {
         shown = null;
         try {
             SSLSocket socket = (SSLSocket) tls.sockets().createSocket(plain, host, port, true);
             Tls.configure(socket).startHandshake();
             return socket;
         } catch (IOException e) {
-            Connection.closeQuietly(plain);
+            OwnFiles.closeQuietly(plain);
             if (shown != null && trusted == null) {
                 return null;
             }
@@ -132,17 +137,17 @@ final class Trust {
                                     + " once with --tls %3$s."
                             : "%1$s port %2$d does not answer in TLS, and nothing was sent: %5$s."
                                     + " Was it started with --tls?";
-            throw new MsgClient.RequestException(
+            throw new RequestException(
                     sentence.formatted(host, port, shown, trusted, e.getMessage()), e);
         }
     }
 
-    private void accept() throws MsgClient.RequestException {
+    private void accept() throws RequestException {
         if (!answers.person()) {
             String sentence =
                     "This server is new here, with the key %s, and nothing was sent. If that is"
                             + " what it printed at its start, start with --tls %1$s.";
-            throw new MsgClient.RequestException(sentence.formatted(shown), null);
+            throw new RequestException(sentence.formatted(shown), null);
         }
         out.println("This server is new here. Its key is " + shown + ".");
         String answer;
@@ -152,13 +157,12 @@ final class Trust {
             answer = "no"; // so is Ctrl+C, which leads back to the menu
         }
         if (!answer.strip().equalsIgnoreCase("yes")) {
-            throw new MsgClient.RequestException(
-                    "That server is not trusted, and nothing was sent.", null);
+            throw new RequestException("That server is not trusted, and nothing was sent.", null);
         }
         trusted = shown;
     }
 
-    private void remember(Socket socket) throws MsgClient.RequestException {
+    private void remember(Socket socket) throws RequestException {
         if (trusted.equals(known)) {
             return;
         }
@@ -167,9 +171,9 @@ final class Trust {
         try {
             Files.writeString(file, line, StandardOpenOption.CREATE, StandardOpenOption.APPEND);
         } catch (IOException e) {
-            Connection.closeQuietly(socket);
+            OwnFiles.closeQuietly(socket);
             String sentence = "Cannot write the server's key into %s, and nothing was sent: %s";
-            throw new MsgClient.RequestException(sentence.formatted(file, e), e);
+            throw new RequestException(sentence.formatted(file, e), e);
         }
         known = trusted;
         unsaid = true;

@@ -1,6 +1,6 @@
 //JAVA 21+
-//SOURCES Program.java
-//SOURCES Tls.java
+//SOURCES ../common/Program.java
+//SOURCES ../common/Tls.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;

@@ -1,5 +1,6 @@
 //JAVA 21+
 //SOURCES ../Protocol.java
+//SOURCES ../common/OwnFiles.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
@@ -179,7 +180,7 @@ class Connection implements AutoCloseable {
     /** Closes at once, from any thread; a read or write under way fails. */
     final void cut(String because) {
         cutBecause = because;
-        closeQuietly(channel);
+        OwnFiles.closeQuietly(channel);
     }
 
     /** Why it failed with {@code e}: it was {@link #cut}, or what {@code e} says. */
@@ -212,17 +213,6 @@ class Connection implements AutoCloseable {
             }
         } catch (SocketTimeoutException e) {
             // It had its time.
-        }
-    }
-
-    /** Closes {@code closeable}, which may be null, whatever comes of it. */
-    static void closeQuietly(AutoCloseable closeable) {
-        try {
-            if (closeable != null) {
-                closeable.close();
-            }
-        } catch (Exception e) {
-            // Tolerated: there is nothing more to be had from it.
         }
     }
 

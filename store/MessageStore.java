@@ -2,12 +2,12 @@
 //SOURCES Database.java
 //SOURCES Ids.java
 //SOURCES Link.java
+//SOURCES ../common/OwnFiles.java
 //SOURCES Sqlite.java
 //SOURCES Postgres.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
-import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.sql.Connection;
@@ -16,8 +16,6 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
-import java.util.Locale;
-import java.util.Objects;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.UUID;
@@ -131,7 +129,7 @@ public final class MessageStore implements AutoCloseable {
     public static MessageStore inHome(Path home, long maxBytes) throws StoreException {
         Path folder = home.resolve(".msg-server");
         try {
-            Files.createDirectories(folder, Sqlite.ownersOnly("rwx------"));
+            Files.createDirectories(folder, OwnFiles.only("rwx------"));
         } catch (IOException e) {
             throw cannotKeep(folder.toString(), e);
         }
@@ -431,13 +429,7 @@ public final class MessageStore implements AutoCloseable {
         while (last.getCause() != null) {
             last = last.getCause();
         }
-        String reason = Objects.requireNonNullElse(e.getMessage(), e.toString());
-        if (e instanceof FileSystemException at && at.getReason() == null) {
-            // Its message is the file alone; AccessDeniedException means "access denied".
-            String type = e.getClass().getSimpleName().replaceFirst("Exception$", "");
-            String words = type.replaceAll("(?<=[a-z])(?=[A-Z])", " ").toLowerCase(Locale.ROOT);
-            reason += ": " + words;
-        }
+        String reason = OwnFiles.reason(e);
         if (last != e) {
             reason += " " + last.getClass().getSimpleName() + ": " + last.getMessage();
         }

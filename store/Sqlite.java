@@ -2,6 +2,7 @@
 //DEPS org.xerial:sqlite-jdbc:3.54.1.0
 //SOURCES Database.java
 //SOURCES Ids.java
+//SOURCES ../common/OwnFiles.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED
 
@@ -14,15 +15,12 @@ import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.file.DirectoryStream;
-import java.nio.file.FileSystems;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
-import java.nio.file.attribute.FileAttribute;
 import java.nio.file.attribute.PosixFilePermission;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
@@ -148,14 +146,14 @@ final class Sqlite implements Database {
     /** One server per file, in this process and among all. */
     private void hold() throws IOException {
         if (!Files.exists(file)) {
-            Files.createFile(file, ownersOnly("rw-------")); // the log beside it gets the same
+            Files.createFile(file, OwnFiles.only("rw-------")); // the log beside it gets the same
         }
         if (HELD.putIfAbsent(Objects.requireNonNullElse(key(file), file), this) != null) {
             throw new IOException(TAKEN);
         }
         channel = FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE);
         takeLock();
-        if (POSIX && (int) Files.getAttribute(file, "unix:nlink") > 1) {
+        if (OwnFiles.POSIX && (int) Files.getAttribute(file, "unix:nlink") > 1) {
             // SQLite has a log for each name: what one's holds would be lost to the other.
             throw new IOException("it has a second name, a hard link; remove one of them");
         }
@@ -323,18 +321,6 @@ final class Sqlite implements Database {
         return file.resolveSibling(file.getFileName() + suffix);
     }
 
-    private static final boolean POSIX =
-            FileSystems.getDefault().supportedFileAttributeViews().contains("posix");
-
-    /** What files and folders are made with, so that no other user ever has a look at them. */
-    static FileAttribute<?>[] ownersOnly(String rights) {
-        return POSIX
-                ? new FileAttribute<?>[] {
-                    PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString(rights))
-                }
-                : new FileAttribute<?>[0];
-    }
-
     /**
      * Lets the driver unpack its native library beside the database rather than in /tmp, which may
      * not execute anything, and where each kill -9 would leave one; it is deleted once it is
@@ -346,7 +332,7 @@ final class Sqlite implements Database {
         delete(folder);
         String setting = "org.sqlite.tmpdir";
         if (System.getProperty(setting) == null) {
-            Files.createDirectory(folder, ownersOnly("rwx------"));
+            Files.createDirectory(folder, OwnFiles.only("rwx------"));
             System.setProperty(setting, folder.toString());
             try {
                 SQLiteJDBCLoader.initialize();

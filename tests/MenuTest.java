@@ -325,7 +325,7 @@ class MenuTest {
         assertEquals(
                 "The server refused: Message declined. Too long, 255 bytes at most",
                 assertThrows(
-                                MsgClient.RequestException.class,
+                                RequestException.class,
                                 () -> client.store("bob", "al", "x".repeat(300)))
                         .getMessage());
     }

@@ -124,7 +124,7 @@ class MsgClientTest {
                 MsgClient client = new MsgClient("127.0.0.1", server.port(), null);
                 for (int i = 0; i < 20; i++) {
                     assertThrows(
-                            MsgClient.RequestException.class,
+                            RequestException.class,
                             () -> client.store("bob", "al", "x".repeat(242)));
                 }
             }

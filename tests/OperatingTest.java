@@ -133,7 +133,8 @@ class OperatingTest {
 
     @Test
     void eachOptionOfTheServerThatIsNamedExists() throws Exception {
-        String help = MsgServer.commandLine(new MsgServer.ServerCommand(home)).getUsageMessage();
+        String help =
+                Program.commandLine(new ServerCommand(home), "MsgServer.java").getUsageMessage();
         Matcher named = Pattern.compile("`(--[a-z-]+)|`(MSG_[A-Z_]+)").matcher(document());
         while (named.find()) {
             String option = named.group().substring(1);

@@ -3,7 +3,7 @@
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
-//SOURCES ../server/Program.java
+//SOURCES ../common/Program.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;

@@ -51,7 +51,7 @@ class ServerCommandTest {
         private final Thread main;
 
         Command(String... arguments) {
-            var line = MsgServer.commandLine(new MsgServer.ServerCommand(folder));
+            var line = Program.commandLine(new ServerCommand(folder), "MsgServer.java");
             line.setOut(new PrintWriter(out, true)).setErr(new PrintWriter(err, true));
             main = Thread.ofPlatform().daemon().start(() -> exit.complete(line.execute(arguments)));
         }

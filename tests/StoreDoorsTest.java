@@ -52,7 +52,7 @@ class StoreDoorsTest {
 
     /** What the command said, and its exit code, for a store that it must not open. */
     private String refusal(int exit, String... arguments) {
-        CommandLine line = MsgServer.commandLine(new MsgServer.ServerCommand(folder));
+        CommandLine line = Program.commandLine(new ServerCommand(folder), "MsgServer.java");
         StringWriter said = new StringWriter();
         line.setOut(new PrintWriter(said)).setErr(new PrintWriter(said));
         List<String> all = new ArrayList<>(List.of("0", "--bind", "127.0.0.1"));

@@ -36,7 +36,7 @@ record ClientRun(int exit, String out, String err) {
         StringWriter err = new StringWriter();
         BufferedReader in = new BufferedReader(new StringReader(input));
         var command =
-                new MsgClient.ClientCommand(
+                new ClientCommand(
                         home, questions -> new Answers.Lines(in, questions, interactive));
         int exit =
                 Program.commandLine(command, "MsgClient.java")

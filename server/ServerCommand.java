@@ -1,8 +1,12 @@
 //JAVA 21+
 //DEPS info.picocli:picocli:4.7.7
+//SOURCES Addresses.java
+//SOURCES Limits.java
 //SOURCES Log.java
-//SOURCES Program.java
 //SOURCES Trace.java
+//SOURCES ../common/Program.java
+//SOURCES ../common/Tls.java
+//SOURCES ../store/MessageStore.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import picocli.CommandLine.Command;
@@ -11,16 +15,23 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
 
 /**
- * What can be asked of the server's command; {@link Program} adds a variable for each. Methods
- * throw a {@link picocli.CommandLine.ParameterException} for a value that will not do.
+ * What {@code jbang MsgServer.java 5000} does: reads the options, opens the store, starts the
+ * server, announces it, and ends it in order. {@link Program} adds a variable for each option.
  */
 @Command(
+        name = "MsgServer",
+        version = "MsgServer 1.0",
         mixinStandardHelpOptions = true,
         header = {
             "Examples:",
@@ -35,7 +46,7 @@ import java.net.UnknownHostException;
             "",
             "Exit codes: 0 fine, 1 could not do it, 2 wrong usage; 130 and 143 after signals."
         })
-final class Options {
+public final class ServerCommand implements Callable<Integer> {
     /** What a connection can be given. */
     enum Threads {
         /** As many as there are connections, carried by a few platform threads (JEP 444). */
@@ -52,13 +63,13 @@ final class Options {
             index = "0",
             paramLabel = "PORT",
             description = "0 takes any free one. Environment: MSG_PORT")
-    int port;
+    private int port;
 
     @Option(
             names = "--bind",
             paramLabel = "ADDRESS",
             description = "listen on this address only; all, if not given. MSG_BIND")
-    String bind;
+    private String bind;
 
     @Option(
             names = "--store",
@@ -66,7 +77,7 @@ final class Options {
             description =
                     "where messages are kept: a file, or jdbc:postgresql://...;"
                             + " .msg-server/messages.db in your home, if not given. MSG_STORE")
-    String store;
+    private String place;
 
     @Option(
             names = "--max-size",
@@ -74,7 +85,7 @@ final class Options {
             description =
                     "the file grows no larger, then messages are refused: 500M, 2G; no limit, if"
                             + " not given. MSG_MAX_SIZE")
-    String maxSize;
+    private String maxSize;
 
     @Option(
             names = "--timeout",
@@ -83,7 +94,7 @@ final class Options {
             description =
                     "for a request as a whole, and for the client to take each stretch of the"
                             + " reply; 10, if not given. MSG_TIMEOUT")
-    int timeout;
+    private int timeout;
 
     @Option(
             names = "--threads",
@@ -92,7 +103,7 @@ final class Options {
             description =
                     "what serves each connection: a virtual thread or, to compare, a platform"
                             + " thread; virtual, if not given. MSG_THREADS")
-    Threads threads;
+    private Threads threads;
 
     @Option(
             names = "--tls",
@@ -100,25 +111,120 @@ final class Options {
             description =
                     "TLS only, and a name belongs to the first key that uses it; the server's key"
                             + " is made beside the store. MSG_TLS")
-    boolean tls;
+    private boolean tls;
 
     @Option(
             names = "--quiet",
             fallbackValue = "true",
             description = "no line for each request. MSG_QUIET")
-    boolean quiet;
+    private boolean quiet;
 
     @Option(
             names = "--trace",
             fallbackValue = "true",
             description = "a line for each step of each conversation. MSG_TRACE")
-    boolean trace;
+    private boolean trace;
 
-    @Spec(Spec.Target.MIXEE)
-    CommandSpec spec;
+    @Spec private CommandSpec spec;
+
+    private final Path home;
+
+    /** Keeps messages in the user's home, if no other place is given. */
+    public ServerCommand() {
+        this(Program.home());
+    }
+
+    /** As if {@code home} were the user's home. */
+    public ServerCommand(Path home) {
+        this.home = home;
+    }
+
+    /** Serves until the thread is interrupted or the process is told to end. */
+    @Override
+    public Integer call() {
+        check();
+        InetSocketAddress address = address();
+        chooseCarriers();
+        PrintWriter err = spec.commandLine().getErr();
+        try (MessageStore store = openStore()) {
+            serve(address, store);
+            return Program.Exit.OK.code;
+        } catch (MessageStore.PlaceException e) {
+            throw Program.wrong(spec, "--store", String.valueOf(place), e.getMessage());
+        } catch (MessageStore.StoreException | Tls.KeyException e) {
+            err.println(e.getMessage());
+        } catch (IOException e) {
+            err.println(Addresses.cannotListen(address, e));
+        }
+        return Program.Exit.FAILED.code;
+    }
+
+    private MessageStore openStore() throws MessageStore.StoreException {
+        return place == null
+                ? MessageStore.inHome(home, maxBytes())
+                : new MessageStore(place, maxBytes());
+    }
+
+    private void serve(InetSocketAddress address, MessageStore store)
+            throws IOException, MessageStore.StoreException {
+        Limits limits = Limits.withTimeout(Duration.ofSeconds(timeout));
+        Log log = log();
+        Tls key = tls ? key(store.place()) : null;
+        MsgServer server = new MsgServer(address, store, limits, log, threads.builder(), key);
+        Thread ending = Thread.ofPlatform().unstarted(() -> end(server, store, log));
+        try {
+            Runtime.getRuntime().addShutdownHook(ending);
+        } catch (IllegalStateException e) {
+            return; // told to end while it was still starting
+        }
+        try {
+            server.start();
+            announce(new InetSocketAddress(address.getAddress(), server.port()), store, key);
+            log.open();
+            new CountDownLatch(1).await(); // for ever: the hook or an interrupt ends it
+        } catch (InterruptedException e) {
+            end(server, store, log);
+        } finally {
+            Runtime.getRuntime().removeShutdownHook(ending);
+        }
+    }
+
+    /** How long a database that does not answer holds up the end, after the conversations. */
+    private static final Duration STORE_GRACE = Duration.ofMillis(500);
+
+    private static void end(MsgServer server, MessageStore store, Log log) {
+        server.close();
+        store.close(STORE_GRACE);
+        log.close("Goodbye. Every acknowledged message is kept.");
+    }
+
+    /** The server's key: beside the store or, where that is a database, in the home. */
+    private Tls key(String place) throws Tls.KeyException {
+        Path inHome = home.resolve(".msg-server").resolve("key.pem");
+        Path file = place.startsWith("jdbc:") ? inHome : Path.of(place + ".key.pem");
+        return new Tls(file, anyClient -> true);
+    }
+
+    /** The first words of the first line are fixed: programs wait for them. */
+    private void announce(InetSocketAddress address, MessageStore store, Tls key) {
+        PrintWriter out = spec.commandLine().getOut();
+        out.printf(
+                "Listening on port %d%s%n",
+                address.getPort(), key == null ? "" : ", with TLS only");
+        out.println("Messages are kept in " + store.place());
+        store.size().ifPresent(bytes -> out.println(size(bytes)));
+        if (threads == Threads.platform) {
+            out.println("Each connection gets a platform thread");
+        }
+        Addresses.invitations(address, key).forEach(out::println);
+        store.warnings().forEach(out::println);
+        out.flush();
+    }
+
+    // ---------------------------------------------------------------- options
 
     /** Where to listen. */
-    InetSocketAddress address() {
+    private InetSocketAddress address() {
         try {
             return bind == null
                     ? new InetSocketAddress(port)
@@ -129,13 +235,13 @@ final class Options {
     }
 
     /** Looks at the numbers. */
-    void check() {
+    private void check() {
         requireRange("PORT", port, 0, 65_535, "");
         requireRange("--timeout", timeout, 1, 3600, " seconds");
     }
 
     /** How large the store may get, in bytes; more than any will get, if there is no limit. */
-    long maxBytes() {
+    private long maxBytes() {
         if (maxSize == null) {
             return Long.MAX_VALUE;
         }
@@ -148,7 +254,7 @@ final class Options {
     }
 
     /** Says how much of what it may take the store takes. */
-    String size(long bytes) {
+    private String size(long bytes) {
         String limit = maxSize == null ? "without a limit (--max-size)" : "of at most " + maxSize;
         double tenths = Math.ceil(bytes * 10.0 / (1 << 20));
         return "That is a file of %.1fM, %s".formatted(tenths / 10, limit);
@@ -163,7 +269,7 @@ final class Options {
     }
 
     /** The log that was asked for, on the command's writers. */
-    Log log() {
+    private Log log() {
         PrintWriter out = spec.commandLine().getOut();
         PrintWriter err = spec.commandLine().getErr();
         return trace ? new Trace(out, err) : new Log(out, err, quiet);
@@ -174,7 +280,7 @@ final class Options {
      * more, threads wake each other more often than they find work. A trace is to show
      * conversations that change their carrier, which takes two.
      */
-    void chooseCarriers() {
+    private void chooseCarriers() {
         int half = Math.max(trace ? 2 : 1, Runtime.getRuntime().availableProcessors() / 2);
         System.getProperties()
                 .putIfAbsent("jdk.virtualThreadScheduler.parallelism", String.valueOf(half));

@@ -4,7 +4,6 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import picocli.CommandLine;
-import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Model.ArgSpec;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
@@ -30,6 +29,24 @@ import java.util.stream.Stream;
  * MSG_MAX_SIZE}, {@code PORT} has {@code MSG_PORT}. An empty one is as good as none.
  */
 record Program(String script, Map<String, String> environment, File folder) {
+
+    /** How both programs end; after SIGTERM the JVM itself ends with 143. */
+    enum Exit {
+        /** All that was asked for is done. */
+        OK(0),
+        /** Something could not be done, which a sentence on stderr says. */
+        FAILED(1),
+        /** The command line, or a variable in its place, cannot be meant. */
+        USAGE(2),
+        /** Ctrl+C: 128 and the number of SIGINT. */
+        INTERRUPTED(130);
+
+        final int code;
+
+        Exit(int code) {
+            this.code = code;
+        }
+    }
 
     /** The command line of {@code command}, the command of {@code script}. */
     static CommandLine commandLine(Object command, String script) {
@@ -74,7 +91,7 @@ record Program(String script, Map<String, String> environment, File folder) {
         });
         line.setParameterExceptionHandler((e, typed) -> {
             if (CommandLine.printHelpIfRequested(e.getCommandLine().getParseResult())) {
-                return written(line, ExitCode.OK); // whatever is wrong in the environment
+                return written(line, Exit.OK.code); // whatever is wrong in the environment
             }
             String value = e.getValue();
             boolean isTyped =
@@ -82,7 +99,7 @@ record Program(String script, Map<String, String> environment, File folder) {
             String source = value == null || isTyped ? "" : ", from " + variable(e.getArgSpec());
             line.getErr().println(Protocol.visible(e.getMessage() + source));
             line.getErr().println("What it takes: " + started() + " --help");
-            return ExitCode.USAGE;
+            return Exit.USAGE.code;
         });
         UsageMessageSpec usage = line.getCommandSpec().name(started()).usageMessage();
         String examples = String.join("%n", usage.header());
@@ -93,7 +110,7 @@ record Program(String script, Map<String, String> environment, File folder) {
     private static int written(CommandLine line, int exit) {
         if (line.getOut().checkError() || line.getErr().checkError()) {
             line.getErr().println("Not all output could be written.");
-            return ExitCode.SOFTWARE;
+            return Exit.FAILED.code;
         }
         return exit;
     }
@@ -129,10 +146,13 @@ record Program(String script, Map<String, String> environment, File folder) {
         return jbang + " " + (beside.exists() ? new File(launcher.getParent(), script) : script);
     }
 
-    /** UTF-8, also where the locale is POSIX; a Windows console says what it speaks. */
     private static PrintWriter writer(FileDescriptor file) {
+        return new PrintWriter(new FileOutputStream(file), true, charset("stdout.encoding"));
+    }
+
+    /** UTF-8, also where the locale is POSIX; a Windows console says what it speaks. */
+    static Charset charset(String windowsProperty) {
         boolean windows = System.getProperty("os.name").startsWith("Windows");
-        String charset = windows ? System.getProperty("stdout.encoding", "UTF-8") : "UTF-8";
-        return new PrintWriter(new FileOutputStream(file), true, Charset.forName(charset));
+        return Charset.forName(windows ? System.getProperty(windowsProperty, "UTF-8") : "UTF-8");
     }
 }

@@ -1,17 +1,14 @@
 //JAVA 21+
+//SOURCES OwnFiles.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.math.BigInteger;
 import java.nio.file.FileAlreadyExistsException;
-import java.nio.file.FileSystemException;
-import java.nio.file.FileSystems;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import java.nio.file.attribute.FileAttribute;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.security.GeneralSecurityException;
 import java.security.KeyFactory;
 import java.security.KeyStore;
@@ -92,7 +89,7 @@ final class Tls {
             String sentence =
                     "Cannot use the key in %s: %s. No other is made in its place: put a copy of it"
                             + " back.";
-            throw new KeyException(sentence.formatted(file, reason(e)), e);
+            throw new KeyException(sentence.formatted(file, OwnFiles.reason(e)), e);
         }
     }
 
@@ -202,9 +199,9 @@ final class Tls {
         try {
             Path parent = file.toAbsolutePath().getParent();
             if (!Files.exists(parent)) {
-                Files.createDirectories(parent, forOwner("rwx------"));
+                Files.createDirectories(parent, OwnFiles.only("rwx------"));
             }
-            Path folder = Files.createTempDirectory(parent, ".key", forOwner("rwx------"));
+            Path folder = Files.createTempDirectory(parent, ".key", OwnFiles.only("rwx------"));
             Path generated = folder.resolve("generated");
             Path whole = folder.resolve("whole");
             try {
@@ -212,7 +209,7 @@ final class Tls {
                 KeyStore store = KeyStore.getInstance(generated.toFile(), PASSWORD.toCharArray());
                 byte[] key = store.getKey("key", PASSWORD.toCharArray()).getEncoded();
                 byte[] certificate = store.getCertificate("key").getEncoded();
-                Files.createFile(whole, forOwner("rw-------"));
+                Files.createFile(whole, OwnFiles.only("rw-------"));
                 String pem = pem("PRIVATE KEY", key) + pem("CERTIFICATE", certificate);
                 Files.writeString(whole, pem, StandardOpenOption.SYNC);
                 Files.createLink(file, whole);
@@ -224,7 +221,7 @@ final class Tls {
         } catch (FileAlreadyExistsException e) {
             // Another start was faster: its key is the one.
         } catch (IOException | GeneralSecurityException e) {
-            throw new KeyException("Cannot make a key in " + file + ": " + reason(e), e);
+            throw new KeyException("Cannot make a key in " + file + ": " + OwnFiles.reason(e), e);
         }
     }
 
@@ -263,20 +260,5 @@ final class Tls {
     private static String pem(String type, byte[] content) {
         String base64 = Base64.getMimeEncoder(64, new byte[] {'\n'}).encodeToString(content);
         return "-----BEGIN %s-----\n%s\n-----END %1$s-----\n".formatted(type, base64);
-    }
-
-    private static FileAttribute<?>[] forOwner(String permissions) {
-        return FileSystems.getDefault().supportedFileAttributeViews().contains("posix")
-                ? new FileAttribute<?>[] {
-                    PosixFilePermissions.asFileAttribute(
-                            PosixFilePermissions.fromString(permissions))
-                }
-                : new FileAttribute<?>[0];
-    }
-
-    private static String reason(Exception e) {
-        return e instanceof FileSystemException at && at.getReason() == null
-                ? e.getClass().getSimpleName()
-                : e.getMessage();
     }
 }

@@ -1,0 +1,134 @@
+//JAVA 21+
+//DEPS info.picocli:picocli:4.7.7
+//SOURCES Answers.java
+//SOURCES Menu.java
+//SOURCES Trust.java
+//SOURCES ../common/Program.java
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+import java.io.IOException;
+import java.io.InterruptedIOException;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import java.util.function.Function;
+
+/**
+ * What {@code jbang MsgClient.java 127.0.0.1 5000} does. Exit code 0 all succeeded, 1 something did
+ * not, 2 wrong usage, which {@link Program} finds; 130 after Ctrl+C at a question.
+ */
+@Command(
+        mixinStandardHelpOptions = true,
+        version = "MsgClient 1.0",
+        header = {
+            "Examples:",
+            "  jbang MsgClient.java 127.0.0.1 5000                  a menu on this machine's"
+                    + " server",
+            "  jbang MsgClient.java localhost 5000 --user george    without being asked for a"
+                    + " name",
+            "  printf '1\\nKyriakos\\nhi Kyriakos\\n' | jbang MsgClient.java localhost 5000"
+                    + " --user george",
+            ""
+        },
+        description = "%nSends messages and reads yours.%n",
+        sortOptions = false,
+        footer = {
+            "",
+            "Exit codes: 0 fine, 1 a request failed, the input could not be sent, or output"
+                    + " was lost, 2 wrong usage; 130 and 143 after signals."
+        })
+public final class ClientCommand implements Callable<Integer> {
+    @Parameters(
+            index = "0",
+            paramLabel = "HOST",
+            description = "the server's name or address, IPv4 or IPv6. Environment: MSG_HOST")
+    private String host;
+
+    @Parameters(index = "1", paramLabel = "PORT", description = "the server's port. MSG_PORT")
+    private int port;
+
+    @Option(
+            names = "--user",
+            paramLabel = "NAME",
+            description = "your user name; asked for, if not given. MSG_USER")
+    private String user;
+
+    @Option(
+            names = "--tls",
+            paramLabel = "KEY",
+            arity = "0..1",
+            fallbackValue = Trust.ANY,
+            converter = ServerKey.class,
+            description =
+                    "speak TLS, only with the server that has printed this KEY; without it you"
+                            + " are asked once. MSG_TLS")
+    private String tls;
+
+    @Spec private CommandSpec spec;
+
+    private final Path home;
+    private final Function<PrintWriter, Answers> answering;
+
+    /** Takes answers from this process's input. */
+    public ClientCommand() {
+        this(Program.home(), Answers::ofThisProcess);
+    }
+
+    /** Takes answers from what {@code answering} makes, given the writer for questions. */
+    ClientCommand(Path home, Function<PrintWriter, Answers> answering) {
+        this.home = home;
+        this.answering = answering;
+    }
+
+    /**
+     * Checks KEY while it is parsed: picocli takes the HOST of {@code --tls HOST PORT} for KEY, and
+     * the user should be told of that and not that PORT is missing.
+     */
+    private static final class ServerKey implements CommandLine.ITypeConverter<String> {
+        @Override
+        public String convert(String typed) {
+            try {
+                return typed.equals(Trust.ANY) ? typed : Tls.parseFingerprint(typed);
+            } catch (IllegalArgumentException e) {
+                throw new CommandLine.TypeConversionException(e.getMessage());
+            }
+        }
+    }
+
+    @Override
+    public Integer call() {
+        check();
+        PrintWriter out = spec.commandLine().getOut();
+        PrintWriter err = spec.commandLine().getErr();
+        Answers answers = answering.apply(out);
+        try {
+            Trust trust = Trust.of(home, host, port, tls, answers, out);
+            Menu menu = new Menu(new MsgClient(host, port, trust), answers, out, err);
+            return (menu.run(user) ? Program.Exit.OK : Program.Exit.FAILED).code;
+        } catch (InterruptedIOException e) {
+            return Program.Exit.INTERRUPTED.code;
+        } catch (IOException e) {
+            err.println(e.getMessage());
+            return Program.Exit.FAILED.code;
+        }
+    }
+
+    private void check() {
+        if (port < 1 || port > 65_535) {
+            throw Program.wrong(spec, "PORT", port, "PORT must be 1 to 65535, not " + port);
+        }
+        String objection = user == null ? null : Menu.objectionToName(user.strip());
+        if (objection != null) {
+            String sentence =
+                    "--user: " + objection + " Without --user you are asked for the name.";
+            throw Program.wrong(spec, "--user", user, sentence);
+        }
+    }
+}
