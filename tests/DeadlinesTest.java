@@ -146,15 +146,33 @@ class DeadlinesTest {
     }
 
     @Test
+    void aClientThatReadsByDripsIsLetGo() throws Exception {
+        try (Engine engine = new Engine(transport, folder, Engine.limits(500, 100, 2_000))) {
+            engine.fill("bob", 25_000, "x".repeat(230));
+            try (Wire wire = engine.slowReader()) {
+                wire.send("fetch;bob").endInput();
+                Waiting.eventually(
+                        "it is let go",
+                        () -> {
+                            wire.receive(200);
+                            Thread.sleep(50); // 4 KB a second
+                            return engine.heard.of("bob") != null;
+                        });
+            }
+            assertEquals("cut off: it took too long", engine.heard.of("bob").outcome);
+        }
+    }
+
+    @Test
     void aClientThatReadsSlowlyButSteadilyIsNotCutOff() throws Exception {
         // The kernel took 4 MB, and a blocked write came back when a third of it had been read.
         try (Engine engine = new Engine(transport, folder, Engine.limits(500, 100, 2_000))) {
             engine.fill("bob", 25_000, "x".repeat(230));
             try (Wire wire = engine.slowReader()) {
                 wire.send("fetch;bob").endInput();
-                for (int i = 0; i < 100; i++) { // 200 KB a second
+                for (int i = 0; i < 33; i++) { // a page of 64 KB takes longer than the deadline
                     assertEquals(4096, wire.receive(4096).length);
-                    Thread.sleep(20);
+                    Thread.sleep(60);
                 }
                 assertEquals(null, engine.heard.of("bob"), "four deadlines later it goes on");
             }
