@@ -147,7 +147,7 @@ class DeadlinesTest {
 
     @Test
     void aClientThatReadsByDripsIsLetGo() throws Exception {
-        try (Engine engine = new Engine(transport, folder, Engine.limits(500, 100, 2_000))) {
+        try (Engine engine = new Engine(transport, folder, Engine.limits(1_500, 100, 2_000))) {
             engine.fill("bob", 25_000, "x".repeat(230));
             try (Wire wire = engine.slowReader()) {
                 wire.send("fetch;bob").endInput();
@@ -155,7 +155,7 @@ class DeadlinesTest {
                         "it is let go",
                         () -> {
                             wire.receive(200);
-                            Thread.sleep(50); // 4 KB a second
+                            Thread.sleep(25); // less than 12 KB before the deadline
                             return engine.heard.of("bob") != null;
                         });
             }
