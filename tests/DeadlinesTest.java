@@ -127,7 +127,7 @@ class DeadlinesTest {
 
     @Test
     void aClientThatDoesNotReadIsLetGoAndOthersAreServed() throws Exception {
-        try (Engine engine = new Engine(transport, folder, Engine.limits(1_000, 100, 2_000))) {
+        try (Engine engine = new Engine(transport, folder, Engine.limits(400, 100, 2_000))) {
             engine.fill("bob", 40_000, "x".repeat(230)); // more than kernels buffer
             long start = System.nanoTime();
             try (Wire wire = engine.slowReader()) {
@@ -137,17 +137,17 @@ class DeadlinesTest {
                     assertTrue(Waiting.millisSince(start) < 20_000, "still not let go");
                     Thread.sleep(20);
                 }
-                assertTrue(Waiting.millisSince(start) >= 1_000, "it had its time");
+                assertTrue(Waiting.millisSince(start) >= 1_200, "it had its time");
             }
             var ended = engine.heard.of("bob");
             assertEquals("cut off: it took too long", ended.outcome);
-            assertSoonAfter(1_000, ended.untilReply().toMillis());
+            assertSoonAfter(1_200, ended.untilReply().toMillis());
         }
     }
 
     @Test
     void aClientThatReadsByDripsIsLetGo() throws Exception {
-        try (Engine engine = new Engine(transport, folder, Engine.limits(1_500, 100, 2_000))) {
+        try (Engine engine = new Engine(transport, folder, Engine.limits(600, 100, 2_000))) {
             engine.fill("bob", 25_000, "x".repeat(230));
             try (Wire wire = engine.slowReader()) {
                 wire.send("fetch;bob").endInput();
@@ -155,7 +155,7 @@ class DeadlinesTest {
                         "it is let go",
                         () -> {
                             wire.receive(200);
-                            Thread.sleep(25); // less than 12 KB before the deadline
+                            Thread.sleep(25); // less than 15 KB before the deadline
                             return engine.heard.of("bob") != null;
                         });
             }
@@ -166,15 +166,15 @@ class DeadlinesTest {
     @Test
     void aClientThatReadsSlowlyButSteadilyIsNotCutOff() throws Exception {
         // The kernel took 4 MB, and a blocked write came back when a third of it had been read.
-        try (Engine engine = new Engine(transport, folder, Engine.limits(500, 100, 2_000))) {
+        try (Engine engine = new Engine(transport, folder, Engine.limits(400, 100, 2_000))) {
             engine.fill("bob", 25_000, "x".repeat(230));
             try (Wire wire = engine.slowReader()) {
                 wire.send("fetch;bob").endInput();
-                for (int i = 0; i < 33; i++) { // a page of 64 KB takes longer than the deadline
+                for (int i = 0; i < 28; i++) { // a page of 64 KB takes longer than the deadline
                     assertEquals(4096, wire.receive(4096).length);
-                    Thread.sleep(60);
+                    Thread.sleep(100);
                 }
-                assertEquals(null, engine.heard.of("bob"), "four deadlines later it goes on");
+                assertEquals(null, engine.heard.of("bob"), "two deadlines later it goes on");
             }
         }
     }
