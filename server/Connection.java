@@ -38,10 +38,11 @@ class Connection implements AutoCloseable {
     private static final Duration DRAIN_TIME = Duration.ofSeconds(2);
 
     /**
-     * Bytes of a mailbox that the kernel keeps for a slow client, at most; Linux takes twice as
-     * much memory for them, which is what {@link Places} counts. By itself it takes up to 4 MB.
+     * Bytes of a mailbox that the kernel keeps for a slow client, for which Linux takes twice as
+     * much memory: with the page it is what {@link Places} counts. By itself Linux takes up to 4
+     * MB.
      */
-    private static final int SEND_BUFFER = 128 << 10;
+    private static final int SEND_BUFFER = 64 << 10;
 
     /**
      * Bytes of a reply for which the client has three times the timeout: its kernel may report the
