@@ -543,21 +543,27 @@ class OperatingTest {
     }
 
     @Test
-    void tabCompletesOptionsOfBothCommands() throws Exception {
+    void tabCompletesOptionsOfBothCommandsAndTheStoresFile() throws Exception {
         needs("bash");
         String complete =
                 """
-                for program in msg-server msg-client; do
-                    COMP_WORDS=($program --) COMP_CWORD=1 COMPREPLY=()
-                    _complete_$program
-                    echo "$program: ${COMPREPLY[*]}"
-                done
+                offer() {
+                    COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+                    _complete_$1
+                    echo "$1: ${COMPREPLY[*]}"
+                }
+                offer msg-server --
+                offer msg-client --
+                offer msg-server --store READ
                 """;
         Path script =
                 Files.writeString(folder.resolve("complete.sh"), block("completion") + complete);
         Ended completed = run("bash '" + script + "'");
         String out = completed.out();
         assertTrue(
-                out.matches("(?ms).*^msg-server: .*--bind.*--store.*^msg-client: .*--user.*"), out);
+                out.matches(
+                        "(?ms).*^msg-server: .*--bind.*--store.*^msg-client: .*--user.*"
+                                + "^msg-server: README.md$.*"),
+                out);
     }
 }
