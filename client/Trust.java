@@ -136,7 +136,7 @@ final class Trust {
                                     + " place: ask who runs it, and if that key is right, start"
                                     + " once with --tls %3$s."
                             : "%1$s port %2$d does not answer in TLS, and nothing was sent: %5$s."
-                                    + " Was it started with --tls?";
+                                    + " Was it started with --tls? If not, see docs/tls.md.";
             throw new RequestException(
                     sentence.formatted(host, port, shown, trusted, e.getMessage()), e);
         }

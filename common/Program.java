@@ -70,11 +70,10 @@ record Program(String script, Map<String, String> environment, File folder) {
         return new ParameterException(spec.commandLine(), sentence, argument, value.toString());
     }
 
-    /** What was given for an option, as it was typed or as its variable has it. */
-    static String text(CommandSpec spec, String option) {
-        OptionSpec given = spec.findOption(option);
-        List<String> typed = given.originalStringValues();
-        return typed.isEmpty() ? given.defaultValueString().replace("$$", "$") : typed.getFirst();
+    /** The text of a value: as it was typed, or else as its variable has it. */
+    static String text(ArgSpec given) {
+        String inVariable = given.defaultValueString().replace("$$", "$");
+        return given.originalStringValues().stream().findFirst().orElse(inVariable);
     }
 
     /** Prints through picocli's writers, so that a test can replace them. */

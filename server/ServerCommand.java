@@ -147,7 +147,7 @@ public final class ServerCommand implements Callable<Integer> {
         InetSocketAddress address = address();
         chooseCarriers();
         PrintWriter err = spec.commandLine().getErr();
-        String place = file == null ? null : Program.text(spec, "--store");
+        String place = file == null ? null : Program.text(spec.findOption("--store"));
         long most = maxBytes();
         try (MessageStore store =
                 file == null ? MessageStore.inHome(home, most) : new MessageStore(place, most)) {
@@ -224,9 +224,8 @@ public final class ServerCommand implements Callable<Integer> {
     /** Where to listen. */
     private InetSocketAddress address() {
         try {
-            return bind == null
-                    ? new InetSocketAddress(port)
-                    : new InetSocketAddress(InetAddress.getByName(bind), port);
+            InetAddress one = bind == null ? null : InetAddress.getByName(bind);
+            return new InetSocketAddress(one, port);
         } catch (UnknownHostException e) {
             throw Program.wrong(spec, "--bind", bind, "--bind: there is no address " + bind);
         }
