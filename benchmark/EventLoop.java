@@ -18,8 +18,8 @@ import java.nio.charset.StandardCharsets;
  *
  * <p>No call may wait, or all clients would. A thread keeps on its stack how far its conversation
  * is; here the line so far hangs on the connection's key, and the conversation is cut into what
- * happens at each event. This server stores nothing. One that does would have another thread do so,
- * and take its word that a message is safe for one more event.
+ * happens at each event. This server stores nothing. A server that stores messages would leave the
+ * disk to another thread, whose report is one more event.
  */
 public final class EventLoop {
     private static final int BACKLOG = 1024;
