@@ -288,9 +288,8 @@ class LauncherTest {
         haveJBang("echo $$ >\"$HOME/java\"; exec sleep 60");
         start();
         await("the first", () -> pidIn(home.resolve("java")));
-        var waiting = folder.resolve("err" + processes.size());
         var second = start();
-        await("the second to wait", () -> Files.size(waiting) > 0 ? true : null);
+        await("its wait for the lock", () -> second.children().findAny().orElse(null));
         second.destroy();
         assertEquals(143, end(second).status());
     }
