@@ -55,7 +55,9 @@ record Servers(Path folder) {
         try (var free = new ServerSocket(0)) {
             port = free.getLocalPort();
         }
-        var command = peer.command().replace("DIR", home).replace("PORT", "" + port);
+        var command =
+                "PATH=$PATH:/usr/sbin;"
+                        + peer.command().replace("DIR", home).replace("PORT", "" + port);
         return new Server(start(name, List.of("sh", "-c", command), Peer.READY).process, port);
     }
 
