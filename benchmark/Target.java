@@ -13,6 +13,7 @@ import java.util.BitSet;
 import java.util.List;
 import java.util.Scanner;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.locks.LockSupport;
 import java.util.regex.Pattern;
 
 /**
@@ -133,6 +134,7 @@ final class Target implements AutoCloseable {
     Count count() throws IOException {
         int stored = acknowledged.cardinality();
         if (peer != null) {
+            LockSupport.parkNanos(stored == 0 ? 0 : 3_000_000_000L); // mosquitto tells each second
             try (var reply = new Scanner(ask(peer.count()).getInputStream(), ISO_8859_1)) {
                 int there = Integer.parseInt(reply.findWithinHorizon(Peer.COUNTED, 0));
                 var text = "%s: %,d messages acknowledged, %,d there";
