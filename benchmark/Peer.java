@@ -14,13 +14,9 @@ import java.util.function.BinaryOperator;
  * @param count the session that asks how many messages there are
  */
 record Peer(String safe, String command, BinaryOperator<String> store, String count) {
-    /** What each writes when it is ready. */
+    // What they write when they are ready, and what is in their replies to store and to count.
     static final String READY = "accept connections|bind \\d|Server is ready|version \\S+ running";
-
-    /** What is in each one's reply when it has stored a message. */
     static final String STORED = "^:\\d+\r\n$|INSERTED|\"seq\":|@\2\0\1|INSERT 0 1";
-
-    /** The number in each one's reply to {@link #count}. */
     static final String COUNTED =
             "(?s)(?<=^:|jobs-ready: |\"messages\":|/count)\\d+|\\d+(?=C....SELECT 1)";
 
