@@ -1,5 +1,6 @@
 //JAVA 21+
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+//COMPILE_OPTIONS -XDshould-stop.ifError=FLOW
 
 import java.io.ByteArrayOutputStream;
 import java.io.EOFException;
@@ -48,7 +49,10 @@ public final class Protocol {
 
     // ---------------------------------------------------------------- requests
 
-    /** A request that is complete and well-formed. */
+    /**
+     * A request that is complete and well-formed. For a new one, javac reports each switch that
+     * does not know it; without {@code -XDshould-stop.ifError=FLOW} it would stop at the first.
+     */
     public sealed interface Request permits Store, Fetch {
         /** The mailbox it is about, {@link #trimmed}, never empty. */
         String recipient();
