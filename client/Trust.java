@@ -188,7 +188,7 @@ final class Trust {
                                     + " place: ask who runs it, by another way than this server,"
                                     + " for the key that it printed."
                             : "%1$s port %2$d does not answer in TLS, and nothing was sent: %5$s."
-                                    + " Was it started with --tls?";
+                                    + " Was it started with --tls? If not, see docs/tls.md.";
             if (stranger && trusted.equals(known)) {
                 sentence +=
                         " If that is the new one, delete %6$s of %7$s and start again with --tls.";

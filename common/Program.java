@@ -70,6 +70,12 @@ record Program(String script, Map<String, String> environment, File folder) {
         return new ParameterException(spec.commandLine(), sentence, argument, value.toString());
     }
 
+    /** The text of a value: as it was typed, or else as its variable has it. */
+    static String text(ArgSpec given) {
+        String inVariable = given.defaultValueString().replace("$$", "$");
+        return given.originalStringValues().stream().findFirst().orElse(inVariable);
+    }
+
     /** Prints through picocli's writers, so that a test can replace them. */
     CommandLine commandLine(Object command) {
         CommandLine line = new CommandLine(command);

@@ -15,6 +15,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
+import java.io.File;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.net.InetAddress;
@@ -77,7 +78,7 @@ public final class ServerCommand implements Callable<Integer> {
             description =
                     "where messages are kept: a file, or jdbc:postgresql://...;"
                             + " .msg-server/messages.db in your home, if not given. MSG_STORE")
-    private String place;
+    private File file; // a type for which Tab offers files; its path lacks a URL's second slash
 
     @Option(
             names = "--max-size",
@@ -146,7 +147,10 @@ public final class ServerCommand implements Callable<Integer> {
         InetSocketAddress address = address();
         chooseCarriers();
         PrintWriter err = spec.commandLine().getErr();
-        try (MessageStore store = openStore()) {
+        String place = file == null ? null : Program.text(spec.findOption("--store"));
+        long most = maxBytes();
+        try (MessageStore store =
+                file == null ? MessageStore.inHome(home, most) : new MessageStore(place, most)) {
             serve(address, store);
             return Program.Exit.OK.code;
         } catch (MessageStore.PlaceException e) {
@@ -157,12 +161,6 @@ public final class ServerCommand implements Callable<Integer> {
             err.println(Addresses.cannotListen(address, e));
         }
         return Program.Exit.FAILED.code;
-    }
-
-    private MessageStore openStore() throws MessageStore.StoreException {
-        return place == null
-                ? MessageStore.inHome(home, maxBytes())
-                : new MessageStore(place, maxBytes());
     }
 
     private void serve(InetSocketAddress address, MessageStore store)
@@ -226,9 +224,8 @@ public final class ServerCommand implements Callable<Integer> {
     /** Where to listen. */
     private InetSocketAddress address() {
         try {
-            return bind == null
-                    ? new InetSocketAddress(port)
-                    : new InetSocketAddress(InetAddress.getByName(bind), port);
+            InetAddress one = bind == null ? null : InetAddress.getByName(bind);
+            return new InetSocketAddress(one, port);
         } catch (UnknownHostException e) {
             throw Program.wrong(spec, "--bind", bind, "--bind: there is no address " + bind);
         }

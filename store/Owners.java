@@ -36,8 +36,10 @@ final class Owners {
                     "Cannot keep messages in %s: %s".formatted(store.place(), e.getMessage()), e);
         }
         if (owned && !byKey) {
-            throw new MessageStore.StoreException(
-                    "Names in %s belong to keys: start with --tls.".formatted(store.place()), null);
+            String sentence =
+                    "Names in %s belong to keys: start with --tls, or with another --store. The way"
+                            + " back is \"Leaving TLS again\" in docs/tls.md.";
+            throw new MessageStore.StoreException(sentence.formatted(store.place()), null);
         }
     }
 

@@ -160,6 +160,14 @@ class LauncherTest {
     }
 
     @Test
+    void mavenGetsJBangForAnEditorToo() throws Exception {
+        // Only the lock, which an editor does not take, made the folder.
+        command("mvn", MAVEN_THAT_WORKS);
+        java(PROGRAM_ENDS_WITH_7);
+        assertEquals(7, launch("", "edit").status());
+    }
+
+    @Test
     void jbangsCacheFolderIsWhereItsVariablesSay() throws Exception {
         command("mvn", MAVEN_THAT_WORKS);
         java(PROGRAM_ENDS_WITH_7);
@@ -277,6 +285,48 @@ class LauncherTest {
         jbang.destroyForcibly();
         haveJBang(PROGRAM_ENDS_WITH_7);
         assertEquals(new Outcome(7, "", ""), launch(""));
+    }
+
+    @Test
+    void terminatedStartTakesJBangAlong() throws Exception {
+        // JBang built to its end, unseen, and later starts waited for it.
+        haveJBang("echo $$ >\"$HOME/java\"; exec sleep 60");
+        var starting = start();
+        var jbang = await("JBang", () -> pidIn(home.resolve("java")));
+        starting.destroy();
+        assertEquals(143, end(starting).status());
+        await("JBang to end", () -> jbang.isAlive() ? null : true);
+    }
+
+    @Test
+    void process1OfAContainerEndsWhenItIsTold() throws Exception {
+        // The system drops a signal to process 1 that the process does not ask for, and the shell
+        // asked for none while JBang built.
+        var container = List.of("unshare", "--pid", "--fork", "--kill-child");
+        var unshare = onPath("unshare").map(Path::toString).orElse("false");
+        assumeTrue(
+                new ProcessBuilder(unshare, "--pid", "--fork", "true").start().waitFor() == 0,
+                "may not make a container");
+        command("unshare", "exec '" + unshare + "' \"$@\"");
+        haveJBang("echo $$ >\"$HOME/java\"; exec sleep 60");
+        var checkout = launcher;
+        launcher = folder.resolve("in a container");
+        script(launcher, "exec " + String.join(" ", container) + " '" + checkout + "'");
+        var starting = start();
+        await("JBang", () -> Files.exists(home.resolve("java")) ? true : null);
+        starting.children().forEach(ProcessHandle::destroy);
+        assertEquals(143, end(starting).status());
+    }
+
+    @Test
+    void startThatWaitsForAnotherEndsWhenItIsTold() throws Exception {
+        haveJBang("echo $$ >\"$HOME/java\"; exec sleep 60");
+        start();
+        await("the first", () -> pidIn(home.resolve("java")));
+        var second = start();
+        await("its wait for the lock", () -> second.children().findAny().orElse(null));
+        second.destroy();
+        assertEquals(143, end(second).status());
     }
 
     @Test

@@ -333,7 +333,13 @@ class OwnersTest {
             assertEquals(1, exit(server));
             assertEquals("", server.output());
             assertEquals(
-                    "Names in " + store + " belong to keys: start with --tls.\n", server.errors());
+                    "Names in "
+                            + store
+                            + " belong to keys: start with --tls, or with another --store. The way"
+                            + " back is \"Leaving TLS again\" in docs/tls.md.\n",
+                    server.errors());
+            String document = Files.readString(TestMain.checkout().resolve("docs/tls.md"));
+            assertTrue(document.contains("\n## Leaving TLS again\n"));
         }
     }
 

@@ -315,7 +315,9 @@ class TrustTest {
                                     + port
                                     + " does not answer in TLS, and nothing was sent: "),
                     sentence);
-            assertTrue(sentence.endsWith(". Was it started with --tls?"), sentence);
+            assertTrue(
+                    sentence.endsWith(". Was it started with --tls? If not, see docs/tls.md."),
+                    sentence);
             assertEquals(1, run.exit());
         }
     }
