@@ -6,9 +6,13 @@ import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.ProtocolException;
+import java.nio.ByteBuffer;
+import java.nio.CharBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.function.Consumer;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
@@ -282,26 +286,55 @@ public final class Protocol {
 
     // ---------------------------------------------------------------- showing foreign text
 
+    /** Bytes of the longest text that is shown whole. */
+    private static final int MAX_SHOWN = 990;
+
     /**
-     * {@code text} made safe for a terminal or a log: control characters, line and paragraph
-     * separators, and the invisible marks that reorder text (Unicode's bidirectional embeddings,
-     * overrides and isolates) are written as escapes such as {@code \u001b}.
+     * Characters that no terminal shows: control, format, private and unassigned ones, every space
+     * but the blank, and the letters, marks and symbol that look like nothing (mostly Unicode's
+     * Default_Ignorable_Code_Point). An emoji keeps its joiners and its selector.
      */
+    private static final Pattern UNSEEN =
+            Pattern.compile(
+                    "[\\p{C}\\p{Z}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164"
+                            + "\ufe00-\ufe0f\uffa0\\x{e0100}-\\x{e01ef}&&[^ \u200d\ufe0f]]"
+                            + "|(?<![\\p{IsEmoji}&&[^\\x00-\\xff]]\ufe0f?)[\u200d\ufe0f]");
+
+    private static final Pattern PLAIN_NAME =
+            Pattern.compile("[\\p{L}\\p{M}\\p{Nd}._@-]+( [\\p{L}\\p{M}\\p{Nd}._@-]+)*");
+
+    /** As {@link #visible(String, int)}, so that no line is longer than 1,000 bytes. */
     public static String visible(String text) {
-        StringBuilder shown = null;
-        for (int i = 0; i < text.length(); i++) {
-            char c = text.charAt(i);
-            boolean harmless =
-                    !Character.isISOControl(c)
-                            && !(c >= '\u2028' && c <= '\u202e')
-                            && !(c >= '\u2066' && c <= '\u2069');
-            if (harmless && shown != null) {
-                shown.append(c);
-            } else if (!harmless) {
-                shown = shown == null ? new StringBuilder(text.substring(0, i)) : shown;
-                shown.append(c == '\t' ? "\\t" : String.format("\\u%04x", (int) c));
-            }
-        }
-        return shown == null ? text : shown.toString();
+        return visible(text, MAX_SHOWN);
+    }
+
+    /**
+     * {@code text} made safe for a terminal or a log: a character that no terminal shows becomes an
+     * escape such as {@code \u200b}. Text that is safe already stays as it is.
+     *
+     * @param most UTF-8 bytes; the rest of a longer text becomes three dots
+     */
+    public static String visible(String text, int most) {
+        String shown = UNSEEN.matcher(text).replaceAll(unseen -> escaped(unseen.group()));
+        CharBuffer rest = CharBuffer.wrap(shown);
+        StandardCharsets.UTF_8.newEncoder().encode(rest, ByteBuffer.allocate(most), true);
+        return rest.hasRemaining() ? shown.substring(0, rest.position()) + "..." : shown;
+    }
+
+    private static String escaped(String unseen) {
+        int c = unseen.codePointAt(0);
+        String escape = c == '\t' ? "\\t" : (c < 0x10000 ? "\\u%04x" : "\\U%08x").formatted(c);
+        return Matcher.quoteReplacement(escape);
+    }
+
+    /**
+     * {@code name} made {@link #visible} for a reader to rely on: in quotes, unless it is made of
+     * letters, digits, marks, {@code . - _ @} and single blanks only. So no name looks like words
+     * of ours. Letters that look alike still make two names.
+     */
+    public static String visibleName(String name) {
+        return PLAIN_NAME.matcher(name).matches() && visible(name).equals(name)
+                ? name
+                : '"' + visible(name.replace("\\", "\\\\").replace("\"", "\\\"")) + '"';
     }
 }
