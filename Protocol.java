@@ -54,7 +54,7 @@ public final class Protocol {
 
     /** A request that is complete and well-formed. */
     public sealed interface Request permits Store, Fetch {
-        /** The mailbox it is about, trimmed, never empty. */
+        /** The mailbox it is about, {@link #trimmed}, never empty. */
         String recipient();
 
         /** The request as it goes over the wire, UTF-8, without a line end. */
@@ -151,13 +151,13 @@ public final class Protocol {
     public static Request parse(byte[] bytes, int length) throws RefusedException {
         require(length <= MAX_BUFF_LEN, Refusal.TOO_LONG);
         String[] parts = decode(bytes, length).split(SEPARATOR, 4);
-        String recipient = part(parts, 1).strip();
+        String recipient = trimmed(part(parts, 1));
         require(!parts[0].isEmpty(), Refusal.NO_VERB);
         require(!recipient.isEmpty(), Refusal.NO_RECIPIENT);
         return switch (parts[0]) {
             case "fetch" -> new Fetch(recipient);
             case "store" -> {
-                String sender = part(parts, 2).strip();
+                String sender = trimmed(part(parts, 2));
                 String message = part(parts, 3);
                 require(!sender.isEmpty(), Refusal.NO_SENDER);
                 require(!message.isEmpty(), Refusal.NO_MESSAGE);
@@ -175,6 +175,14 @@ public final class Protocol {
 
     private static String part(String[] parts, int index) {
         return index < parts.length ? parts[index] : "";
+    }
+
+    /**
+     * {@code name} without the spaces and tabs at its ends. Java's {@code strip()} would take
+     * U+3000, and Python's also U+00A0, so that two programs would not mean the same mailbox.
+     */
+    public static String trimmed(String name) {
+        return name.replaceAll("^[ \t]+|[ \t]+$", "");
     }
 
     private static String decode(byte[] bytes, int length) throws RefusedException {

@@ -124,7 +124,7 @@ public final class ClientCommand implements Callable<Integer> {
         if (port < 1 || port > 65_535) {
             throw Program.wrong(spec, "PORT", port, "PORT must be 1 to 65535, not " + port);
         }
-        String objection = user == null ? null : Menu.objectionToName(user.strip());
+        String objection = user == null ? null : Menu.objectionToName(Protocol.trimmed(user));
         if (objection != null) {
             String sentence =
                     "--user: " + objection + " Without --user you are asked for the name.";

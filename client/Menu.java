@@ -50,8 +50,8 @@ final class Menu {
         try {
             user =
                     userName != null
-                            ? userName.strip()
-                            : ask("Your user name: ", String::strip, Menu::objectionToName);
+                            ? Protocol.trimmed(userName)
+                            : ask("Your user name: ", Protocol::trimmed, Menu::objectionToName);
             while (choose()) {
                 out.println();
             }
@@ -93,7 +93,8 @@ final class Menu {
     // ---------------------------------------------------------------- 1. Send message
 
     private void send() throws IOException, RequestException, NoAnswerException {
-        String recipient = ask("Recipient: ", String::strip, name -> objection(name, user, "m"));
+        String recipient =
+                ask("Recipient: ", Protocol::trimmed, name -> objection(name, user, "m"));
         int room = Protocol.MAX_BUFF_LEN - new Protocol.Store(recipient, user, "").bytes().length;
         String question =
                 answers.person() ? "Message (at most %d bytes): ".formatted(room) : "Message: ";

@@ -137,10 +137,15 @@ class MenuTest {
 
     @Test
     void namesAreTrimmedTextsAreNot() {
-        ClientRun.piped(server.port(), "1\n  bob  \n  hi  \n", "--user", "\t al ");
+        ClientRun.piped(server.port(), "1\n \tbob  \n  hi  \n", "--user", "\t al ");
         assertEquals(
                 "   1. al:   hi  \nThat is the only message.\n",
                 ClientRun.piped(server.port(), "2\n", "--user", "bob").answer(0));
+        ClientRun.piped(server.port(), "1\nbob\u3000\nwide\n", "--user", "al\u3000");
+        assertEquals(
+                "   1. al\u3000: wide\nThat is the only message.\n",
+                ClientRun.piped(server.port(), "2\n", "--user", " bob\u3000").answer(0),
+                "spaces and tabs only, as by the server");
     }
 
     @ParameterizedTest

@@ -62,8 +62,8 @@ def reply_to(data):
     if control(line):
         raise Refused("Message declined. Control characters")
     verb, recipient, sender, message = (line.split(";", 3) + ["", "", ""])[:4]
-    recipient = recipient.strip()
-    sender = sender.strip()
+    recipient = recipient.strip(" \t")
+    sender = sender.strip(" \t")
     if not verb:
         raise Refused("No verb")
     if not recipient:
