@@ -89,6 +89,7 @@ public final class Protocol {
         CONTROL_CHARACTERS(DECLINED + "Control characters"),
         TIMED_OUT(DECLINED + "Timed out"),
         NOT_STORED(DECLINED + "Could not be stored, try again later"),
+        CUT_OFF(DECLINED + "Inside TLS a request ends with LF or close_notify"),
         BUSY(DECLINED + "Server is busy, try again later"),
         TLS_ONLY(DECLINED + "This server speaks TLS only"),
         NOT_THE_OWNER(DECLINED + "That name belongs to another key");

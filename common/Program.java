@@ -48,8 +48,12 @@ record Program(String script, Map<String, String> environment, File folder) {
         }
     }
 
-    /** The command line of {@code command}, the command of {@code script}. */
+    /**
+     * The command line of {@code command}, the command of {@code script}. From here on numbers have
+     * the same digits and points in every locale, since programs read them, too.
+     */
     static CommandLine commandLine(Object command, String script) {
+        Locale.setDefault(Locale.ROOT);
         return new Program(script, System.getenv(), new File(".")).commandLine(command);
     }
 

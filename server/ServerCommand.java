@@ -92,7 +92,7 @@ public final class ServerCommand implements Callable<Integer> {
             paramLabel = "SECONDS",
             defaultValue = "10",
             description =
-                    "for a request as a whole, and for the client to take each stretch of the"
+                    "for a request as a whole, and for the client to take the next bytes of the"
                             + " reply; 10, if not given. MSG_TIMEOUT")
     private int timeout;
 
@@ -167,7 +167,7 @@ public final class ServerCommand implements Callable<Integer> {
 
     private void serve(InetSocketAddress address, MessageStore store)
             throws IOException, MessageStore.StoreException {
-        Limits limits = Limits.withTimeout(Duration.ofSeconds(timeout));
+        Limits limits = Limits.of(Duration.ofSeconds(timeout), tls);
         Log log = log();
         Tls key = tls ? key(store.place()) : null;
         MsgServer server = new MsgServer(address, store, limits, log, threads.builder(), key);
@@ -179,9 +179,12 @@ public final class ServerCommand implements Callable<Integer> {
         }
         try {
             server.start();
-            announce(new InetSocketAddress(address.getAddress(), server.port()), store, key);
-            log.open();
-            new CountDownLatch(1).await(); // for ever: the hook or an interrupt ends it
+            var listening = new InetSocketAddress(address.getAddress(), server.port());
+            if (announce(listening, store, key, limits)) {
+                log.open();
+                new CountDownLatch(1).await(); // for ever: the hook or an interrupt ends it
+            }
+            end(server, store, log);
         } catch (InterruptedException e) {
             end(server, store, log);
         } finally {
@@ -205,20 +208,30 @@ public final class ServerCommand implements Callable<Integer> {
         return new Tls(file, anyClient -> true);
     }
 
-    /** The first words of the first line are fixed: programs wait for them. */
-    private void announce(InetSocketAddress address, MessageStore store, Tls key) {
+    /**
+     * The first words of the first line are fixed: programs wait for them.
+     *
+     * @return false when nobody gets that line, and so nobody would learn the port
+     */
+    private boolean announce(
+            InetSocketAddress address, MessageStore store, Tls key, Limits limits) {
         PrintWriter out = spec.commandLine().getOut();
         out.printf(
                 "Listening on port %d%s%n",
                 address.getPort(), key == null ? "" : ", with TLS only");
+        if (out.checkError()) {
+            return false; // which Program reports
+        }
         out.println("Messages are kept in " + store.place());
         store.size().ifPresent(bytes -> out.println(size(bytes)));
         if (threads == Threads.platform) {
             out.println("Each connection gets a platform thread");
         }
         Addresses.invitations(address, key).forEach(out::println);
+        limits.warning(tls).ifPresent(out::println);
         store.warnings().forEach(out::println);
         out.flush();
+        return true;
     }
 
     // ---------------------------------------------------------------- options

@@ -114,7 +114,7 @@ class TrustTest {
                                 knownServers(),
                                 "java.nio.file.NoSuchFileException: " + knownServers()),
                 run.err());
-        assertNull(engine.heard.conversation().request());
+        assertNull(engine.heard.conversation().request);
     }
 
     @Test
