@@ -29,12 +29,9 @@ import java.util.function.Function;
         version = "MsgClient 1.0",
         header = {
             "Examples:",
-            "  jbang MsgClient.java 127.0.0.1 5000                  a menu on this machine's"
-                    + " server",
-            "  jbang MsgClient.java localhost 5000 --user george    without being asked for a"
-                    + " name",
-            "  printf '1\\nKyriakos\\nhi Kyriakos\\n' | jbang MsgClient.java localhost 5000"
-                    + " --user george",
+            "  jbang MsgClient.java 127.0.0.1 5000                 on the server's own machine",
+            "  jbang MsgClient.java localhost 5000 --user george   without being asked for a name",
+            "  printf '1\\nKyriakos\\nhi\\n' | jbang MsgClient.java localhost 5000 --user george",
             ""
         },
         description = "%nSends messages and reads yours.%n",
@@ -89,13 +86,17 @@ public final class ClientCommand implements Callable<Integer> {
 
     /**
      * Checks KEY while it is parsed: picocli takes the HOST of {@code --tls HOST PORT} for KEY, and
-     * the user should be told of that and not that PORT is missing.
+     * the user should be told of that and not that PORT is missing. MSG_TLS may also be true or
+     * false, as for the server.
      */
     private static final class ServerKey implements CommandLine.ITypeConverter<String> {
         @Override
         public String convert(String typed) {
+            if (typed.equalsIgnoreCase("false")) {
+                return null;
+            }
             try {
-                return typed.equals(Trust.ANY) ? typed : Tls.parseFingerprint(typed);
+                return typed.equalsIgnoreCase(Trust.ANY) ? Trust.ANY : Tls.parseFingerprint(typed);
             } catch (IllegalArgumentException e) {
                 throw new CommandLine.TypeConversionException(e.getMessage());
             }
@@ -109,26 +110,29 @@ public final class ClientCommand implements Callable<Integer> {
         PrintWriter err = spec.commandLine().getErr();
         Answers answers = answering.apply(out);
         try {
-            Trust trust = Trust.of(home, host, port, tls, answers, out);
+            Trust trust = home == null ? null : Trust.of(home, host, port, tls, answers, out);
             Menu menu = new Menu(new MsgClient(host, port, trust), answers, out, err);
             return (menu.run(user) ? Program.Exit.OK : Program.Exit.FAILED).code;
         } catch (InterruptedIOException e) {
             return Program.Exit.INTERRUPTED.code;
         } catch (IOException e) {
-            err.println(e.getMessage());
+            err.println(Protocol.visible(e.getMessage()));
             return Program.Exit.FAILED.code;
         }
     }
 
     private void check() {
-        if (port < 1 || port > 65_535) {
-            throw Program.wrong(spec, "PORT", port, "PORT must be 1 to 65535, not " + port);
+        if (home == null && tls != null) {
+            throw new CommandLine.ParameterException(
+                    spec.commandLine(), "Your home is not known here, for your key: set HOME");
+        }
+        Program.requireRange(spec, "PORT", port, 1, 65_535, "");
+        if (host.matches("[^:]*:\\d+")) {
+            throw Program.wrong(spec, "HOST", host, "HOST and PORT are two words, not " + host);
         }
         String objection = user == null ? null : Menu.objectionToName(Protocol.trimmed(user));
         if (objection != null) {
-            String sentence =
-                    "--user: " + objection + " Without --user you are asked for the name.";
-            throw Program.wrong(spec, "--user", user, sentence);
+            throw Program.wrong(spec, "--user", user, "--user: " + objection);
         }
     }
 }

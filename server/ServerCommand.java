@@ -9,6 +9,7 @@
 //SOURCES ../store/MessageStore.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
+import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -203,8 +204,8 @@ public final class ServerCommand implements Callable<Integer> {
 
     /** The server's key: beside the store or, where that is a database, in the home. */
     private Tls key(String place) throws Tls.KeyException {
-        Path inHome = home.resolve(".msg-server").resolve("key.pem");
-        Path file = place.startsWith("jdbc:") ? inHome : Path.of(place + ".key.pem");
+        boolean isFile = !place.startsWith("jdbc:");
+        Path file = isFile ? Path.of(place + ".key.pem") : home.resolve(".msg-server/key.pem");
         return new Tls(file, anyClient -> true);
     }
 
@@ -249,8 +250,12 @@ public final class ServerCommand implements Callable<Integer> {
 
     /** Looks at the numbers. */
     private void check() {
-        requireRange("PORT", port, 0, 65_535, "");
-        requireRange("--timeout", timeout, 1, 3600, " seconds");
+        if (home == null && (place == null || tls && place.startsWith("jdbc:"))) {
+            throw new CommandLine.ParameterException(
+                    spec.commandLine(), "Your home is not known here: set HOME, or --store FILE");
+        }
+        Program.requireRange(spec, "PORT", port, 0, 65_535, "");
+        Program.requireRange(spec, "--timeout", timeout, 1, 3600, " seconds");
     }
 
     /** How large the store may get, in bytes; more than any will get, if there is no limit. */
@@ -271,14 +276,6 @@ public final class ServerCommand implements Callable<Integer> {
         String limit = maxSize == null ? "without a limit (--max-size)" : "of at most " + maxSize;
         double tenths = Math.ceil(bytes * 10.0 / (1 << 20));
         return "That is a file of %.1fM, %s".formatted(tenths / 10, limit);
-    }
-
-    private void requireRange(String name, int value, int least, int most, String unit) {
-        if (value < least || value > most) {
-            String sentence = "%s must be %d to %d%s, not %d";
-            throw Program.wrong(
-                    spec, name, value, sentence.formatted(name, least, most, unit, value));
-        }
     }
 
     /** The log that was asked for, on the command's writers. */
