@@ -10,6 +10,7 @@ import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
@@ -123,14 +124,13 @@ public final class ClientCommand implements Callable<Integer> {
 
     private void check() {
         if (home == null && tls != null) {
-            throw new CommandLine.ParameterException(
-                    spec.commandLine(), "Your home is not known here, for your key: set HOME");
+            throw new ParameterException(spec.commandLine(), "Your home is not known: set HOME");
         }
         Program.requireRange(spec, "PORT", port, 1, 65_535, "");
         if (host.matches("[^:]*:\\d+")) {
             throw Program.wrong(spec, "HOST", host, "HOST and PORT are two words, not " + host);
         }
-        String objection = user == null ? null : Menu.objectionToName(Protocol.trimmed(user));
+        String objection = user == null ? null : Menu.objection("r", Protocol.trimmed(user), "m");
         if (objection != null) {
             throw Program.wrong(spec, "--user", user, "--user: " + objection);
         }

@@ -44,11 +44,11 @@ final class Menu {
      * @return whether all went well: each request and, from a pipe, each answer
      */
     boolean run(String userName) throws IOException {
+        user = userName == null ? null : Protocol.trimmed(userName);
         try {
-            user =
-                    userName != null
-                            ? Protocol.trimmed(userName)
-                            : ask("Your user name", "", Protocol::trimmed, Menu::objectionToName);
+            if (user == null) {
+                user = ask("Your user name", "", Protocol::trimmed, n -> objection("r", n, "m"));
+            }
             while (choose()) {
                 out.println();
             }
@@ -65,9 +65,7 @@ final class Menu {
     }
 
     private boolean choose() throws IOException {
-        out.println("1. Send message");
-        out.println("2. Read messages");
-        out.println("3. Exit");
+        out.printf("1. Send message%n2. Read messages%n3. Exit%n");
         String choice = answers.ask("Your choice: ").strip();
         try {
             switch (choice) {
@@ -107,13 +105,8 @@ final class Menu {
         out.println("The message to " + Protocol.visibleName(recipient) + " is stored.");
     }
 
-    /** What is wrong with a user's name, or null; tried in the shortest request. */
-    static String objectionToName(String name) {
-        return objection("r", name, "m");
-    }
-
     /** What is wrong with a message, or null. The server would find the same, but less kindly. */
-    private static String objection(String recipient, String sender, String message) {
+    static String objection(String recipient, String sender, String message) {
         Protocol.Store store = new Protocol.Store(recipient, sender, message);
         byte[] request = store.bytes();
         int excess = request.length - Protocol.MAX_BUFF_LEN;
@@ -217,17 +210,14 @@ final class Menu {
      * @throws RequestException when a pipe's answer cannot be sent
      */
     private String ask(
-            String what,
-            String hint,
-            UnaryOperator<String> tidy,
-            Function<String, String> objection)
+            String what, String hint, UnaryOperator<String> tidy, Function<String, String> fault)
             throws IOException, RequestException {
         while (true) {
             String answer = tidy.apply(answers.ask(what + (answers.person() ? hint : "") + ": "));
             if (answer.isEmpty() && user != null && answers.person()) {
                 throw new InterruptedIOException();
             }
-            String wrong = objection.apply(answer);
+            String wrong = fault.apply(answer);
             if (wrong == null) {
                 return answer;
             }

@@ -9,10 +9,10 @@
 //SOURCES ../store/MessageStore.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
@@ -251,8 +251,8 @@ public final class ServerCommand implements Callable<Integer> {
     /** Looks at the numbers. */
     private void check() {
         if (home == null && (place == null || tls && place.startsWith("jdbc:"))) {
-            throw new CommandLine.ParameterException(
-                    spec.commandLine(), "Your home is not known here: set HOME, or --store FILE");
+            String sentence = "Your home is not known: set HOME, or --store FILE";
+            throw new ParameterException(spec.commandLine(), sentence);
         }
         Program.requireRange(spec, "PORT", port, 0, 65_535, "");
         Program.requireRange(spec, "--timeout", timeout, 1, 3600, " seconds");

@@ -205,12 +205,12 @@ class ClientCommandTest {
                 assertEquals(0, run.exit());
                 run = homeless(folder, "MsgClient", "127.0.0.1", port, "--user=al", "--tls");
                 assertEquals(
-                        "Your home is not known here, for your key: set HOME",
+                        "Your home is not known: set HOME",
                         run.err().lines().findFirst().orElse(""));
                 assertEquals(2, run.exit());
                 run = homeless(folder, "MsgServer", "0");
                 assertEquals(
-                        "Your home is not known here: set HOME, or --store FILE",
+                        "Your home is not known: set HOME, or --store FILE",
                         run.err().lines().findFirst().orElse(""));
                 assertEquals(2, run.exit());
             }

@@ -522,17 +522,17 @@ class ScreenTest {
 
     @Test
     void aLongMailboxFitsTheScreenAndLittleMemory() throws Exception {
-        // A mailbox of 60 MB, and a client that may have 20.
-        int count = 300_000;
+        // A mailbox of 30 MB, and a client that may have 20.
+        int count = 150_000;
         byte[] line = ("al;zoe;" + "x".repeat(193) + "\n").getBytes(UTF_8);
         try (FakeServer large = new FakeServer(socket -> sendMailbox(socket, line, count))) {
             start("stty rows 16 cols 60", large.port(), "-Xmx20m");
             see("Your choice: ");
             type("2" + ENTER);
-            see("... and 299998 older\r\n");
-            see("299999. zoe: x");
-            see("300000. zoe: x");
-            see("These are the newest 2 of 300000 messages."); // four rows each, of 16 less 8
+            see("... and 149998 older\r\n");
+            see("149999. zoe: x");
+            see("150000. zoe: x");
+            see("These are the newest 2 of 150000 messages."); // four rows each, of 16 less 8
             see("All of them: echo 2 | ");
             leave();
         }
