@@ -63,7 +63,7 @@ public final class MsgClient {
      * @throws RequestException when it is not, or when nobody can tell
      */
     public void store(String recipient, String sender, String message) throws RequestException {
-        ask(new Protocol.Store(recipient, sender, message), sender, mail -> {});
+        ask(new Protocol.Store(recipient, sender, message), mail -> {});
     }
 
     /**
@@ -73,10 +73,10 @@ public final class MsgClient {
      * @throws RequestException when not all of them came
      */
     public long fetch(String recipient, Consumer<Protocol.Store> mail) throws RequestException {
-        return ask(new Protocol.Fetch(recipient), recipient, mail);
+        return ask(new Protocol.Fetch(recipient), mail);
     }
 
-    private long ask(Protocol.Request request, String user, Consumer<Protocol.Store> mail)
+    private long ask(Protocol.Request request, Consumer<Protocol.Store> mail)
             throws RequestException {
         String doubt = "";
         try (Socket socket = trust == null ? connect() : trust.secure(this::connect)) {
@@ -86,18 +86,13 @@ public final class MsgClient {
             socket.getOutputStream().write(request.bytes());
             socket.shutdownOutput();
             InputStream in = new BufferedInputStream(socket.getInputStream());
-            long count =
-                    switch (Protocol.readReply(in, mail.andThen(shown -> extendDeadline()))) {
-                        case Protocol.Stored stored when request instanceof Protocol.Store -> 1;
-                        case Protocol.Mailbox mailbox when request instanceof Protocol.Fetch ->
-                                mailbox.count();
-                        case Protocol.Refused(var text) -> throw refused(text);
-                        default -> throw new ProtocolException("not a reply to this request");
-                    };
-            if (trust != null) {
-                trust.used(user);
-            }
-            return count;
+            return switch (Protocol.readReply(in, mail.andThen(shown -> extendDeadline()))) {
+                case Protocol.Stored stored when request instanceof Protocol.Store -> 1;
+                case Protocol.Mailbox mailbox when request instanceof Protocol.Fetch ->
+                        mailbox.count();
+                case Protocol.Refused(var text) -> throw refused(text);
+                default -> throw new ProtocolException("not a reply to this request");
+            };
         } catch (IOException e) {
             throw new RequestException(failure(e, doubt), e);
         }

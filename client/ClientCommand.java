@@ -111,7 +111,7 @@ public final class ClientCommand implements Callable<Integer> {
         PrintWriter err = spec.commandLine().getErr();
         Answers answers = answering.apply(out);
         try {
-            Trust trust = home == null ? null : Trust.of(home, host, port, tls, answers, out);
+            Trust trust = home == null ? null : new Trust(home, host, port, tls, answers, out);
             Menu menu = new Menu(new MsgClient(host, port, trust), answers, out, err);
             return (menu.run(user) ? Program.Exit.OK : Program.Exit.FAILED).code;
         } catch (InterruptedIOException e) {
