@@ -93,14 +93,10 @@ public final class ClientCommand implements Callable<Integer> {
     private static final class ServerKey implements CommandLine.ITypeConverter<String> {
         @Override
         public String convert(String typed) {
-            if (typed.equalsIgnoreCase("false")) {
-                return null;
+            if (typed.matches("(?i)true|false")) {
+                return Boolean.parseBoolean(typed) ? Trust.ANY : null;
             }
-            try {
-                return typed.equalsIgnoreCase(Trust.ANY) ? Trust.ANY : Tls.parseFingerprint(typed);
-            } catch (IllegalArgumentException e) {
-                throw new CommandLine.TypeConversionException(e.getMessage());
-            }
+            return Tls.parseFingerprint(typed);
         }
     }
 

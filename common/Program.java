@@ -9,7 +9,6 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Model.UsageMessageSpec;
 import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.TypeConversionException;
 
 import java.io.File;
 import java.io.FileDescriptor;
@@ -114,9 +113,9 @@ record Program(String script, Map<String, String> environment, File folder) {
                     Stream.of(typed).anyMatch(w -> w.equals(value) || w.endsWith("=" + value));
             String source = value == null || isTyped ? "" : ", from " + variable(e.getArgSpec());
             String sentence = e.getMessage();
-            if (e.getCause() instanceof TypeConversionException wrong) {
+            if (e.getCause() != null) {
                 // Without picocli's words around it, and in a person's words for a type.
-                String reason = wrong.getMessage().replaceFirst("an int$", "a whole number");
+                String reason = e.getCause().getMessage().replaceFirst("an int$", "a whole number");
                 reason = reason.replaceFirst("a boolean$", "true or false");
                 sentence = name(e.getArgSpec()) + ": " + reason;
             }
