@@ -293,21 +293,28 @@ public final class Protocol {
     /** Bytes of the longest text that is shown whole. */
     private static final int MAX_SHOWN = 990;
 
-    /**
-     * Characters that no terminal shows: control, format, private and unassigned ones, every space
-     * but the blank, and the letters, marks and symbol that look like nothing (mostly Unicode's
-     * Default_Ignorable_Code_Point). An emoji keeps its joiners and its selector. The letters of
-     * the first line pass at a glance, or a large mailbox would take three times as long.
-     */
-    private static final Pattern UNSEEN =
-            Pattern.compile(
-                    "(?=[^ -~\u00c0-\u024f\u0391-\u03a1\u03a3-\u03ce\u0400-\u0481])(?:"
-                            + "[\\p{C}\\p{Z}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164"
-                            + "\ufe00-\ufe0f\uffa0\\x{e0100}-\\x{e01ef}&&[^ \u200d\ufe0f]]"
-                            + "|(?<![\\p{IsEmoji}&&[^\\x00-\\xff]]\ufe0f?)[\u200d\ufe0f])");
+    /** Apart, so that no program takes the time to compile them at its start. */
+    private static final class Patterns {
+        private static final String LIKE_NOTHING =
+                "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+                        + "\\x{e0100}-\\x{e01ef}";
 
-    private static final Pattern PLAIN_NAME =
-            Pattern.compile("[\\p{L}\\p{M}\\p{Nd}._@-]+( [\\p{L}\\p{M}\\p{Nd}._@-]+)*");
+        /**
+         * Characters that no terminal shows: control, format, private and unassigned ones, every
+         * space but the blank, and the letters, marks and symbol that look like nothing (mostly
+         * Unicode's Default_Ignorable_Code_Point). An emoji keeps its joiners and its selector. The
+         * letters of the first line pass at a glance, or a large mailbox would take three times as
+         * long.
+         */
+        static final Pattern UNSEEN =
+                Pattern.compile(
+                        "(?=[^ -~\u00c0-\u024f\u0391-\u03a1\u03a3-\u03ce\u0400-\u0481])(?:"
+                                + ("[\\p{C}\\p{Z}" + LIKE_NOTHING + "&&[^ \u200d\ufe0f]]")
+                                + "|(?<![\\p{IsEmoji}&&[^\\x00-\\xff]]\ufe0f?)[\u200d\ufe0f])");
+
+        static final Pattern PLAIN_NAME =
+                Pattern.compile("[\\p{L}\\p{M}\\p{Nd}._@-]+( [\\p{L}\\p{M}\\p{Nd}._@-]+)*");
+    }
 
     /** As {@link #visible(String, int)}, so that no line is longer than 1,000 bytes. */
     public static String visible(String text) {
@@ -321,7 +328,7 @@ public final class Protocol {
      * @param most UTF-8 bytes; the rest of a longer text becomes three dots
      */
     public static String visible(String text, int most) {
-        String shown = UNSEEN.matcher(text).replaceAll(unseen -> escaped(unseen.group()));
+        String shown = Patterns.UNSEEN.matcher(text).replaceAll(unseen -> escaped(unseen.group()));
         CharBuffer rest = CharBuffer.wrap(shown);
         StandardCharsets.UTF_8.newEncoder().encode(rest, ByteBuffer.allocate(most), true);
         return rest.hasRemaining() ? shown.substring(0, rest.position()) + "..." : shown;
@@ -339,7 +346,7 @@ public final class Protocol {
      * of ours. Letters that look alike still make two names.
      */
     public static String visibleName(String name) {
-        return PLAIN_NAME.matcher(name).matches() && visible(name).equals(name)
+        return Patterns.PLAIN_NAME.matcher(name).matches() && visible(name).equals(name)
                 ? name
                 : '"' + visible(name.replace("\\", "\\\\").replace("\"", "\\\"")) + '"';
     }

@@ -7,6 +7,7 @@ import java.io.InterruptedIOException;
 import java.io.PrintWriter;
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.List;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
 
@@ -65,7 +66,7 @@ final class Menu {
     }
 
     private boolean choose() throws IOException {
-        out.printf("1. Send message%n2. Read messages%n3. Exit%n");
+        List.of("1. Send message", "2. Read messages", "3. Exit").forEach(out::println);
         String choice = answers.ask("Your choice: ").strip();
         try {
             switch (choice) {
