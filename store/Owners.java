@@ -65,8 +65,9 @@ final class Owners {
             // One statement decides between two keys that claim a name at once, on whatever
             // server: the second finds the first one's there.
             String claim =
-                    "INSERT INTO owner (name, key) VALUES (?, ?) ON CONFLICT (name)"
-                            + " DO UPDATE SET key = owner.key RETURNING key";
+                    "INSERT INTO owner (name, key) SELECT ?, ? WHERE "
+                            + session.durably
+                            + " ON CONFLICT (name) DO UPDATE SET key = owner.key RETURNING key";
             return key.equals(owner == null ? first(session, claim, name, key) : owner);
         });
     }

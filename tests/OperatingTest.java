@@ -467,8 +467,8 @@ class OperatingTest {
         String git = "git -c user.name=n -c user.email=e -c init.defaultBranch=main ";
         String copy =
                 "mkdir '%1$s' && cp -R jbang* *.java common server store client '%1$s' && cd '%1$s'"
-                    + " && %2$s init -q && %2$s add . && %2$s commit -qm one && %2$s clone -q ."
-                    + " '%3$s'";
+                        + " && %2$s init -q && %2$s add . && %2$s commit -qm one && %2$s clone -q ."
+                        + " '%3$s'";
         assertEquals(new Ended(0, ""), run(checkout, copy.formatted(origin, git, clone)));
         environment.put("JBANG_CACHE_DIR_JARS", folder.resolve("jars").toString());
         assertEquals(0, run(clone, "./jbang build MsgServer.java").exit());

@@ -46,11 +46,11 @@ final class PythonPrograms {
     static Path with(String name, String right, String wrong, Path folder) throws IOException {
         Path support = TestMain.checkout().resolve("tests").resolve("support");
         String program = Files.readString(support.resolve(name));
-        if (program.split(java.util.regex.Pattern.quote(right), -1).length != 2 && !right.isEmpty()) {
+        if (program.split(java.util.regex.Pattern.quote(right), -1).length != 2
+                && !right.isEmpty()) {
             throw new IllegalArgumentException("not once in " + name + ": " + right);
         }
         Path copy = Files.createTempFile(folder, "", name);
-        return Files.writeString(
-                copy, right.isEmpty() ? program : program.replace(right, wrong));
+        return Files.writeString(copy, right.isEmpty() ? program : program.replace(right, wrong));
     }
 }
