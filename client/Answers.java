@@ -27,7 +27,9 @@ interface Answers {
     String ask(String question) throws IOException;
 
     /** Whether a person answers, who can be asked again and sees no more than a screen. */
-    boolean person();
+    default boolean person() {
+        return true;
+    }
 
     /** How many rows that person can see at once. */
     default int height() {

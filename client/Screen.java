@@ -168,11 +168,6 @@ final class Screen implements Answers {
     }
 
     @Override
-    public boolean person() {
-        return true;
-    }
-
-    @Override
     public int height() {
         return size.getRows();
     }
