@@ -140,7 +140,7 @@ class TrustTest {
                                 "Cannot write the server's key into %s, and nothing was sent: "
                                         .formatted(knownServers())),
                 refused.getMessage());
-        assertNull(engine.heard.conversation().request());
+        assertNull(engine.heard.conversation().request);
     }
 
     @Test
@@ -476,7 +476,7 @@ class TrustTest {
         var client = new MsgClient("127.0.0.1", engine.port(), trust);
         client.store("bob", "george", "secret");
         assertEquals(IN_TLS, out.toString().replace(System.lineSeparator(), "\n"));
-        assertEquals("bob", engine.heard.conversation().request().recipient());
+        assertEquals("bob", engine.heard.conversation().request.recipient());
     }
 
     // ---------------------------------------------------------------- the file of known servers

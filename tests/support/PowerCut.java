@@ -519,7 +519,7 @@ final class PowerCut {
                 new MsgServer(
                         new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
                         store,
-                        Limits.withTimeout(Duration.ofSeconds(10)),
+                        Limits.of(Duration.ofSeconds(10), false),
                         log,
                         Thread.ofVirtual(),
                         null);
