@@ -475,7 +475,7 @@ class MsgClientTest {
             port = saying(Duration.ofSeconds(2), "\u0016\u0003\u0003\u0040\u0000\u0002", "\u0001");
             String noTls =
                     "127.0.0.1 port %d does not answer in TLS, and nothing was sent: Read timed"
-                            + " out. Was it started with --tls?";
+                            + " out. Was it started with --tls? If not, see docs/tls.md.";
             handshake = timed(port, store, noTls.formatted(port), "--tls");
             port = saying(Duration.ofSeconds(6), "Retrieving messages...\n", "bob;al;hi\n", 2);
             steady = timed(port, "2\n", "");
