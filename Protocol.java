@@ -1,5 +1,6 @@
 //JAVA 21+
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+//COMPILE_OPTIONS -XDshould-stop.ifError=FLOW
 
 import java.io.ByteArrayOutputStream;
 import java.io.EOFException;
@@ -10,6 +11,7 @@ import java.nio.ByteBuffer;
 import java.nio.CharBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.List;
 import java.util.function.Consumer;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -52,9 +54,12 @@ public final class Protocol {
 
     // ---------------------------------------------------------------- requests
 
-    /** A request that is complete and well-formed. */
+    /**
+     * A request that is complete and well-formed. For a new one, javac reports each switch that
+     * does not know it; without {@code -XDshould-stop.ifError=FLOW} it would stop at the first.
+     */
     public sealed interface Request permits Store, Fetch {
-        /** The mailbox it is about, trimmed, never empty. */
+        /** The mailbox it is about, {@link #trimmed}, never empty. */
         String recipient();
 
         /** The request as it goes over the wire, UTF-8, without a line end. */
@@ -152,13 +157,13 @@ public final class Protocol {
     public static Request parse(byte[] bytes, int length) throws RefusedException {
         require(length <= MAX_BUFF_LEN, Refusal.TOO_LONG);
         String[] parts = decode(bytes, length).split(SEPARATOR, 4);
-        String recipient = part(parts, 1).strip();
+        String recipient = trimmed(part(parts, 1));
         require(!parts[0].isEmpty(), Refusal.NO_VERB);
         require(!recipient.isEmpty(), Refusal.NO_RECIPIENT);
         return switch (parts[0]) {
             case "fetch" -> new Fetch(recipient);
             case "store" -> {
-                String sender = part(parts, 2).strip();
+                String sender = trimmed(part(parts, 2));
                 String message = part(parts, 3);
                 require(!sender.isEmpty(), Refusal.NO_SENDER);
                 require(!message.isEmpty(), Refusal.NO_MESSAGE);
@@ -176,6 +181,14 @@ public final class Protocol {
 
     private static String part(String[] parts, int index) {
         return index < parts.length ? parts[index] : "";
+    }
+
+    /**
+     * {@code name} without the spaces and tabs at its ends. Java's {@code strip()} would take
+     * U+3000, and Python's also U+00A0, so that two programs would not mean the same mailbox.
+     */
+    public static String trimmed(String name) {
+        return name.replaceAll("^[ \t]+|[ \t]+$", "");
     }
 
     private static String decode(byte[] bytes, int length) throws RefusedException {
@@ -225,39 +238,31 @@ public final class Protocol {
      * @throws ProtocolException when the other side does not speak this protocol
      */
     public static Reply readReply(InputStream in, Consumer<Store> messages) throws IOException {
-        ReplyLine first = ReplyLine.read(in);
-        if (first.text().equals(STORED)) {
+        Stream<String> refusals = Stream.of(Refusal.values()).map(Refusal::text);
+        String[] whole = Stream.concat(Stream.of(STORED), refusals).toArray(String[]::new);
+        String first = readLine(in, whole);
+        if (first.equals(STORED)) {
             return new Stored();
         }
-        if (first.text().equals(RETRIEVING)) {
+        if (first.equals(RETRIEVING)) {
             return readMailbox(in, messages);
         }
-        boolean whole =
-                first.ended()
-                        || Stream.of(Refusal.values()).anyMatch(r -> r.text().equals(first.text()));
-        if (!whole) {
-            throw new EOFException("the reply was cut off");
+        if (first.startsWith("No ") || first.startsWith(DECLINED)) {
+            return new Refused(first);
         }
-        if (first.text().startsWith("No ") || first.text().startsWith(DECLINED)) {
-            return new Refused(first.text());
-        }
-        throw new ProtocolException("not a reply of a message server: " + visible(first.text()));
+        throw new ProtocolException("not a reply of a message server: " + visible(first));
     }
 
     private static Mailbox readMailbox(InputStream in, Consumer<Store> messages)
             throws IOException {
         for (long count = 0; ; ) {
-            ReplyLine line = ReplyLine.read(in);
-            String text = line.text();
-            if (text.equals(NO_MORE_MESSAGES) || (count == 0 && text.equals(NO_SUCH_NAME))) {
+            String line = readLine(in, NO_MORE_MESSAGES, NO_SUCH_NAME);
+            if (line.equals(NO_MORE_MESSAGES) || (count == 0 && line.equals(NO_SUCH_NAME))) {
                 return new Mailbox(count);
             }
-            if (!line.ended()) {
-                throw new EOFException("the reply was cut off");
-            }
             // The classic C server keeps a message's line end: a blank line follows the message.
-            if (!text.isEmpty()) {
-                messages.accept(parseMessage(text));
+            if (!line.isEmpty()) {
+                messages.accept(parseMessage(line));
                 count++;
             }
         }
@@ -270,19 +275,21 @@ public final class Protocol {
                 : new Store("", "", line);
     }
 
-    /** One line of a reply, and whether its LF came before the end of the input. */
-    private record ReplyLine(String text, boolean ended) {
-        static ReplyLine read(InputStream in) throws IOException {
-            ByteArrayOutputStream line = new ByteArrayOutputStream();
-            int b;
-            while ((b = in.read()) >= 0 && b != '\n') {
-                if (line.size() == MAX_REPLY_LINE) {
-                    throw new ProtocolException("not a reply of a message server: endless line");
-                }
-                line.write(b);
+    /** One line of a reply; the {@code last} ones may lack their LF. */
+    private static String readLine(InputStream in, String... last) throws IOException {
+        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        int b;
+        while ((b = in.read()) >= 0 && b != '\n') {
+            if (bytes.size() == MAX_REPLY_LINE) {
+                throw new ProtocolException("not a reply of a message server: endless line");
             }
-            return new ReplyLine(line.toString(StandardCharsets.UTF_8), b == '\n');
+            bytes.write(b);
         }
+        String line = bytes.toString(StandardCharsets.UTF_8);
+        if (b < 0 && !List.of(last).contains(line)) {
+            throw new EOFException("the reply was cut off");
+        }
+        return line;
     }
 
     // ---------------------------------------------------------------- showing foreign text
@@ -290,19 +297,28 @@ public final class Protocol {
     /** Bytes of the longest text that is shown whole. */
     private static final int MAX_SHOWN = 990;
 
-    /**
-     * Characters that no terminal shows: control, format, private and unassigned ones, every space
-     * but the blank, and the letters, marks and symbol that look like nothing (mostly Unicode's
-     * Default_Ignorable_Code_Point). An emoji keeps its joiners and its selector.
-     */
-    private static final Pattern UNSEEN =
-            Pattern.compile(
-                    "[\\p{C}\\p{Z}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164"
-                            + "\ufe00-\ufe0f\uffa0\\x{e0100}-\\x{e01ef}&&[^ \u200d\ufe0f]]"
-                            + "|(?<![\\p{IsEmoji}&&[^\\x00-\\xff]]\ufe0f?)[\u200d\ufe0f]");
+    /** Apart, so that no program takes the time to compile them at its start. */
+    private static final class Patterns {
+        private static final String LIKE_NOTHING =
+                "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+                        + "\\x{e0100}-\\x{e01ef}";
 
-    private static final Pattern PLAIN_NAME =
-            Pattern.compile("[\\p{L}\\p{M}\\p{Nd}._@-]+( [\\p{L}\\p{M}\\p{Nd}._@-]+)*");
+        /**
+         * Characters that no terminal shows: control, format, private and unassigned ones, every
+         * space but the blank, and the letters, marks and symbol that look like nothing (mostly
+         * Unicode's Default_Ignorable_Code_Point). An emoji keeps its joiners and its selector. The
+         * letters of the first line pass at a glance, or a large mailbox would take three times as
+         * long.
+         */
+        static final Pattern UNSEEN =
+                Pattern.compile(
+                        "(?=[^ -~\u00c0-\u024f\u0391-\u03a1\u03a3-\u03ce\u0400-\u0481])(?:"
+                                + ("[\\p{C}\\p{Z}" + LIKE_NOTHING + "&&[^ \u200d\ufe0f]]")
+                                + "|(?<![\\p{IsEmoji}&&[^\\x00-\\xff]]\ufe0f?)[\u200d\ufe0f])");
+
+        static final Pattern PLAIN_NAME =
+                Pattern.compile("[\\p{L}\\p{M}\\p{Nd}._@-]+( [\\p{L}\\p{M}\\p{Nd}._@-]+)*");
+    }
 
     /** As {@link #visible(String, int)}, so that no line is longer than 1,000 bytes. */
     public static String visible(String text) {
@@ -316,7 +332,7 @@ public final class Protocol {
      * @param most UTF-8 bytes; the rest of a longer text becomes three dots
      */
     public static String visible(String text, int most) {
-        String shown = UNSEEN.matcher(text).replaceAll(unseen -> escaped(unseen.group()));
+        String shown = Patterns.UNSEEN.matcher(text).replaceAll(unseen -> escaped(unseen.group()));
         CharBuffer rest = CharBuffer.wrap(shown);
         StandardCharsets.UTF_8.newEncoder().encode(rest, ByteBuffer.allocate(most), true);
         return rest.hasRemaining() ? shown.substring(0, rest.position()) + "..." : shown;
@@ -334,7 +350,7 @@ public final class Protocol {
      * of ours. Letters that look alike still make two names.
      */
     public static String visibleName(String name) {
-        return PLAIN_NAME.matcher(name).matches() && visible(name).equals(name)
+        return Patterns.PLAIN_NAME.matcher(name).matches() && visible(name).equals(name)
                 ? name
                 : '"' + visible(name.replace("\\", "\\\\").replace("\"", "\\\"")) + '"';
     }

@@ -12,9 +12,11 @@
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
+import java.io.File;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.net.InetAddress;
@@ -77,7 +79,7 @@ public final class ServerCommand implements Callable<Integer> {
             description =
                     "where messages are kept: a file, or jdbc:postgresql://...;"
                             + " .msg-server/messages.db in your home, if not given. MSG_STORE")
-    private String place;
+    private File file; // a type for which Tab offers files; its path lacks a URL's second slash
 
     @Option(
             names = "--max-size",
@@ -142,11 +144,14 @@ public final class ServerCommand implements Callable<Integer> {
     /** Serves until the thread is interrupted or the process is told to end. */
     @Override
     public Integer call() {
-        check();
+        String place = file == null ? null : Program.text(spec.findOption("--store"));
+        check(place);
         InetSocketAddress address = address();
         chooseCarriers();
         PrintWriter err = spec.commandLine().getErr();
-        try (MessageStore store = openStore()) {
+        long most = maxBytes();
+        try (MessageStore store =
+                file == null ? MessageStore.inHome(home, most) : new MessageStore(place, most)) {
             serve(address, store);
             return Program.Exit.OK.code;
         } catch (MessageStore.PlaceException e) {
@@ -157,12 +162,6 @@ public final class ServerCommand implements Callable<Integer> {
             err.println(Addresses.cannotListen(address, e));
         }
         return Program.Exit.FAILED.code;
-    }
-
-    private MessageStore openStore() throws MessageStore.StoreException {
-        return place == null
-                ? MessageStore.inHome(home, maxBytes())
-                : new MessageStore(place, maxBytes());
     }
 
     private void serve(InetSocketAddress address, MessageStore store)
@@ -203,8 +202,8 @@ public final class ServerCommand implements Callable<Integer> {
 
     /** The server's key: beside the store or, where that is a database, in the home. */
     private Tls key(String place) throws Tls.KeyException {
-        Path inHome = home.resolve(".msg-server").resolve("key.pem");
-        Path file = place.startsWith("jdbc:") ? inHome : Path.of(place + ".key.pem");
+        boolean isFile = !place.startsWith("jdbc:");
+        Path file = isFile ? Path.of(place + ".key.pem") : home.resolve(".msg-server/key.pem");
         return new Tls(file, anyClient -> true);
     }
 
@@ -239,18 +238,21 @@ public final class ServerCommand implements Callable<Integer> {
     /** Where to listen. */
     private InetSocketAddress address() {
         try {
-            return bind == null
-                    ? new InetSocketAddress(port)
-                    : new InetSocketAddress(InetAddress.getByName(bind), port);
+            InetAddress one = bind == null ? null : InetAddress.getByName(bind);
+            return new InetSocketAddress(one, port);
         } catch (UnknownHostException e) {
             throw Program.wrong(spec, "--bind", bind, "--bind: there is no address " + bind);
         }
     }
 
-    /** Looks at the numbers. */
-    private void check() {
-        requireRange("PORT", port, 0, 65_535, "");
-        requireRange("--timeout", timeout, 1, 3600, " seconds");
+    /** Checks the numbers, and that there is a home where one is needed. */
+    private void check(String place) {
+        if (home == null && (place == null || tls && place.startsWith("jdbc:"))) {
+            String sentence = "Your home is not known: set HOME, or --store FILE";
+            throw new ParameterException(spec.commandLine(), sentence);
+        }
+        Program.requireRange(spec, "PORT", port, 0, 65_535, "");
+        Program.requireRange(spec, "--timeout", timeout, 1, 3600, " seconds");
     }
 
     /** How large the store may get, in bytes; more than any will get, if there is no limit. */
@@ -271,14 +273,6 @@ public final class ServerCommand implements Callable<Integer> {
         String limit = maxSize == null ? "without a limit (--max-size)" : "of at most " + maxSize;
         double tenths = Math.ceil(bytes * 10.0 / (1 << 20));
         return "That is a file of %.1fM, %s".formatted(tenths / 10, limit);
-    }
-
-    private void requireRange(String name, int value, int least, int most, String unit) {
-        if (value < least || value > most) {
-            String sentence = "%s must be %d to %d%s, not %d";
-            throw Program.wrong(
-                    spec, name, value, sentence.formatted(name, least, most, unit, value));
-        }
     }
 
     /** The log that was asked for, on the command's writers. */

@@ -93,11 +93,16 @@ interface Database {
         static final int PAGE_SIZE = 256;
 
         final Connection connection;
+
+        /** A condition that holds, and lets a statement that has it end only once it is durable. */
+        final String durably;
+
         private final PreparedStatement page;
         private final PreparedStatement newest;
 
-        Session(Connection connection) throws SQLException {
+        Session(Connection connection, String durably) throws SQLException {
             this.connection = connection;
+            this.durably = durably;
             page =
                     connection.prepareStatement(
                             "SELECT id, sender, text FROM message WHERE recipient = ? AND id > ?"

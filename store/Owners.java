@@ -36,8 +36,10 @@ final class Owners {
                     "Cannot keep messages in %s: %s".formatted(store.place(), e.getMessage()), e);
         }
         if (owned && !byKey) {
-            throw new MessageStore.StoreException(
-                    "Names in %s belong to keys: start with --tls.".formatted(store.place()), null);
+            String sentence =
+                    "Names in %s belong to keys: start with --tls, or with another --store. The way"
+                            + " back is \"Leaving TLS again\" in docs/tls.md.";
+            throw new MessageStore.StoreException(sentence.formatted(store.place()), null);
         }
     }
 
@@ -65,8 +67,9 @@ final class Owners {
             // One statement decides between two keys that claim a name at once, on whatever
             // server: the second finds the first one's there.
             String claim =
-                    "INSERT INTO owner (name, key) VALUES (?, ?) ON CONFLICT (name)"
-                            + " DO UPDATE SET key = owner.key RETURNING key";
+                    "INSERT INTO owner (name, key) SELECT ?, ? WHERE "
+                            + session.durably
+                            + " ON CONFLICT (name) DO UPDATE SET key = owner.key RETURNING key";
             return key.equals(owner == null ? first(session, claim, name, key) : owner);
         });
     }

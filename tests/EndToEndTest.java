@@ -211,7 +211,7 @@ class EndToEndTest {
                 new ProcessBuilder(
                                 "sh",
                                 "-c",
-                                "cp -R jbang* *.java server store client \"$0\"",
+                                "cp -R jbang* *.java common server store client \"$0\"",
                                 "" + checkout)
                         .directory(TestMain.checkout().toFile())
                         .inheritIO()

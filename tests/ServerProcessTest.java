@@ -102,7 +102,7 @@ class ServerProcessTest {
 
     @Test
     void takesWhatIsNotGivenFromTheEnvironment() throws Exception {
-        Path store = folder.resolve("from the environment.db");
+        Path store = folder.resolve("from the ${environment}$$.db");
         List<String> command = new ArrayList<>();
         command.add("env");
         command.add("MSG_PORT=0");

@@ -511,7 +511,9 @@ final class PowerCut {
 
     /** The server with one more pragma on each connection, after the product has set its own. */
     private static void serve(String place, String pragma) throws Exception {
-        var store = new MessageStore(place, Long.MAX_VALUE, connection -> withPragma(connection, pragma));
+        var store =
+                new MessageStore(
+                        place, Long.MAX_VALUE, connection -> withPragma(connection, pragma));
         var log = new Log(new PrintWriter(System.out), new PrintWriter(System.err), true);
         var server =
                 new MsgServer(
