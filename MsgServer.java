@@ -20,6 +20,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.net.BindException;
 import java.net.InetSocketAddress;
+import java.nio.ByteBuffer;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.time.Duration;
@@ -65,7 +66,6 @@ public final class MsgServer implements AutoCloseable {
     private final Trouble reading;
     private final Set<Connection> openConnections = ConcurrentHashMap.newKeySet();
     private final Tls tls; // null: plain connections, and a name is anybody's
-    private final byte[] busy;
     private ServerSocketChannel listening;
 
     /**
@@ -92,7 +92,7 @@ public final class MsgServer implements AutoCloseable {
         owners.open(tls != null);
         this.limits = limits;
         this.listener = listener;
-        this.threads = threads.name("conversation-", 1);
+        this.threads = threads;
         accepting =
                 new Trouble(listener, "Cannot accept connections: ", "Connections are accepted");
         failing = new Trouble(listener, "A conversation failed: ", "Conversations end well");
@@ -100,7 +100,6 @@ public final class MsgServer implements AutoCloseable {
         reading = new Trouble(listener, "Mailboxes cannot be read: ", "Mailboxes can be read");
         places = new Places(limits.connections());
         this.tls = tls;
-        busy = tls == null ? Protocol.line(Protocol.Refusal.BUSY.text()) : TlsConnection.BUSY;
     }
 
     // ---------------------------------------------------------------- accepting
@@ -108,7 +107,7 @@ public final class MsgServer implements AutoCloseable {
     /** How long to wait when no connection can be accepted. */
     private static final Duration ACCEPT_PAUSE = Duration.ofMillis(100);
 
-    private static final String FULL = "all %d places are taken, and clients are told so";
+    private static final byte[] BUSY = Protocol.line(Protocol.Refusal.BUSY.text());
 
     /** Does what the classic server's parent process did, and starts a thread where that forked. */
     private void accept() {
@@ -118,8 +117,8 @@ public final class MsgServer implements AutoCloseable {
                 if (places.enter()) {
                     converse(number++, client);
                 } else {
-                    accepting.failed(FULL.formatted(limits.connections()));
-                    Connection.turnAway(client, busy);
+                    Connection.turnAway(client, tls == null ? BUSY : TlsConnection.BUSY);
+                    accepting.failed("all " + limits.connections() + " places are taken");
                 }
             } catch (IOException | RuntimeException | Error e) {
                 if (listening.isOpen()) {
@@ -137,17 +136,13 @@ public final class MsgServer implements AutoCloseable {
                             ? new Connection(client, limits.timeout())
                             : new TlsConnection(client, limits.timeout(), tls);
             threads.name("conversation-" + number).start(new Conversation(number, connection));
-        } catch (IOException e) {
-            abandon(client); // it has left already
-        } catch (RuntimeException | Error e) {
-            abandon(client);
-            accepting.failed(e.getMessage());
+        } catch (IOException | RuntimeException | Error e) {
+            places.leave();
+            OwnFiles.closeQuietly(client);
+            if (!(e instanceof IOException)) { // else the client has left already
+                accepting.failed(e.getMessage());
+            }
         }
-    }
-
-    private void abandon(SocketChannel client) {
-        places.leave();
-        OwnFiles.closeQuietly(client);
     }
 
     /**
@@ -213,7 +208,7 @@ public final class MsgServer implements AutoCloseable {
                 }
             } catch (Protocol.RefusedException e) {
                 outcome = e.refusal().text();
-                connection.write(Protocol.line(outcome));
+                connection.write(ByteBuffer.wrap(Protocol.line(outcome)));
             }
         }
 
@@ -238,7 +233,7 @@ public final class MsgServer implements AutoCloseable {
                 throw new Protocol.RefusedException(Protocol.Refusal.NOT_STORED);
             }
             outcome = "stored";
-            connection.write(Protocol.line(Protocol.STORED));
+            connection.write(ByteBuffer.wrap(Protocol.line(Protocol.STORED)));
         }
 
         private void fetch(String recipient) throws IOException, Protocol.RefusedException {
@@ -289,7 +284,7 @@ public final class MsgServer implements AutoCloseable {
     /** A part of a reply. Its bytes are sent from where they are, and it is filled again. */
     private static final class Page extends ByteArrayOutputStream {
         void sendTo(Connection connection) throws IOException {
-            connection.write(buf, 0, count);
+            connection.write(ByteBuffer.wrap(buf, 0, count));
             reset();
         }
     }

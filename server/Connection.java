@@ -4,7 +4,6 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
-import java.io.OutputStream;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
@@ -21,11 +20,11 @@ import java.util.concurrent.locks.LockSupport;
  *
  * <p>Mostly the request is there already and the reply fits into the kernel's buffer. So the
  * channel is non-blocking, and one system call does either; only where that was not enough it
- * waits, which needs a timer.
+ * waits.
  *
  * <p>Used by one thread, except for {@link #cut}.
  */
-class Connection extends OutputStream {
+class Connection implements AutoCloseable {
 
     /**
      * A request that came in one piece is whole when nothing follows it for this long: the classic
@@ -39,10 +38,17 @@ class Connection extends OutputStream {
     private static final Duration DRAIN_TIME = Duration.ofSeconds(2);
 
     /**
-     * Bytes of a mailbox that the kernel keeps for a slow client, at most; Linux takes twice as
-     * much memory for them, which is what {@link Places} counts. By itself it takes up to 4 MB.
+     * Bytes of a mailbox that the kernel keeps for a slow client, for which Linux takes twice as
+     * much memory: with the page it is what {@link Places} counts. By itself Linux takes up to 4
+     * MB.
      */
-    private static final int SEND_BUFFER = 128 << 10;
+    private static final int SEND_BUFFER = 64 << 10;
+
+    /**
+     * Bytes of a reply for which the client has three times the timeout: its kernel may report the
+     * 128 KB that it keeps as read only all at once, and 10 KB a second are steady, too.
+     */
+    private static final int STRETCH = 16 << 10;
 
     /** Pauses between two attempts to write: the first, and the longest. */
     private static final long FIRST_PAUSE_NS = 1_000_000;
@@ -58,7 +64,7 @@ class Connection extends OutputStream {
     /**
      * Takes over {@code channel}.
      *
-     * @param timeout for a request as a whole, and for the client to take each part of the reply
+     * @param timeout for a request as a whole; three times as long for each 16 KB of the reply
      */
     Connection(SocketChannel channel, Duration timeout) throws IOException {
         this.channel = channel;
@@ -175,37 +181,34 @@ class Connection extends OutputStream {
 
     // ---------------------------------------------------------------- writing
 
-    /** Nobody writes single bytes. */
-    @Override
-    public void write(int b) {
-        throw new UnsupportedOperationException("a reply is written in arrays");
-    }
-
     /**
-     * Returns when the kernel has taken all of it. While the kernel takes nothing it is asked again
-     * now and then: a blocked write would come back only when a third of the buffer is free,
-     * however steadily the client reads, and would keep a copy of the bytes meanwhile.
+     * Returns when the kernel has taken all of {@code reply}. While the kernel takes nothing it is
+     * asked again now and then: a blocked write would come back only when a third of the buffer is
+     * free, however steadily the client reads, and would keep a copy of the bytes meanwhile.
      *
-     * @throws IOException when the connection fails, or the client takes nothing in time
+     * @throws IOException when the connection fails, or the client does not take the next {@link
+     *     #STRETCH} in time: a byte now and then does not extend the deadline
      */
-    @Override
-    public void write(byte[] bytes, int from, int length) throws IOException {
-        ByteBuffer rest = ByteBuffer.wrap(bytes, from, length);
-        if (length > SEND_BUFFER / 16) {
+    void write(ByteBuffer reply) throws IOException {
+        if (reply.remaining() > STRETCH / 2) {
             channel.setOption(StandardSocketOptions.SO_SNDBUF, SEND_BUFFER);
         }
-        long taken = System.nanoTime();
-        for (long pause = FIRST_PAUSE_NS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_NS)) {
-            if (channel.write(rest) > 0) {
-                taken = System.nanoTime();
-                pause = FIRST_PAUSE_NS;
-            } else if (System.nanoTime() - taken > timeout.toNanos()) {
-                cut("it took too long");
-            }
-            if (!rest.hasRemaining()) {
+        long limit = 3 * timeout.toNanos();
+        long deadline = System.nanoTime() + limit;
+        long pause = FIRST_PAUSE_NS;
+        for (int taken = 0; ; LockSupport.parkNanos(pause)) {
+            int count = channel.write(reply);
+            if (!reply.hasRemaining()) {
                 return;
             }
-            LockSupport.parkNanos(pause);
+            taken += count;
+            pause = count > 0 ? FIRST_PAUSE_NS : Math.min(2 * pause, LONGEST_PAUSE_NS);
+            if (taken >= STRETCH) {
+                taken = 0;
+                deadline = System.nanoTime() + limit;
+            } else if (System.nanoTime() - deadline > 0) {
+                cut("it took too long");
+            }
         }
     }
 

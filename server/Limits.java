@@ -11,7 +11,7 @@ import java.util.Optional;
  * What a server grants its clients; {@link Places} keeps them to it. Should descriptors run out all
  * the same, {@code MsgServer.accept} waits for some.
  *
- * @param timeout for a request as a whole, and for the client to take the next bytes of the reply
+ * @param timeout for a request as a whole; three times as long for each 16 KB of the reply
  * @param connections conversations at once; beyond it clients are told to come again
  * @param grace how long conversations may go on after {@link MsgServer#close()} was called
  */

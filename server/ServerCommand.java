@@ -94,8 +94,8 @@ public final class ServerCommand implements Callable<Integer> {
             paramLabel = "SECONDS",
             defaultValue = "10",
             description =
-                    "for a request as a whole, and for the client to take the next bytes of the"
-                            + " reply; 10, if not given. MSG_TIMEOUT")
+                    "for a request as a whole; three times as long for the client to take each"
+                            + " 16 KB of the reply; 10, if not given. MSG_TIMEOUT")
     private int timeout;
 
     @Option(

@@ -92,11 +92,11 @@ final class TlsConnection extends Connection {
 
     /** Writes inside TLS, except to a client that does not speak it. */
     @Override
-    public void write(byte[] bytes, int from, int length) throws IOException {
+    void write(ByteBuffer reply) throws IOException {
         if (socket == null) {
-            super.write(bytes, from, length);
+            super.write(reply);
         } else {
-            socket.getOutputStream().write(bytes, from, length);
+            socket.getOutputStream().write(reply.array(), reply.position(), reply.remaining());
         }
     }
 
@@ -171,7 +171,7 @@ final class TlsConnection extends Connection {
 
                 @Override
                 public void write(byte[] bytes, int from, int length) throws IOException {
-                    TlsConnection.super.write(bytes, from, length);
+                    TlsConnection.super.write(ByteBuffer.wrap(bytes, from, length));
                 }
             };
         }

@@ -37,7 +37,9 @@ class ServerLimitsTest {
     /** Of a client for whom there is no place: inside TLS nothing can be said to it. */
     private void assertTurnedAway(Engine engine) throws Exception {
         if (transport == Transport.PLAIN) {
-            assertEquals(Wire.BUSY, engine.ask("fetch;nobody"));
+            // A reset may follow, where the request came too late.
+            String said = Wire.answer(transport, engine.port(), "fetch;nobody").text();
+            assertEquals(Wire.BUSY, said);
         } else {
             IOException e = assertThrows(IOException.class, engine::wire);
             assertTrue(e.getMessage().contains("internal_error"), e::toString);
@@ -58,9 +60,7 @@ class ServerLimitsTest {
                     assertTurnedAway(engine);
                 }
                 assertEquals(
-                        List.of(
-                                "Cannot accept connections: all 2 places are taken, and clients are"
-                                        + " told so"),
+                        List.of("Cannot accept connections: all 2 places are taken"),
                         engine.heard.troubles());
                 assertEquals(Wire.EMPTY, first.send("fetch;nobody\n").receive());
             }

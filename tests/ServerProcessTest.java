@@ -250,7 +250,7 @@ class ServerProcessTest {
                         new MsgServer(
                                 new InetSocketAddress(0),
                                 store,
-                                Engine.ROOMY,
+                                Engine.limits(10_000, 10, 2_000), // fewer than fail
                                 heard,
                                 threads,
                                 null)) {

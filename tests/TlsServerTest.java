@@ -393,6 +393,7 @@ class TlsServerTest {
                                 Thread.ofVirtual(),
                                 Transport.Keys.SERVER)) {
             server.start();
+            log.open();
             for (int i = 0; i < count; i++) {
                 try (Socket socket = new Socket("127.0.0.1", server.port())) {
                     socket.setTcpNoDelay(true);
