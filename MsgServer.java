@@ -62,6 +62,7 @@ public final class MsgServer implements AutoCloseable {
     private final Trouble accepting;
     private final Trouble storing;
     private final Trouble reading;
+    private final Trouble damage; // reported once, since it does not pass by itself
     private final Set<Connection> openConnections = ConcurrentHashMap.newKeySet();
     private final Tls tls; // null: plain connections, and a name is anybody's
     private ServerSocketChannel listening;
@@ -95,6 +96,8 @@ public final class MsgServer implements AutoCloseable {
                 new Trouble(listener, "Cannot accept connections: ", "Connections are accepted");
         storing = new Trouble(listener, "The message store fails: ", "Messages can be stored");
         reading = new Trouble(listener, "Mailboxes cannot be read: ", "Mailboxes can be read");
+        String damaged = "The store is damaged, see docs/operating.md; found in the mailbox of ";
+        damage = new Trouble(listener, damaged, "");
         places = new Places(limits.connections());
         this.tls = tls;
     }
@@ -220,7 +223,7 @@ public final class MsgServer implements AutoCloseable {
                 storing.succeeded();
                 tell(Listener.Step.COMMITTED);
             } catch (MessageStore.StoreException e) {
-                storing.failed(e.getMessage());
+                report(e);
                 throw new Protocol.RefusedException(Protocol.Refusal.NOT_STORED);
             }
             outcome = "stored";
@@ -230,12 +233,11 @@ public final class MsgServer implements AutoCloseable {
         private void fetch(String recipient) throws IOException, Protocol.RefusedException {
             places.takeFetch();
             try {
-                requireOwner(recipient);
                 sendMailbox(recipient);
                 outcome =
                         sent == 0 ? "no such name" : sent + (sent == 1 ? " message" : " messages");
             } catch (MessageStore.StoreException e) {
-                reading.failed(e.getMessage());
+                report(e);
                 if (sent == 0) {
                     throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
                 }
@@ -246,9 +248,29 @@ public final class MsgServer implements AutoCloseable {
             }
         }
 
+        private void report(MessageStore.StoreException e) {
+            switch (e.failing()) {
+                case READING -> reading.failed(e.getMessage());
+                case WRITING -> storing.failed(e.getMessage());
+                case DAMAGED -> damage.failed(request.recipient() + ": " + e.getMessage());
+            }
+        }
+
+        /** The mailbox to be read; with TLS only for the key that owns its name. */
+        private MessageStore.Mailbox mailbox(String name)
+                throws MessageStore.StoreException, Protocol.RefusedException {
+            if (tls == null) {
+                return store.fetch(name);
+            }
+            return owners.fetch(name, connection.clientKey())
+                    .orElseThrow(
+                            () -> new Protocol.RefusedException(Protocol.Refusal.NOT_THE_OWNER));
+        }
+
         /** Sends it page by page, so that memory stays flat however many messages it holds. */
-        private void sendMailbox(String recipient) throws IOException, MessageStore.StoreException {
-            MessageStore.Mailbox mailbox = store.fetch(recipient);
+        private void sendMailbox(String recipient)
+                throws IOException, MessageStore.StoreException, Protocol.RefusedException {
+            MessageStore.Mailbox mailbox = mailbox(recipient);
             ByteArrayOutputStream reply = new ByteArrayOutputStream();
             reply.writeBytes(Protocol.line(Protocol.RETRIEVING));
             while (mailbox.hasNext()) {

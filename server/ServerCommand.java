@@ -169,7 +169,7 @@ public final class ServerCommand implements Callable<Integer> {
             throws IOException, MessageStore.StoreException {
         Limits limits = Limits.withTimeout(Duration.ofSeconds(timeout));
         Log log = log();
-        Tls key = tls ? key(store.place()) : null;
+        Tls key = tls ? key(store) : null;
         MsgServer server = new MsgServer(address, store, limits, log, threads.builder(), key);
         Thread ending = Thread.ofPlatform().unstarted(() -> end(server, store, log));
         try {
@@ -199,9 +199,9 @@ public final class ServerCommand implements Callable<Integer> {
     }
 
     /** The server's key: beside the store or, where that is a database, in the home. */
-    private Tls key(String place) throws Tls.KeyException {
+    private Tls key(MessageStore store) throws Tls.KeyException {
         Path inHome = home.resolve(".msg-server").resolve("key.pem");
-        Path file = place.startsWith("jdbc:") ? inHome : Path.of(place + ".key.pem");
+        Path file = store.file().map(it -> Path.of(it + ".key.pem")).orElse(inHome);
         return new Tls(file, anyClient -> true);
     }
 
@@ -212,7 +212,7 @@ public final class ServerCommand implements Callable<Integer> {
                 "Listening on port %d%s%n",
                 address.getPort(), key == null ? "" : ", with TLS only");
         out.println("Messages are kept in " + store.place());
-        store.size().ifPresent(bytes -> out.println(size(bytes)));
+        store.file().ifPresent(file -> out.println(size(file.toFile().length())));
         if (threads == Threads.platform) {
             out.println("Each connection gets a platform thread");
         }

@@ -3,21 +3,22 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.time.Duration;
-import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
- * Something that fails for a while. It is said once when it begins and once when it is over,
- * however many fail in between; and should both alternate quickly, once a minute. Any thread may
- * use it.
+ * A lasting failure, reported once when it starts and once when it ends. If it starts again within
+ * a minute it flaps: its end is then reported only when it has not failed for a minute, so that the
+ * last report is never that it ended while it still fails. Any thread may use it.
  */
 final class Trouble {
-    private static final Duration SAY_AGAIN_AFTER = Duration.ofMinutes(1);
+    private static final Duration FLAPPING = Duration.ofMinutes(1);
 
     private final Listener listener;
     private final String begun;
     private final String over;
-    private final AtomicBoolean said = new AtomicBoolean();
-    private long silentUntil = System.nanoTime();
+    private volatile boolean lasts;
+    private boolean flaps;
+    private long failed = System.nanoTime();
+    private long ended = failed - FLAPPING.toNanos();
 
     /**
      * Tells {@code listener}.
@@ -32,16 +33,26 @@ final class Trouble {
     }
 
     synchronized void failed(String reason) {
-        if (!said.get() && System.nanoTime() - silentUntil >= 0) {
+        failed = System.nanoTime();
+        if (!lasts) {
+            flaps = failed - ended < FLAPPING.toNanos();
+            lasts = true; // now, since for want of memory the sentence may fail
             listener.trouble(begun + reason);
-            said.set(true); // now, since for want of memory the sentence may have failed
-            silentUntil = System.nanoTime() + SAY_AGAIN_AFTER.toNanos();
         }
     }
 
     /** Costs next to nothing when there was no trouble. */
     void succeeded() {
-        if (said.get() && said.compareAndSet(true, false)) { // of those who see it, one says so
+        if (lasts) {
+            end();
+        }
+    }
+
+    private synchronized void end() {
+        long now = System.nanoTime();
+        if (lasts && !(flaps && now - failed < FLAPPING.toNanos())) {
+            lasts = false;
+            ended = now;
             listener.trouble(over + " again.");
         }
     }
