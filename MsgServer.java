@@ -96,8 +96,7 @@ public final class MsgServer implements AutoCloseable {
                 new Trouble(listener, "Cannot accept connections: ", "Connections are accepted");
         storing = new Trouble(listener, "The message store fails: ", "Messages can be stored");
         reading = new Trouble(listener, "Mailboxes cannot be read: ", "Mailboxes can be read");
-        String damaged = "The store is damaged, see docs/operating.md; found in the mailbox of ";
-        damage = new Trouble(listener, damaged, "");
+        damage = new Trouble(listener, "The store is damaged, see docs/operating.md; mailbox ", "");
         places = new Places(limits.connections());
         this.tls = tls;
     }
@@ -206,17 +205,21 @@ public final class MsgServer implements AutoCloseable {
             }
         }
 
-        /** With TLS, the first key that uses a name becomes its owner here; others are refused. */
-        private void requireOwner(String name)
+        /**
+         * With TLS, refuses a client whose key is not the owner of {@code name}.
+         *
+         * @param claims whether its key becomes the owner if there is none yet
+         */
+        private void requireOwner(String name, boolean claims)
                 throws MessageStore.StoreException, Protocol.RefusedException {
-            if (tls != null && !owners.owns(name, connection.clientKey())) {
+            if (tls != null && !owners.allow(name, connection.clientKey(), claims)) {
                 throw new Protocol.RefusedException(Protocol.Refusal.NOT_THE_OWNER);
             }
         }
 
         private void store(Protocol.Store message) throws IOException, Protocol.RefusedException {
             try {
-                requireOwner(message.sender());
+                requireOwner(message.sender(), true);
                 tell(Listener.Step.WAITING_FOR_COMMIT);
                 committedTogether =
                         store.store(message.recipient(), message.sender(), message.message());
@@ -256,26 +259,18 @@ public final class MsgServer implements AutoCloseable {
             }
         }
 
-        /** The mailbox to be read; with TLS only for the key that owns its name. */
-        private MessageStore.Mailbox mailbox(String name)
-                throws MessageStore.StoreException, Protocol.RefusedException {
-            if (tls == null) {
-                return store.fetch(name);
-            }
-            return owners.fetch(name, connection.clientKey())
-                    .orElseThrow(
-                            () -> new Protocol.RefusedException(Protocol.Refusal.NOT_THE_OWNER));
-        }
-
         /** Sends it page by page, so that memory stays flat however many messages it holds. */
         private void sendMailbox(String recipient)
                 throws IOException, MessageStore.StoreException, Protocol.RefusedException {
-            MessageStore.Mailbox mailbox = mailbox(recipient);
+            MessageStore.Mailbox mailbox = store.fetch(recipient);
             ByteArrayOutputStream reply = new ByteArrayOutputStream();
             reply.writeBytes(Protocol.line(Protocol.RETRIEVING));
             while (mailbox.hasNext()) {
                 List<MessageStore.Message> page = mailbox.nextPage();
                 reading.succeeded();
+                if (sent == 0) {
+                    requireOwner(recipient, !page.isEmpty()); // an empty mailbox stays nobody's
+                }
                 for (MessageStore.Message message : page) {
                     var stored = new Protocol.Store(recipient, message.sender(), message.text());
                     reply.writeBytes(Protocol.line(stored.parts()));

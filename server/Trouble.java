@@ -3,22 +3,21 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.time.Duration;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
- * A lasting failure, reported once when it starts and once when it ends. If it starts again within
- * a minute it flaps: its end is then reported only when it has not failed for a minute, so that the
- * last report is never that it ended while it still fails. Any thread may use it.
+ * A lasting failure: reported once when it starts and once when it ends. If it flaps, its end is
+ * reported once a minute at most, and each new start at once: the last report is never that it
+ * ended while it still fails. Any thread may use it.
  */
 final class Trouble {
-    private static final Duration FLAPPING = Duration.ofMinutes(1);
+    private static final Duration END_AGAIN_AFTER = Duration.ofMinutes(1);
 
     private final Listener listener;
     private final String begun;
     private final String over;
-    private volatile boolean lasts;
-    private boolean flaps;
-    private long failed = System.nanoTime();
-    private long ended = failed - FLAPPING.toNanos();
+    private final AtomicBoolean said = new AtomicBoolean();
+    private volatile long lastsUntil = System.nanoTime();
 
     /**
      * Tells {@code listener}.
@@ -33,26 +32,17 @@ final class Trouble {
     }
 
     synchronized void failed(String reason) {
-        failed = System.nanoTime();
-        if (!lasts) {
-            flaps = failed - ended < FLAPPING.toNanos();
-            lasts = true; // now, since for want of memory the sentence may fail
+        if (!said.get()) {
             listener.trouble(begun + reason);
+            said.set(true); // now, since for want of memory the sentence may have failed
         }
     }
 
     /** Costs next to nothing when there was no trouble. */
     void succeeded() {
-        if (lasts) {
-            end();
-        }
-    }
-
-    private synchronized void end() {
-        long now = System.nanoTime();
-        if (lasts && !(flaps && now - failed < FLAPPING.toNanos())) {
-            lasts = false;
-            ended = now;
+        // Of those who see it, one reports it.
+        if (said.get() && System.nanoTime() - lastsUntil >= 0 && said.compareAndSet(true, false)) {
+            lastsUntil = System.nanoTime() + END_AGAIN_AFTER.toNanos();
             listener.trouble(over + " again.");
         }
     }

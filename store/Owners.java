@@ -2,8 +2,6 @@
 //SOURCES MessageStore.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
-import java.util.Optional;
-
 /**
  * Which key owns a name, durably; asked of the database each time, since others may share it. The
  * table is there only once a server has asked for it:
@@ -42,31 +40,16 @@ final class Owners {
     }
 
     /**
-     * Whether {@code key} owns {@code name}. If no key did, it does from now on, unless it owns
-     * {@link #MOST} names already.
-     */
-    boolean owns(String name, String key) throws MessageStore.StoreException {
-        String owner = store.look(session -> session.owner(name));
-        return key.equals(owner == null ? claim(name, key) : owner);
-    }
-
-    /**
-     * The mailbox of {@code name}, if {@code key} {@link #owns} it. But while nobody does and it is
-     * empty it stays nobody's, so that a fetch of it changes nothing.
+     * Whether {@code key} may act as {@code name}, which it may if it is the owner.
      *
-     * @return nothing when it is not for this key
+     * @param claims makes it the owner if there is none, unless it owns {@link #MOST} names
+     *     already; without, anybody may as long as there is no owner
      */
-    Optional<MessageStore.Mailbox> fetch(String name, String key)
-            throws MessageStore.StoreException {
+    boolean allow(String name, String key, boolean claims) throws MessageStore.StoreException {
         String owner = store.look(session -> session.owner(name));
-        if (owner == null && store.fetch(name).nextPage().isEmpty()) {
-            return Optional.of(store.fetch("")); // should mail for this name come just now
+        if (owner == null && claims) {
+            owner = store.change(session -> session.claim(name, key, MOST));
         }
-        boolean owns = key.equals(owner == null ? claim(name, key) : owner);
-        return owns ? Optional.of(store.fetch(name)) : Optional.empty();
-    }
-
-    private String claim(String name, String key) throws MessageStore.StoreException {
-        return store.change(session -> session.claim(name, key, MOST));
+        return key.equals(owner) || owner == null && !claims;
     }
 }

@@ -179,7 +179,7 @@ class ForeignFilesTest {
             assertTrue(stored > (kind.equals("cut") ? 0 : mailboxes / 2), stored + " stored");
             // That mailboxes could be read again was reported after each whole one.
             List<String> said = served.heard.troubles();
-            String found = "The store is damaged, see docs/operating.md; found in the mailbox of ";
+            String found = "The store is damaged, see docs/operating.md; mailbox ";
             assertEquals(1, said.size(), said::toString);
             assertTrue(said.getFirst().startsWith(found + firstSpoiled + ": "), said::toString);
         } catch (MessageStore.StoreException e) {
