@@ -7,17 +7,19 @@ import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
  * A lasting failure: reported once when it starts and once when it ends. If it flaps, its end is
- * reported once a minute at most, and each new start at once: the last report is never that it
- * ended while it still fails. Any thread may use it.
+ * reported once a minute, or when it has not failed for some seconds. Each new start is reported at
+ * once, so that the last report is never that it ended while it still fails. Any thread may use it.
  */
 final class Trouble {
-    private static final Duration END_AGAIN_AFTER = Duration.ofMinutes(1);
+    private static final long MINUTE = Duration.ofMinutes(1).toNanos();
+    private static final long QUIET = Duration.ofSeconds(5).toNanos();
 
     private final Listener listener;
     private final String begun;
     private final String over;
     private final AtomicBoolean said = new AtomicBoolean();
-    private volatile long lastsUntil = System.nanoTime();
+    private volatile long failed;
+    private volatile long ended = System.nanoTime() - MINUTE;
 
     /**
      * Tells {@code listener}.
@@ -32,6 +34,7 @@ final class Trouble {
     }
 
     synchronized void failed(String reason) {
+        failed = System.nanoTime();
         if (!said.get()) {
             listener.trouble(begun + reason);
             said.set(true); // now, since for want of memory the sentence may have failed
@@ -40,9 +43,12 @@ final class Trouble {
 
     /** Costs next to nothing when there was no trouble. */
     void succeeded() {
-        // Of those who see it, one reports it.
-        if (said.get() && System.nanoTime() - lastsUntil >= 0 && said.compareAndSet(true, false)) {
-            lastsUntil = System.nanoTime() + END_AGAIN_AFTER.toNanos();
+        boolean steady =
+                said.get()
+                        && (System.nanoTime() - ended >= MINUTE
+                                || System.nanoTime() - failed >= QUIET);
+        if (steady && said.compareAndSet(true, false)) { // of those who see it, one says so
+            ended = System.nanoTime();
             listener.trouble(over + " again.");
         }
     }

@@ -188,7 +188,7 @@ class StoreFaultsTest {
                 throw new SQLException("planned failure");
             }
             Class<?> type = method.getReturnType();
-            return type.isInterface() && type.getName().startsWith("java.sql.")
+            return result != null && type.isInterface() && type.getName().startsWith("java.sql.")
                     ? wrap(type, result)
                     : result;
         }
