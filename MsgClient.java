@@ -11,6 +11,7 @@
 
 import java.io.BufferedInputStream;
 import java.io.EOFException;
+import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.ConnectException;
@@ -33,16 +34,19 @@ import java.util.function.Consumer;
  * </pre>
  *
  * <p>The request is sent in one write without a line end, and then the sending side is shut down:
- * this server and the classic C server both take that as a whole request.
+ * this server and the classic C server both take that as a whole request. One request at a time.
  */
 public final class MsgClient {
 
     private static final Duration CONNECT_TIMEOUT = Duration.ofSeconds(5);
+
+    /** For a reply to begin with a message or to end, and then for each of its messages. */
     private static final Duration READ_TIMEOUT = Duration.ofSeconds(10);
 
     private final String host;
     private final int port;
     private final Trust trust; // null: plain connections
+    private long deadline; // of what is being read
 
     /** A client of the server at {@code host}, a name or an address; {@code trust} may be null. */
     MsgClient(String host, int port, Trust trust) {
@@ -59,7 +63,7 @@ public final class MsgClient {
      * @throws RequestException when it is not, or when nobody can tell
      */
     public void store(String recipient, String sender, String message) throws RequestException {
-        ask(new Protocol.Store(recipient, sender, message), sender, mail -> {});
+        ask(new Protocol.Store(recipient, sender, message), mail -> {});
     }
 
     /**
@@ -69,10 +73,10 @@ public final class MsgClient {
      * @throws RequestException when not all of them came
      */
     public long fetch(String recipient, Consumer<Protocol.Store> mail) throws RequestException {
-        return ask(new Protocol.Fetch(recipient), recipient, mail);
+        return ask(new Protocol.Fetch(recipient), mail);
     }
 
-    private long ask(Protocol.Request request, String user, Consumer<Protocol.Store> mail)
+    private long ask(Protocol.Request request, Consumer<Protocol.Store> mail)
             throws RequestException {
         String doubt = "";
         try (Socket socket = trust == null ? connect() : trust.secure(this::connect)) {
@@ -82,18 +86,13 @@ public final class MsgClient {
             socket.getOutputStream().write(request.bytes());
             socket.shutdownOutput();
             InputStream in = new BufferedInputStream(socket.getInputStream());
-            long count =
-                    switch (Protocol.readReply(in, mail)) {
-                        case Protocol.Stored stored when request instanceof Protocol.Store -> 1;
-                        case Protocol.Mailbox mailbox when request instanceof Protocol.Fetch ->
-                                mailbox.count();
-                        case Protocol.Refused(var text) -> throw refused(text);
-                        default -> throw new ProtocolException("not a reply to this request");
-                    };
-            if (trust != null) {
-                trust.used(user);
-            }
-            return count;
+            return switch (Protocol.readReply(in, mail.andThen(shown -> extendDeadline()))) {
+                case Protocol.Stored stored when request instanceof Protocol.Store -> 1;
+                case Protocol.Mailbox mailbox when request instanceof Protocol.Fetch ->
+                        mailbox.count();
+                case Protocol.Refused(var text) -> throw refused(text);
+                default -> throw new ProtocolException("not a reply to this request");
+            };
         } catch (IOException e) {
             throw new RequestException(failure(e, doubt), e);
         }
@@ -103,14 +102,13 @@ public final class MsgClient {
         boolean plain = text.equals(Protocol.Refusal.TLS_ONLY.text());
         boolean stranger = text.equals(Protocol.Refusal.NOT_THE_OWNER.text()) && trust != null;
         String advice = plain ? ". Start with --tls." : stranger ? trust.advice() : "";
-        return new RequestException("The server refused: " + Protocol.visible(text) + advice, null);
+        return new RequestException("The server refused: " + text + advice, null);
     }
 
     private String failure(IOException e, String doubt) {
         String server = host + " port " + port;
         return switch (e) {
-            case UnknownHostException unknown ->
-                    "There is no host called " + Protocol.visible(host) + ".";
+            case UnknownHostException unknown -> "There is no host called " + host + ".";
             case ConnectException refused ->
                     "No server answers at %s. To start one there: %s %d"
                             .formatted(server, Program.started("MsgServer.java"), port);
@@ -128,15 +126,17 @@ public final class MsgClient {
         return Program.started("MsgClient.java") + " %s %d --user=%s".formatted(host, port, quoted);
     }
 
+    // ---------------------------------------------------------------- connecting
+
     /** Tries each address of the host: {@code localhost} has two, and a C server listens on one. */
     private Socket connect() throws IOException {
         IOException failure = null;
         for (InetAddress address : InetAddress.getAllByName(host)) {
-            Socket socket = new Socket();
+            Socket socket = new TimedSocket();
             try {
                 socket.connect(
                         new InetSocketAddress(address, port), (int) CONNECT_TIMEOUT.toMillis());
-                socket.setSoTimeout((int) READ_TIMEOUT.toMillis());
+                extendDeadline();
                 return socket;
             } catch (IOException e) {
                 socket.close();
@@ -144,6 +144,28 @@ public final class MsgClient {
             }
         }
         throw failure;
+    }
+
+    private void extendDeadline() {
+        deadline = System.nanoTime() + READ_TIMEOUT.toNanos();
+    }
+
+    /** Reads until the deadline, however the bytes drip; TLS reads through it, too. */
+    private final class TimedSocket extends Socket {
+        @Override
+        public InputStream getInputStream() throws IOException {
+            return new FilterInputStream(super.getInputStream()) {
+                @Override
+                public int read(byte[] bytes, int from, int length) throws IOException {
+                    long millis = (deadline - System.nanoTime()) / 1_000_000;
+                    if (millis <= 0) {
+                        throw new SocketTimeoutException("Read timed out");
+                    }
+                    setSoTimeout((int) millis);
+                    return super.read(bytes, from, length);
+                }
+            };
+        }
     }
 
     /** Runs the command and ends the process with its exit code. */

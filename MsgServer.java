@@ -14,6 +14,7 @@
 //SOURCES store/Owners.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:CompileThresholdScaling=5
+//RUNTIME_OPTIONS -XX:+ExitOnOutOfMemoryError
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -60,11 +61,13 @@ public final class MsgServer implements AutoCloseable {
     private final Listener listener;
     private final Thread.Builder threads;
     private final Trouble accepting;
+    private final Trouble failing;
     private final Trouble storing;
     private final Trouble reading;
     private final Trouble damage; // reported once, since it does not pass by itself
     private final Set<Connection> openConnections = ConcurrentHashMap.newKeySet();
     private final Tls tls; // null: plain connections, and a name is anybody's
+    private final byte[] busy;
     private ServerSocketChannel listening;
 
     /**
@@ -94,11 +97,13 @@ public final class MsgServer implements AutoCloseable {
         this.threads = threads.name("conversation-", 1);
         accepting =
                 new Trouble(listener, "Cannot accept connections: ", "Connections are accepted");
+        failing = new Trouble(listener, "A conversation failed: ", "Conversations end well");
         storing = new Trouble(listener, "The message store fails: ", "Messages can be stored");
         reading = new Trouble(listener, "Mailboxes cannot be read: ", "Mailboxes can be read");
         damage = new Trouble(listener, "The store is damaged, see docs/operating.md; mailbox ", "");
         places = new Places(limits.connections());
         this.tls = tls;
+        busy = tls == null ? Protocol.line(Protocol.Refusal.BUSY.text()) : TlsConnection.BUSY;
     }
 
     // ---------------------------------------------------------------- accepting
@@ -106,23 +111,46 @@ public final class MsgServer implements AutoCloseable {
     /** How long to wait when no connection can be accepted. */
     private static final Duration ACCEPT_PAUSE = Duration.ofMillis(100);
 
+    private static final String FULL = "all %d places are taken, and clients are told so";
+
     /** Does what the classic server's parent process did, and starts a thread where that forked. */
     private void accept() {
         for (long number = 1; listening.isOpen(); ) {
-            SocketChannel client = null;
-            places.enter(); // waits while the server is full
             try {
-                client = listening.accept();
-                threads.start(new Conversation(number, client));
-                number++;
+                SocketChannel client = listening.accept();
+                if (places.enter()) {
+                    converse(number++, client);
+                } else {
+                    accepting.failed(FULL.formatted(limits.connections()));
+                    Connection.turnAway(client, busy);
+                }
             } catch (IOException | RuntimeException | Error e) {
-                OwnFiles.closeQuietly(client);
-                places.leave();
                 if (listening.isOpen()) {
                     cannotAccept(e);
                 }
             }
         }
+    }
+
+    /** Whatever fails here concerns this client only. */
+    private void converse(long number, SocketChannel client) {
+        try {
+            Connection connection =
+                    tls == null
+                            ? new Connection(client, limits.timeout())
+                            : new TlsConnection(client, limits.timeout(), tls);
+            threads.name("conversation-" + number).start(new Conversation(number, connection));
+        } catch (IOException e) {
+            abandon(client); // it has left already
+        } catch (RuntimeException | Error e) {
+            abandon(client);
+            accepting.failed(e.getMessage());
+        }
+    }
+
+    private void abandon(SocketChannel client) {
+        places.leave();
+        OwnFiles.closeQuietly(client);
     }
 
     /**
@@ -142,22 +170,13 @@ public final class MsgServer implements AutoCloseable {
     // ---------------------------------------------------------------- one conversation
 
     /** Does what the classic server's child process did: reads one request, replies, closes. */
-    private final class Conversation implements Runnable {
-        private final long accepted = System.nanoTime();
-        private final long number;
+    private final class Conversation extends Listener.Conversation implements Runnable {
         private final Connection connection;
-        private Protocol.Request request;
-        private int committedTogether;
         private long sent; // messages
-        private String outcome = "";
-        private Duration untilReply;
 
-        Conversation(long number, SocketChannel client) throws IOException {
-            this.number = number;
-            connection =
-                    tls == null
-                            ? new Connection(client, limits.timeout())
-                            : new TlsConnection(client, limits.timeout(), tls);
+        Conversation(long number, Connection connection) {
+            super(number, connection.peer());
+            this.connection = connection;
         }
 
         @Override
@@ -167,14 +186,15 @@ public final class MsgServer implements AutoCloseable {
                 accepting.succeeded();
                 tell(Listener.Step.ACCEPTED);
                 converse();
-                untilReply = sinceAccept();
+                failing.succeeded();
+                replied();
                 tell(Listener.Step.REPLIED);
             } catch (IOException e) {
                 outcome +=
                         (outcome.isEmpty() ? "" : ", then ") + "cut off: " + connection.reason(e);
             } catch (RuntimeException | Error e) {
                 outcome = "failed: " + e;
-                listener.trouble("A conversation failed: " + e);
+                failing.failed(e.toString());
             } finally {
                 try {
                     tell(Listener.Step.CLOSED);
@@ -187,17 +207,12 @@ public final class MsgServer implements AutoCloseable {
 
         private void converse() throws IOException {
             try {
-                places.take();
-                try {
-                    tell(Listener.Step.WAITING_FOR_REQUEST);
-                    request = connection.readRequest();
-                    tell(Listener.Step.REQUEST_READ);
-                    switch (request) {
-                        case Protocol.Store message -> store(message);
-                        case Protocol.Fetch(var recipient) -> fetch(recipient);
-                    }
-                } finally {
-                    places.giveBack();
+                tell(Listener.Step.WAITING_FOR_REQUEST);
+                request = connection.readRequest();
+                tell(Listener.Step.REQUEST_READ);
+                switch (request) {
+                    case Protocol.Store message -> store(message);
+                    case Protocol.Fetch(var recipient) -> fetch(recipient);
                 }
             } catch (Protocol.RefusedException e) {
                 outcome = e.refusal().text();
@@ -263,46 +278,38 @@ public final class MsgServer implements AutoCloseable {
         private void sendMailbox(String recipient)
                 throws IOException, MessageStore.StoreException, Protocol.RefusedException {
             MessageStore.Mailbox mailbox = store.fetch(recipient);
-            ByteArrayOutputStream reply = new ByteArrayOutputStream();
-            reply.writeBytes(Protocol.line(Protocol.RETRIEVING));
+            Page page = new Page();
+            page.writeBytes(Protocol.line(Protocol.RETRIEVING));
             while (mailbox.hasNext()) {
-                List<MessageStore.Message> page = mailbox.nextPage();
-                reading.succeeded();
+                List<MessageStore.Message> messages = mailbox.nextPage();
                 if (sent == 0) {
-                    requireOwner(recipient, !page.isEmpty()); // an empty mailbox stays nobody's
+                    requireOwner(recipient, !messages.isEmpty()); // empty, it stays nobody's
                 }
-                for (MessageStore.Message message : page) {
+                for (MessageStore.Message message : messages) {
                     var stored = new Protocol.Store(recipient, message.sender(), message.text());
-                    reply.writeBytes(Protocol.line(stored.parts()));
+                    page.writeBytes(Protocol.line(stored.parts()));
+                    sent++;
                 }
-                sent += page.size();
+                reading.succeeded();
                 if (!mailbox.hasNext()) {
-                    reply.writeBytes(
+                    page.writeBytes(
                             Protocol.line(
                                     sent == 0 ? Protocol.NO_SUCH_NAME : Protocol.NO_MORE_MESSAGES));
                 }
-                connection.write(reply.toByteArray());
-                reply.reset();
+                page.sendTo(connection);
             }
         }
 
-        private Duration sinceAccept() {
-            return Duration.ofNanos(System.nanoTime() - accepted);
-        }
-
         private void tell(Listener.Step step) {
-            Duration now = sinceAccept();
-            listener.step(
-                    step,
-                    new Listener.Conversation(
-                            number,
-                            connection.peer(),
-                            request,
-                            committedTogether,
-                            outcome,
-                            now,
-                            untilReply == null ? now : untilReply,
-                            Thread.currentThread()));
+            listener.step(step, this);
+        }
+    }
+
+    /** A part of a reply. Its bytes are sent from where they are, and it is filled again. */
+    private static final class Page extends ByteArrayOutputStream {
+        void sendTo(Connection connection) throws IOException {
+            connection.write(buf, 0, count);
+            reset();
         }
     }
 

@@ -1,14 +1,20 @@
 //JAVA 21+
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+//COMPILE_OPTIONS -XDshould-stop.ifError=FLOW
 
 import java.io.ByteArrayOutputStream;
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.ProtocolException;
+import java.nio.ByteBuffer;
+import java.nio.CharBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.List;
 import java.util.function.Consumer;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
@@ -48,9 +54,12 @@ public final class Protocol {
 
     // ---------------------------------------------------------------- requests
 
-    /** A request that is complete and well-formed. */
+    /**
+     * A request that is complete and well-formed. For a new one, javac reports each switch that
+     * does not know it; without {@code -XDshould-stop.ifError=FLOW} it would stop at the first.
+     */
     public sealed interface Request permits Store, Fetch {
-        /** The mailbox it is about, trimmed, never empty. */
+        /** The mailbox it is about, {@link #trimmed}, never empty. */
         String recipient();
 
         /** The request as it goes over the wire, UTF-8, without a line end. */
@@ -85,6 +94,7 @@ public final class Protocol {
         CONTROL_CHARACTERS(DECLINED + "Control characters"),
         TIMED_OUT(DECLINED + "Timed out"),
         NOT_STORED(DECLINED + "Could not be stored, try again later"),
+        CUT_OFF(DECLINED + "Inside TLS a request ends with LF or close_notify"),
         BUSY(DECLINED + "Server is busy, try again later"),
         TLS_ONLY(DECLINED + "This server speaks TLS only"),
         NOT_THE_OWNER(DECLINED + "That name belongs to another key");
@@ -147,13 +157,13 @@ public final class Protocol {
     public static Request parse(byte[] bytes, int length) throws RefusedException {
         require(length <= MAX_BUFF_LEN, Refusal.TOO_LONG);
         String[] parts = decode(bytes, length).split(SEPARATOR, 4);
-        String recipient = part(parts, 1).strip();
+        String recipient = trimmed(part(parts, 1));
         require(!parts[0].isEmpty(), Refusal.NO_VERB);
         require(!recipient.isEmpty(), Refusal.NO_RECIPIENT);
         return switch (parts[0]) {
             case "fetch" -> new Fetch(recipient);
             case "store" -> {
-                String sender = part(parts, 2).strip();
+                String sender = trimmed(part(parts, 2));
                 String message = part(parts, 3);
                 require(!sender.isEmpty(), Refusal.NO_SENDER);
                 require(!message.isEmpty(), Refusal.NO_MESSAGE);
@@ -171,6 +181,14 @@ public final class Protocol {
 
     private static String part(String[] parts, int index) {
         return index < parts.length ? parts[index] : "";
+    }
+
+    /**
+     * {@code name} without the spaces and tabs at its ends. Java's {@code strip()} would take
+     * U+3000, and Python's also U+00A0, so that two programs would not mean the same mailbox.
+     */
+    public static String trimmed(String name) {
+        return name.replaceAll("^[ \t]+|[ \t]+$", "");
     }
 
     private static String decode(byte[] bytes, int length) throws RefusedException {
@@ -220,39 +238,31 @@ public final class Protocol {
      * @throws ProtocolException when the other side does not speak this protocol
      */
     public static Reply readReply(InputStream in, Consumer<Store> messages) throws IOException {
-        ReplyLine first = ReplyLine.read(in);
-        if (first.text().equals(STORED)) {
+        Stream<String> refusals = Stream.of(Refusal.values()).map(Refusal::text);
+        String[] whole = Stream.concat(Stream.of(STORED), refusals).toArray(String[]::new);
+        String first = readLine(in, whole);
+        if (first.equals(STORED)) {
             return new Stored();
         }
-        if (first.text().equals(RETRIEVING)) {
+        if (first.equals(RETRIEVING)) {
             return readMailbox(in, messages);
         }
-        boolean whole =
-                first.ended()
-                        || Stream.of(Refusal.values()).anyMatch(r -> r.text().equals(first.text()));
-        if (!whole) {
-            throw new EOFException("the reply was cut off");
+        if (first.startsWith("No ") || first.startsWith(DECLINED)) {
+            return new Refused(first);
         }
-        if (first.text().startsWith("No ") || first.text().startsWith(DECLINED)) {
-            return new Refused(first.text());
-        }
-        throw new ProtocolException("not a reply of a message server: " + visible(first.text()));
+        throw new ProtocolException("not a reply of a message server: " + visible(first));
     }
 
     private static Mailbox readMailbox(InputStream in, Consumer<Store> messages)
             throws IOException {
         for (long count = 0; ; ) {
-            ReplyLine line = ReplyLine.read(in);
-            String text = line.text();
-            if (text.equals(NO_MORE_MESSAGES) || (count == 0 && text.equals(NO_SUCH_NAME))) {
+            String line = readLine(in, NO_MORE_MESSAGES, NO_SUCH_NAME);
+            if (line.equals(NO_MORE_MESSAGES) || (count == 0 && line.equals(NO_SUCH_NAME))) {
                 return new Mailbox(count);
             }
-            if (!line.ended()) {
-                throw new EOFException("the reply was cut off");
-            }
             // The classic C server keeps a message's line end: a blank line follows the message.
-            if (!text.isEmpty()) {
-                messages.accept(parseMessage(text));
+            if (!line.isEmpty()) {
+                messages.accept(parseMessage(line));
                 count++;
             }
         }
@@ -265,43 +275,83 @@ public final class Protocol {
                 : new Store("", "", line);
     }
 
-    /** One line of a reply, and whether its LF came before the end of the input. */
-    private record ReplyLine(String text, boolean ended) {
-        static ReplyLine read(InputStream in) throws IOException {
-            ByteArrayOutputStream line = new ByteArrayOutputStream();
-            int b;
-            while ((b = in.read()) >= 0 && b != '\n') {
-                if (line.size() == MAX_REPLY_LINE) {
-                    throw new ProtocolException("not a reply of a message server: endless line");
-                }
-                line.write(b);
+    /** One line of a reply; the {@code last} ones may lack their LF. */
+    private static String readLine(InputStream in, String... last) throws IOException {
+        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        int b;
+        while ((b = in.read()) >= 0 && b != '\n') {
+            if (bytes.size() == MAX_REPLY_LINE) {
+                throw new ProtocolException("not a reply of a message server: endless line");
             }
-            return new ReplyLine(line.toString(StandardCharsets.UTF_8), b == '\n');
+            bytes.write(b);
         }
+        String line = bytes.toString(StandardCharsets.UTF_8);
+        if (b < 0 && !List.of(last).contains(line)) {
+            throw new EOFException("the reply was cut off");
+        }
+        return line;
     }
 
     // ---------------------------------------------------------------- showing foreign text
 
-    /**
-     * {@code text} made safe for a terminal or a log: control characters, line and paragraph
-     * separators, and the invisible marks that reorder text (Unicode's bidirectional embeddings,
-     * overrides and isolates) are written as escapes such as {@code \u001b}.
-     */
+    /** Bytes of the longest text that is shown whole. */
+    private static final int MAX_SHOWN = 990;
+
+    /** Apart, so that no program takes the time to compile them at its start. */
+    private static final class Patterns {
+        private static final String LIKE_NOTHING =
+                "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+                        + "\\x{e0100}-\\x{e01ef}";
+
+        /**
+         * Characters that no terminal shows: control, format, private and unassigned ones, every
+         * space but the blank, and the letters, marks and symbol that look like nothing (mostly
+         * Unicode's Default_Ignorable_Code_Point). An emoji keeps its joiners and its selector. The
+         * letters of the first line pass at a glance, or a large mailbox would take three times as
+         * long.
+         */
+        static final Pattern UNSEEN =
+                Pattern.compile(
+                        "(?=[^ -~\u00c0-\u024f\u0391-\u03a1\u03a3-\u03ce\u0400-\u0481])(?:"
+                                + ("[\\p{C}\\p{Z}" + LIKE_NOTHING + "&&[^ \u200d\ufe0f]]")
+                                + "|(?<![\\p{IsEmoji}&&[^\\x00-\\xff]]\ufe0f?)[\u200d\ufe0f])");
+
+        static final Pattern PLAIN_NAME =
+                Pattern.compile("[\\p{L}\\p{M}\\p{Nd}._@-]+( [\\p{L}\\p{M}\\p{Nd}._@-]+)*");
+    }
+
+    /** As {@link #visible(String, int)}, so that no line is longer than 1,000 bytes. */
     public static String visible(String text) {
-        StringBuilder shown = null;
-        for (int i = 0; i < text.length(); i++) {
-            char c = text.charAt(i);
-            boolean harmless =
-                    !Character.isISOControl(c)
-                            && !(c >= '\u2028' && c <= '\u202e')
-                            && !(c >= '\u2066' && c <= '\u2069');
-            if (harmless && shown != null) {
-                shown.append(c);
-            } else if (!harmless) {
-                shown = shown == null ? new StringBuilder(text.substring(0, i)) : shown;
-                shown.append(c == '\t' ? "\\t" : String.format("\\u%04x", (int) c));
-            }
-        }
-        return shown == null ? text : shown.toString();
+        return visible(text, MAX_SHOWN);
+    }
+
+    /**
+     * {@code text} made safe for a terminal or a log: a character that no terminal shows becomes an
+     * escape such as {@code \u200b}. Text that is safe already stays as it is.
+     *
+     * @param most UTF-8 bytes; the rest of a longer text becomes three dots
+     */
+    public static String visible(String text, int most) {
+        String shown = Patterns.UNSEEN.matcher(text).replaceAll(unseen -> escaped(unseen.group()));
+        CharBuffer rest = CharBuffer.wrap(shown);
+        StandardCharsets.UTF_8.newEncoder().encode(rest, ByteBuffer.allocate(most), true);
+        return rest.hasRemaining() ? shown.substring(0, rest.position()) + "..." : shown;
+    }
+
+    private static String escaped(String unseen) {
+        int c = unseen.codePointAt(0);
+        String escape = c == '\t' ? "\\t" : (c < 0x10000 ? "\\u%04x" : "\\U%08x").formatted(c);
+        return Matcher.quoteReplacement(escape);
+    }
+
+    /**
+     * {@code name} made {@link #visible} for a reader to rely on: in quotes, unless it is made of
+     * letters, digits, marks, {@code . - _ @} and single blanks only. So no name looks like words
+     * of ours. Letters that look alike still make two names.
+     */
+    public static String visibleName(String name) {
+        return Patterns.PLAIN_NAME.matcher(name).matches() && visible(name).equals(name)
+                ? name
+                : '"' + visible(name.replace("\\", "\\\\").replace("\"", "\\\"")) + '"';
     }
 }

@@ -62,10 +62,10 @@ public final class Format {
         throw new IllegalStateException("Run this inside the checkout.");
     }
 
-    /** Depth 2: the programs, and the folders beside them. */
+    /** Depth 3: the programs, the rooms beside them, and the folders of the tests. */
     private static List<Path> javaFiles(Path checkout) throws IOException {
         try (Stream<Path> files =
-                Files.find(checkout, 2, (file, kind) -> file.toString().endsWith(".java"))) {
+                Files.find(checkout, 3, (file, kind) -> file.toString().endsWith(".java"))) {
             return files.map(Path.of("").toAbsolutePath()::relativize).sorted().toList();
         }
     }

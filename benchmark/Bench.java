@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Measures the server beside bare servers and Redis, in turn, and prints ratios
+//DESCRIPTION Measures the server beside bare servers and what one might take instead, and prints ratios
 //JAVA 21+
 //MAIN Bench
 //DEPS info.picocli:picocli:4.7.7
@@ -27,7 +27,8 @@ import java.util.concurrent.Callable;
 import java.util.stream.DoubleStream;
 
 /**
- * Puts the same load on our server, on bare servers ({@link Yardsticks}) and on Redis, in turn.
+ * Puts the same load on our server, on bare servers ({@link Yardsticks}) and on what one might take
+ * instead ({@link Peer}), in turn.
  *
  * <p>Each target is a process of its own that stays up over all rounds. A round visits every target
  * at every number of clients, in an order that changes. What counts is the ratio of two figures of
@@ -46,10 +47,13 @@ import java.util.stream.DoubleStream;
             "  ./jbang bench --bars",
             "  ./jbang bench --clients 64 --rounds 9 --targets ours,../another-checkout%n"
         },
-        description = "Measures the server beside bare servers and Redis, in turn.%n",
+        description = "Measures the server beside bare servers and others, in turn.%n",
         footer = "%nExit codes: 0 fine, 1 a request failed or a message is missing, 2 wrong usage.")
 public final class Bench implements Callable<Integer> {
     private static final Path HERE = Path.of("");
+
+    /** Yardsticks, which give nothing back. */
+    private static final List<String> BARE = List.of("floor", "shape", "loop");
 
     @Option(names = "--targets", split = ",", description = "these, or other checkouts of ours")
     List<String> names = List.of("floor", "shape", "redis", "ours");
@@ -66,9 +70,6 @@ public final class Bench implements Callable<Integer> {
     @Option(names = "--warmup", defaultValue = "3", description = "seconds of load before")
     double warmup;
 
-    @Option(names = "--preload", description = "ours again, with so many messages stored before")
-    int preload;
-
     @Option(names = "--store", description = "a database for ours; its messages stay there")
     String place;
 
@@ -81,14 +82,17 @@ public final class Bench implements Callable<Integer> {
     @Option(names = "--bars", description = "everything needed to judge the project's goals")
     boolean bars;
 
+    @Option(names = "--peers", description = "what one might take instead, where it is installed")
+    boolean peers;
+
     @Option(names = "--threads", description = "processes, platform threads and virtual threads")
     boolean threads;
 
     @Option(names = "--tls", description = "what --tls costs")
     boolean tls;
 
-    @Option(names = "--plot", description = "the folder for what --threads draws")
-    Path plot = Path.of("docs");
+    @Option(names = "--plot", description = "the folder for what --threads draws; else a new one")
+    Path plot;
 
     @Option(names = "--quick", description = "small counts: shows that it works, nothing more")
     boolean quick;
@@ -108,6 +112,10 @@ public final class Bench implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
+        if (peers) {
+            names = List.of("ours", "redis", "beanstalkd", "nats", "mosquitto", "postgresql");
+            clients = List.of(64);
+        }
         if (quick) {
             clients = List.of(1, 16);
             rounds = 1;
@@ -117,7 +125,8 @@ public final class Bench implements Callable<Integer> {
         // However the run ends: main leaves through System.exit.
         Runtime.getRuntime().addShutdownHook(new Thread(this::cleanUp, "bench-cleaner"));
         if (threads) {
-            new Threads(this).compare(plot);
+            new Threads(this)
+                    .compare(plot == null ? Files.createTempDirectory(parent, "msg-plot") : plot);
             return 0;
         }
         if (tls) {
@@ -138,9 +147,6 @@ public final class Bench implements Callable<Integer> {
 
     private Report report() throws IOException {
         var all = targets(names);
-        if (preload > 0) {
-            all.add(preload(ours("preloaded"), preload));
-        }
         var lanes = new ArrayList<Report.Lane>();
         for (int count : clients) {
             all.forEach(target -> lanes.add(new Report.Lane(target, count)));
@@ -148,24 +154,26 @@ public final class Bench implements Callable<Integer> {
         return measure(lanes);
     }
 
-    /** Starts one of each name, without Redis where it is not installed. */
+    /** Starts one of each name, without the peers that are not installed. */
     List<Target> targets(List<String> names) throws IOException {
         var all = new ArrayList<Target>();
         for (var name : names) {
             switch (name) {
-                case "floor", "shape" ->
-                        all.add(new Target(name, List.of(starter.yardstick(name))));
-                case "redis" -> {
-                    try {
-                        all.add(new Target(name, List.of(starter.redis())));
-                    } catch (IOException e) {
-                        System.err.println("Without Redis: " + e.getMessage());
-                    }
-                }
                 case "ours" -> {
                     for (int count : servers) {
                         var group = count == 1 ? name : name + " x" + count;
                         all.add(new Target(group, start(group, count, HERE)));
+                    }
+                }
+                case String bare when BARE.contains(bare) ->
+                        all.add(new Target(bare, List.of(starter.yardstick(bare))));
+                case String peer when Peer.of(peer) != null -> {
+                    try {
+                        var target = new Target(peer, List.of(starter.peer(peer)));
+                        target.count(); // as yet none
+                        all.add(target);
+                    } catch (IOException e) {
+                        System.err.println("Without " + peer + ": " + e.getMessage());
                     }
                 }
                 default -> {
@@ -224,7 +232,7 @@ public final class Bench implements Callable<Integer> {
         }
         var counts = new ArrayList<Target.Count>();
         for (var target : lanes.stream().map(Report.Lane::target).distinct().toList()) {
-            if (!List.of("floor", "shape").contains(target.name)) { // which give nothing back
+            if (!BARE.contains(target.name)) {
                 progress("counting every message: " + target.name);
                 counts.add(target.count());
             }

@@ -69,7 +69,7 @@ final class Load {
         double load = cpuMicros();
         running = clients;
         for (int i = 0; i < clients; i++) {
-            begin(ByteBuffer.allocateDirect(256));
+            begin(ByteBuffer.allocateDirect(1024));
         }
         while (running > 0 && System.nanoTime() < deadline + 15e9) { // for the last answers
             selector.select(this::proceed, 1000);
@@ -103,7 +103,7 @@ final class Load {
                 // On loopback this waits for nobody, as long as the backlog has room.
                 var channel = SocketChannel.open(target.address(left));
                 channel.write(target.store(number)); // all of it: short, into an empty socket
-                channel.shutdownOutput();
+                target.endInput(channel.socket());
                 channel.configureBlocking(false);
                 var request = new Request(number, channel, reply.clear(), begun);
                 channel.register(selector, SelectionKey.OP_READ, request);
@@ -122,12 +122,14 @@ final class Load {
             do {
                 size = request.channel.read(request.reply);
             } while (size > 0);
-            if (size == 0 && request.reply.hasRemaining()) {
+            var reply = "" + StandardCharsets.US_ASCII.decode(request.reply.duplicate().flip());
+            boolean accepted = target.accept(request.number, reply);
+            boolean ended = accepted && target.staysOpen;
+            if (!ended && size == 0 && request.reply.hasRemaining()) {
                 return;
             }
             request.channel.close();
-            var reply = StandardCharsets.US_ASCII.decode(request.reply.flip()).toString();
-            if (target.accept(request.number, reply)) {
+            if (accepted) {
                 nanos.recordValue(System.nanoTime() - request.begun);
             } else {
                 fail("the reply: " + reply);

@@ -45,12 +45,12 @@ import javax.imageio.ImageIO;
 final class Plot {
     private static final int WIDTH = 1280;
     private static final int HEIGHT = 720;
-    private static final int TITLE = 124;
+    private static final int TITLE = 100;
 
     /** To the right of the lines, for their names. */
-    private static final int NAMES = 290;
+    private static final int NAMES = 320;
 
-    private static final int NAME_HEIGHT = 30;
+    private static final int NAME_HEIGHT = 58;
     private static final Color INK = new Color(0x1f2328);
     private static final Color GRID = new Color(0xd0d7de);
 
@@ -60,6 +60,7 @@ final class Plot {
                     "fork", new Color(0x57606a),
                     "platform", new Color(0xd15704),
                     "ours, platform", new Color(0x7a3300),
+                    "event loop", new Color(0x1a7f37),
                     "virtual", new Color(0x1f7fcc),
                     "ours, virtual", new Color(0x003f7d));
 
@@ -91,7 +92,7 @@ final class Plot {
         page.fillRect(0, 0, WIDTH, HEIGHT);
         page.setColor(INK);
         page.setFont(font(Font.BOLD, 34));
-        page.drawString("A waiting client: a process, a thread, a virtual thread", 24, 50);
+        page.drawString("A waiting client: process, thread, virtual thread, event loop", 24, 50);
         page.setFont(font(Font.PLAIN, 20));
         page.drawString(
                 "ours: this server; the others are bare and store nothing. %d cores, Java %s, %s %s, %s"
@@ -103,17 +104,10 @@ final class Plot {
                                 LocalDate.now()),
                 24,
                 88);
-        chart(page, 0, "Memory, MB", points, Threads.Point::megabytes);
-        chart(page, WIDTH / 2, "OS threads", points, Threads.Point::threads);
+        chart(page, points);
     }
 
-    /** Draws half a page, from {@code left} on. */
-    private static void chart(
-            Graphics2D page,
-            int left,
-            String title,
-            List<Threads.Point> points,
-            ToDoubleFunction<Threads.Point> figure) {
+    private static void chart(Graphics2D page, List<Threads.Point> points) {
         var lines = new XYSeriesCollection();
         var renderer = new XYLineAndShapeRenderer();
         var ends = new LinkedHashMap<String, Threads.Point>();
@@ -128,11 +122,11 @@ final class Plot {
                         line, new Ellipse2D.Double(-size / 2, -size / 2, size, size));
                 lines.addSeries(new XYSeries(point.kind()));
             }
-            lines.getSeries(point.kind()).add(point.idle(), figure.applyAsDouble(point));
+            lines.getSeries(point.kind()).add(point.idle(), point.megabytes());
         }
-        var clients = axis(points, Threads.Point::idle);
-        clients.setLabel("idle clients");
-        var plot = new XYPlot(lines, clients, axis(points, figure), renderer);
+        var clients = axis("idle clients", points, Threads.Point::idle);
+        var memory = axis("memory in MB", points, Threads.Point::megabytes);
+        var plot = new XYPlot(lines, clients, memory, renderer);
         plot.setBackgroundPaint(Color.WHITE);
         plot.setOutlineVisible(false);
         plot.setDomainGridlinePaint(GRID);
@@ -140,20 +134,18 @@ final class Plot {
         plot.setRangeGridlinePaint(GRID);
         plot.setRangeGridlineStroke(new BasicStroke(1));
         plot.setInsets(new RectangleInsets(4, 16, 12, NAMES));
-        var chart = new JFreeChart(title, font(Font.BOLD, 28), plot, false);
-        chart.getTitle().setPaint(INK);
+        var chart = new JFreeChart(null, null, plot, false);
         chart.setBackgroundPaint(Color.WHITE);
         var drawn = new ChartRenderingInfo();
-        chart.draw(
-                page, new Rectangle2D.Double(left, TITLE, WIDTH / 2, HEIGHT - TITLE), null, drawn);
-        addNames(page, List.copyOf(ends.values()), figure, plot, drawn.getPlotInfo().getDataArea());
+        chart.draw(page, new Rectangle2D.Double(0, TITLE, WIDTH, HEIGHT - TITLE), null, drawn);
+        addNames(page, List.copyOf(ends.values()), plot, drawn.getPlotInfo().getDataArea());
     }
 
     /** Logarithmic, with a number at each power of ten. */
     private static LogAxis axis(
-            List<Threads.Point> points, ToDoubleFunction<Threads.Point> figure) {
+            String what, List<Threads.Point> points, ToDoubleFunction<Threads.Point> figure) {
         var figures = points.stream().mapToDouble(figure).summaryStatistics();
-        var axis = new LogAxis();
+        var axis = new LogAxis(what + ", logarithmic");
         axis.setRange(figures.getMin() / 1.3, figures.getMax() * 1.3);
         axis.setTickUnit(new NumberTickUnit(1));
         axis.setNumberFormatOverride(new DecimalFormat("#,##0"));
@@ -165,26 +157,24 @@ final class Plot {
         return axis;
     }
 
-    /** Each line's name and last value at its end; those that would cover each other move down. */
+    /** Each line's name and last values at its end; those that would cover others move down. */
     private static void addNames(
-            Graphics2D page,
-            List<Threads.Point> ends,
-            ToDoubleFunction<Threads.Point> figure,
-            XYPlot plot,
-            Rectangle2D area) {
-        page.setFont(font(Font.BOLD, 20));
+            Graphics2D page, List<Threads.Point> ends, XYPlot plot, Rectangle2D area) {
         double last = 0;
-        var fromTop = Comparator.comparingDouble(figure).reversed();
+        var fromTop = Comparator.comparingDouble(Threads.Point::megabytes).reversed();
         for (var end : ends.stream().sorted(fromTop).toList()) {
-            double value = figure.applyAsDouble(end);
             double x = plot.getDomainAxis().valueToJava2D(end.idle(), area, RectangleEdge.BOTTOM);
-            double y = plot.getRangeAxis().valueToJava2D(value, area, RectangleEdge.LEFT);
+            double y = plot.getRangeAxis().valueToJava2D(end.megabytes(), area, RectangleEdge.LEFT);
             last = Math.max(last + NAME_HEIGHT, y);
             page.setPaint(COLORS.get(end.kind()));
             page.setStroke(new BasicStroke(1.5f));
             page.draw(new Line2D.Double(x + 8, y, x + 24, last));
-            var name = "%s  %,.0f".formatted(end.kind(), value);
-            page.drawString(name, (float) x + 28, (float) last + 7);
+            page.setFont(font(Font.BOLD, 22));
+            var name = "%s  %,.0f MB".formatted(end.kind(), end.megabytes());
+            page.drawString(name, (float) x + 30, (float) last + 7);
+            page.setFont(font(Font.PLAIN, 20));
+            var threads = "%,.0f OS threads".formatted(end.threads());
+            page.drawString(threads, (float) x + 30, (float) last + 31);
         }
     }
 }

@@ -102,7 +102,8 @@ record Report(List<Lane> lanes, List<Target.Count> counts, List<String> bars, Sp
                         var ratio = Spread.of(lane.over(other, figure));
                         System.out.printf(" %19s", ratio.text("%.2f"));
                     }
-                    System.out.println();
+                    System.out.println(
+                            other.target.peer == null ? "" : "  " + other.target.peer.safe());
                 }
             }
         }

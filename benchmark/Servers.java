@@ -1,4 +1,5 @@
 //JAVA 21+
+//SOURCES Peer.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
@@ -14,8 +15,8 @@ import java.util.regex.Pattern;
 
 /**
  * Starts the servers that are measured, each as a process of its own: ours the way a user does,
- * through JBang, whose launcher puts the java command in its own place; Redis as durable as ours;
- * the yardsticks from the benchmark's own class path.
+ * through JBang, whose launcher puts the java command in its own place; the yardsticks from the
+ * benchmark's own class path; what else one might take.
  *
  * @param folder for all that they write
  */
@@ -46,20 +47,18 @@ record Servers(Path folder) {
         return start(name, command, READY);
     }
 
-    /** Listens on every address but, being in protected mode, serves only this machine. */
-    Server redis() throws IOException {
-        var home = Files.createDirectory(folder.resolve("redis")).toString();
+    /** A {@link Peer}, which listens on every address, since the load comes to many. */
+    Server peer(String name) throws IOException {
+        var peer = Peer.of(name);
+        var home = Files.createDirectory(folder.resolve(name)).toString();
         int port;
         try (var free = new ServerSocket(0)) {
             port = free.getLocalPort();
         }
-        var command = new ArrayList<>(List.of("redis-server", "--dir", home, "--save", ""));
-        // The last option: no rewrite of its log in the middle of a turn.
-        var options =
-                "--bind 0.0.0.0 --protected-mode yes --tcp-backlog 1024 --maxclients 15000"
-                        + " --appendonly yes --appendfsync always --auto-aof-rewrite-percentage 0";
-        command.addAll(List.of((options + " --port " + port).split(" ")));
-        return new Server(start("redis", command, "Ready to accept connections").process, port);
+        var command =
+                "PATH=$PATH:/usr/sbin;"
+                        + peer.command().replace("DIR", home).replace("PORT", "" + port);
+        return new Server(start(name, List.of("sh", "-c", command), Peer.READY).process, port);
     }
 
     /**

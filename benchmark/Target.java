@@ -2,15 +2,18 @@
 //SOURCES Servers.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
+
 import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.SocketAddress;
 import java.nio.ByteBuffer;
-import java.nio.charset.StandardCharsets;
 import java.util.BitSet;
 import java.util.List;
+import java.util.Scanner;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.locks.LockSupport;
 import java.util.regex.Pattern;
 
 /**
@@ -26,6 +29,9 @@ final class Target implements AutoCloseable {
     /** The first message, so that all have nine digits. */
     private static final int FIRST = 100_000_000;
 
+    private static final Pattern STORED =
+            Pattern.compile("^Message accepted and stored:\n$|" + Peer.STORED);
+
     private static final Pattern MESSAGE = Pattern.compile(SENDER + ";(\\d{9})" + TEXT);
 
     /**
@@ -36,7 +42,8 @@ final class Target implements AutoCloseable {
     private static final int ADDRESSES = System.getProperty("os.name").startsWith("Linux") ? 16 : 1;
 
     final String name;
-    private final boolean isRedis;
+    final Peer peer; // null for ours and the yardsticks
+    final boolean staysOpen; // after the acknowledgement
     private final BitSet acknowledged = new BitSet();
     private int issued;
 
@@ -51,7 +58,8 @@ final class Target implements AutoCloseable {
 
     Target(String name, List<Servers.Server> servers) {
         this.name = name;
-        isRedis = name.equals("redis");
+        peer = Peer.of(name);
+        staysOpen = name.equals("nats");
         this.servers = servers;
     }
 
@@ -85,46 +93,60 @@ final class Target implements AutoCloseable {
         var mailbox = prefix + number % mailboxes;
         var message = SENDER + ";" + (FIRST + number) + TEXT;
         var line = "store;" + mailbox + ";" + message;
-        return ascii(isRedis ? "RPUSH " + mailbox + " \"" + message + "\"\r\n" : line);
+        return bytes(peer != null ? peer.store().apply(mailbox, message) : line);
+    }
+
+    /** So that the server ends after its reply; but NATS would not reply any more. */
+    void endInput(Socket socket) throws IOException {
+        if (!staysOpen) {
+            socket.shutdownOutput();
+        }
     }
 
     /** Whether {@code reply} acknowledges message {@code number}, which has to be there then. */
     boolean accept(int number, String reply) {
-        boolean stored =
-                isRedis // which tells how many the list has now
-                        ? reply.startsWith(":") && reply.endsWith("\r\n")
-                        : reply.equals("Message accepted and stored:\n");
-        acknowledged.set(number, stored);
-        return stored;
+        acknowledged.set(number, STORED.matcher(reply).find());
+        return acknowledged.get(number);
     }
 
     /** Asks for a mailbox; the reply is to be read from what is returned. */
     Socket fetch(int mailbox) throws IOException {
-        var name = prefix + mailbox;
-        var request = ascii(isRedis ? "LRANGE " + name + " 0 -1\r\n" : "fetch;" + name);
+        return ask("fetch;" + prefix + mailbox);
+    }
+
+    private Socket ask(String request) throws IOException {
         var socket = new Socket();
         socket.connect(address(issued));
         socket.setSoTimeout(30_000);
-        socket.getOutputStream().write(request.array());
-        socket.shutdownOutput();
+        socket.getOutputStream().write(bytes(request).array());
+        endInput(socket);
         return socket;
     }
 
-    private static ByteBuffer ascii(String text) {
-        return ByteBuffer.wrap(text.getBytes(StandardCharsets.US_ASCII));
+    private static ByteBuffer bytes(String text) {
+        return ByteBuffer.wrap(text.getBytes(ISO_8859_1));
     }
 
     /** How what a target holds compares with what it has acknowledged. */
     record Count(String text, boolean isWhole) {}
 
-    /** Fetches every mailbox over the wire and looks for every message, whole. */
+    /** Fetches every mailbox over the wire and looks for every message, whole; or asks a peer. */
     Count count() throws IOException {
+        int stored = acknowledged.cardinality();
+        if (peer != null) {
+            LockSupport.parkNanos(stored == 0 ? 0 : 3_000_000_000L); // mosquitto tells each second
+            try (var reply = new Scanner(ask(peer.count()).getInputStream(), ISO_8859_1)) {
+                int there = Integer.parseInt(reply.findWithinHorizon(Peer.COUNTED, 0));
+                var text = "%s: %,d messages acknowledged, %,d there";
+                return new Count(text.formatted(name, stored, there), there >= stored);
+            }
+        }
         var seen = new BitSet();
         int twice = 0;
         for (int mailbox = 0; mailbox < mailboxes; mailbox++) {
             try (var reply = fetch(mailbox)) {
                 var bytes = reply.getInputStream().readAllBytes();
-                var text = new String(bytes, StandardCharsets.US_ASCII);
+                var text = new String(bytes, ISO_8859_1);
                 for (var found = MESSAGE.matcher(text); found.find(); ) {
                     int number = Integer.parseInt(found.group(1)) - FIRST;
                     twice += seen.get(number) ? 1 : 0;
@@ -133,7 +155,6 @@ final class Target implements AutoCloseable {
             }
         }
         seen.and(acknowledged);
-        int stored = acknowledged.cardinality();
         int missing = stored - seen.cardinality();
         var format = "%s: %,d messages acknowledged, %d missing, %d twice";
         return new Count(format.formatted(name, stored, missing, twice), missing + twice == 0);

@@ -17,8 +17,9 @@ import java.util.stream.Stream;
 
 /**
  * The classic comparison, live: a process, a platform thread or a virtual thread for each
- * connection, bare and in our server. So many clients are connected and say nothing; what does the
- * operating system have to keep for them, and what do 16 others notice?
+ * connection, or an event loop for all of them, bare and in our server. So many clients are
+ * connected and say nothing; what does the operating system have to keep for them, and what do 16
+ * others notice?
  *
  * <p>All that runs ends with the benchmark, which takes no longer than {@link #END_S} seconds.
  */
@@ -102,6 +103,7 @@ final class Threads {
                 new Kind("fork", this::fork),
                 new Kind("platform", () -> bench.starter.yardstick("platform")),
                 new Kind("virtual", () -> bench.starter.yardstick("virtual")),
+                new Kind("event loop", () -> bench.starter.yardstick("loop")),
                 new Kind("ours, platform", () -> ours("platform")),
                 new Kind("ours, virtual", () -> ours("virtual")));
     }
@@ -175,8 +177,8 @@ final class Threads {
             var most = unix.getMaxFileDescriptorCount();
             throw new IOException("There are %,d descriptors, see ulimit -n.".formatted(most));
         }
-        if (kind.name.endsWith("virtual")) {
-            return; // which costs the system nothing to speak of
+        if (!kind.name.endsWith("fork") && !kind.name.endsWith("platform")) {
+            return; // the others cost the system nothing to speak of
         }
         long most = Math.min(number("/proc/sys/kernel/pid_max"), number("/sys/fs/cgroup/pids.max"));
         if (most < count + SPARE) {
@@ -204,7 +206,7 @@ final class Threads {
 
     private void print() {
         System.out.println(
-                "a connection's own      idle clients  OS threads  memory MB  16 others: p99 ms  "
+                "served by               idle clients  OS threads  memory MB  16 others: p99 ms  "
                         + " rate");
         var last = "";
         for (var point : points) {

@@ -1,4 +1,5 @@
 //JAVA 21+
+//SOURCES EventLoop.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.ByteArrayOutputStream;
@@ -25,7 +26,8 @@ import java.util.function.Consumer;
  * connection for each request costs. {@code shape} has a virtual thread for each connection, which
  * answers once its line is safe in a file, flushed for many lines at once: the least that our
  * server's shape costs, without protocol, deadlines and database. {@code platform} and {@code
- * virtual} have such a thread for each connection, and store nothing.
+ * virtual} have such a thread for each connection, and store nothing; neither does {@code loop},
+ * the {@link EventLoop}.
  */
 final class Yardsticks {
     private static final int LONGEST_LINE = 256;
@@ -41,6 +43,7 @@ final class Yardsticks {
             case "shape" -> shape(Path.of(args[1]));
             case "platform" -> serve(Thread.ofPlatform()::start, line -> {});
             case "virtual" -> serve(Thread.ofVirtual()::start, line -> {});
+            case "loop" -> EventLoop.main();
         }
     }
 

@@ -21,12 +21,15 @@ interface Answers {
      *
      * @return one line without its end
      * @throws EOFException at the end of the input
+     * @throws IOException with one sentence, when the input is no text
      * @throws InterruptedIOException when the user pressed Ctrl+C instead
      */
     String ask(String question) throws IOException;
 
     /** Whether a person answers, who can be asked again and sees no more than a screen. */
-    boolean person();
+    default boolean person() {
+        return true;
+    }
 
     /** How many rows that person can see at once. */
     default int height() {
@@ -74,10 +77,13 @@ interface Answers {
             if (answer == null) {
                 throw new EOFException();
             }
+            if (answer.indexOf('\0') >= 0) {
+                throw new IOException("The input is no UTF-8 text, perhaps UTF-16: convert it.");
+            }
             if (!person) {
                 out.println(); // a person's Enter ends the line of the question, a pipe's does not
             }
-            return answer;
+            return answer.replaceFirst("^\uFEFF", ""); // with which Windows begins a text
         }
     }
 }

@@ -10,6 +10,7 @@ import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
@@ -29,12 +30,9 @@ import java.util.function.Function;
         version = "MsgClient 1.0",
         header = {
             "Examples:",
-            "  jbang MsgClient.java 127.0.0.1 5000                  a menu on this machine's"
-                    + " server",
-            "  jbang MsgClient.java localhost 5000 --user george    without being asked for a"
-                    + " name",
-            "  printf '1\\nKyriakos\\nhi Kyriakos\\n' | jbang MsgClient.java localhost 5000"
-                    + " --user george",
+            "  jbang MsgClient.java 127.0.0.1 5000                 on the server's own machine",
+            "  jbang MsgClient.java localhost 5000 --user george   without being asked for a name",
+            "  printf '1\\nKyriakos\\nhi\\n' | jbang MsgClient.java localhost 5000 --user george",
             ""
         },
         description = "%nSends messages and reads yours.%n",
@@ -89,16 +87,16 @@ public final class ClientCommand implements Callable<Integer> {
 
     /**
      * Checks KEY while it is parsed: picocli takes the HOST of {@code --tls HOST PORT} for KEY, and
-     * the user should be told of that and not that PORT is missing.
+     * the user should be told of that and not that PORT is missing. MSG_TLS may also be true or
+     * false, as for the server.
      */
     private static final class ServerKey implements CommandLine.ITypeConverter<String> {
         @Override
         public String convert(String typed) {
-            try {
-                return typed.equals(Trust.ANY) ? typed : Tls.parseFingerprint(typed);
-            } catch (IllegalArgumentException e) {
-                throw new CommandLine.TypeConversionException(e.getMessage());
+            if (typed.matches("(?i)true|false")) {
+                return Boolean.parseBoolean(typed) ? Trust.ANY : null;
             }
+            return Tls.parseFingerprint(typed);
         }
     }
 
@@ -109,26 +107,28 @@ public final class ClientCommand implements Callable<Integer> {
         PrintWriter err = spec.commandLine().getErr();
         Answers answers = answering.apply(out);
         try {
-            Trust trust = Trust.of(home, host, port, tls, answers, out);
+            Trust trust = home == null ? null : new Trust(home, host, port, tls, answers, out);
             Menu menu = new Menu(new MsgClient(host, port, trust), answers, out, err);
             return (menu.run(user) ? Program.Exit.OK : Program.Exit.FAILED).code;
         } catch (InterruptedIOException e) {
             return Program.Exit.INTERRUPTED.code;
         } catch (IOException e) {
-            err.println(e.getMessage());
+            err.println(Protocol.visible(e.getMessage()));
             return Program.Exit.FAILED.code;
         }
     }
 
     private void check() {
-        if (port < 1 || port > 65_535) {
-            throw Program.wrong(spec, "PORT", port, "PORT must be 1 to 65535, not " + port);
+        if (home == null && tls != null) {
+            throw new ParameterException(spec.commandLine(), "Your home is not known: set HOME");
         }
-        String objection = user == null ? null : Menu.objectionToName(user.strip());
+        Program.requireRange(spec, "PORT", port, 1, 65_535, "");
+        if (host.matches("[^:]*:\\d+")) {
+            throw Program.wrong(spec, "HOST", host, "HOST and PORT are two words, not " + host);
+        }
+        String objection = user == null ? null : Menu.objection("r", Protocol.trimmed(user), "m");
         if (objection != null) {
-            String sentence =
-                    "--user: " + objection + " Without --user you are asked for the name.";
-            throw Program.wrong(spec, "--user", user, sentence);
+            throw Program.wrong(spec, "--user", user, "--user: " + objection);
         }
     }
 }

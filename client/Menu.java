@@ -3,6 +3,7 @@
 
 import java.io.EOFException;
 import java.io.IOException;
+import java.io.InterruptedIOException;
 import java.io.PrintWriter;
 import java.util.ArrayDeque;
 import java.util.Deque;
@@ -14,18 +15,20 @@ import java.util.function.UnaryOperator;
  * The menu: asks, requests, shows. The order of its questions is the interface for everyone who
  * pipes input into it.
  *
- * <p>A person is asked again for what cannot be sent, and goes back with an empty answer. A pipe
- * would answer the repeated question with its next line, meant for something else: there the menu
- * says what is wrong and goes on with the next choice.
+ * <p>A person is asked again for what cannot be sent, and goes back with an empty answer, Ctrl+C or
+ * Ctrl+D. A pipe would answer the repeated question with its next line, meant for something else:
+ * there the menu says what is wrong and goes on with the next choice.
  */
 final class Menu {
+    private static final String NOTHING = "Nothing is sent.";
+
     private final MsgClient client;
     private final Answers answers;
     private final PrintWriter out;
     private final PrintWriter err;
     private String user; // null until it is known
     private boolean failed;
-    private long seen = Long.MAX_VALUE; // messages at the last look; at the first none is new
+    private long countAtLastLook = Long.MAX_VALUE; // so that nothing is marked new the first time
 
     /** Requests go to {@code client}, complaints to {@code err}, all else to {@code out}. */
     Menu(MsgClient client, Answers answers, PrintWriter out, PrintWriter err) {
@@ -35,11 +38,6 @@ final class Menu {
         this.err = err;
     }
 
-    /** Goes back to the menu: the answer is no answer, and why has been said. */
-    private static final class NoAnswerException extends Exception {
-        private static final long serialVersionUID = 1;
-    }
-
     /**
      * Runs until the user leaves or the input ends.
      *
@@ -47,27 +45,28 @@ final class Menu {
      * @return whether all went well: each request and, from a pipe, each answer
      */
     boolean run(String userName) throws IOException {
+        user = userName == null ? null : Protocol.trimmed(userName);
         try {
-            user =
-                    userName != null
-                            ? userName.strip()
-                            : ask("Your user name: ", String::strip, Menu::objectionToName);
+            if (user == null) {
+                user = ask("Your user name", "", Protocol::trimmed, n -> objection("r", n, "m"));
+            }
             while (choose()) {
                 out.println();
             }
         } catch (EOFException e) {
             out.println();
-        } catch (NoAnswerException e) {
-            failed = true; // without a name there is nothing to do
+            if (user == null) {
+                complain(NOTHING);
+            }
+        } catch (RequestException e) {
+            complain(e.getMessage()); // without a name there is nothing to do
         }
         out.println("Goodbye.");
         return !failed;
     }
 
     private boolean choose() throws IOException {
-        out.println("1. Send message");
-        out.println("2. Read messages");
-        out.println("3. Exit");
+        List.of("1. Send message", "2. Read messages", "3. Exit").forEach(out::println);
         String choice = answers.ask("Your choice: ").strip();
         try {
             switch (choice) {
@@ -76,63 +75,60 @@ final class Menu {
                 case "3" -> {
                     return false;
                 }
-                default -> {
-                    err.println("Please choose 1, 2 or 3.");
-                    failed |= !answers.person(); // a script that has lost its place
-                }
+                default -> complain("Please choose 1, 2 or 3.");
             }
         } catch (RequestException e) {
-            err.println(e.getMessage());
             failed = true;
-        } catch (NoAnswerException e) {
-            failed |= !answers.person();
+            complain(e.getMessage());
+        } catch (InterruptedIOException | EOFException e) {
+            complain(NOTHING);
         }
         return true;
     }
 
-    // ---------------------------------------------------------------- 1. Send message
-
-    private void send() throws IOException, RequestException, NoAnswerException {
-        String recipient = ask("Recipient: ", String::strip, name -> objection(name, user, "m"));
-        int room = Protocol.MAX_BUFF_LEN - new Protocol.Store(recipient, user, "").bytes().length;
-        String question =
-                answers.person() ? "Message (at most %d bytes): ".formatted(room) : "Message: ";
-        String message = ask(question, text -> text, text -> objection(recipient, user, text));
-        client.store(recipient, user, message);
-        out.println("The message to " + Protocol.visible(recipient) + " is stored.");
+    /** A person can do better at the next question, a script has lost its place. */
+    private void complain(String sentence) {
+        err.println(sentence);
+        failed |= !answers.person();
     }
 
-    /** What is wrong with a user's name, or null; tried in the shortest request. */
-    static String objectionToName(String name) {
-        return objection("r", name, "m");
+    // ---------------------------------------------------------------- 1. Send message
+
+    private void send() throws IOException, RequestException {
+        String hint = " (empty to go back)";
+        String recipient =
+                ask("Recipient", hint, Protocol::trimmed, name -> objection(name, user, "m"));
+        int room = Protocol.MAX_BUFF_LEN - new Protocol.Store(recipient, user, "").bytes().length;
+        hint = " (at most " + room + " bytes, empty to go back)";
+        String message =
+                ask("Message", hint, text -> text, text -> objection(recipient, user, text));
+        client.store(recipient, user, message);
+        out.println("The message to " + Protocol.visibleName(recipient) + " is stored.");
     }
 
     /** What is wrong with a message, or null. The server would find the same, but less kindly. */
-    private static String objection(String recipient, String sender, String message) {
-        for (String name : List.of(recipient, sender)) {
-            if (name.isEmpty()) {
-                return "A name cannot be empty.";
-            }
-            if (name.contains(";")) {
-                return "A name cannot contain ';'.";
-            }
-        }
-        if (message.isEmpty()) {
-            return "A message cannot be empty.";
-        }
-        byte[] request = new Protocol.Store(recipient, sender, message).bytes();
+    static String objection(String recipient, String sender, String message) {
+        Protocol.Store store = new Protocol.Store(recipient, sender, message);
+        byte[] request = store.bytes();
         int excess = request.length - Protocol.MAX_BUFF_LEN;
         if (excess > 0) {
             return "That is %d %s too long.".formatted(excess, excess == 1 ? "byte" : "bytes");
         }
-        if ((recipient + sender + message).contains("\uFFFD")) {
+        if ((recipient + sender).contains(";")) {
+            return "A name cannot contain ';'.";
+        }
+        if (store.parts().contains("\uFFFD")) {
             return "That holds characters that did not arrive as UTF-8.";
         }
         try {
             Protocol.parse(request, request.length);
             return null;
         } catch (Protocol.RefusedException e) {
-            return "That cannot be sent: " + e.refusal().text();
+            return switch (e.refusal()) {
+                case NO_RECIPIENT, NO_SENDER -> "A name cannot be empty.";
+                case NO_MESSAGE -> "A message cannot be empty.";
+                default -> "That cannot be sent: " + e.refusal().text();
+            };
         }
     }
 
@@ -145,7 +141,7 @@ final class Menu {
         } finally {
             mailbox.show(); // also what came of a mailbox that was cut off
         }
-        seen = mailbox.count;
+        countAtLastLook = mailbox.count;
         out.println(mailbox.summary());
     }
 
@@ -154,20 +150,20 @@ final class Menu {
      * screenful, which is all that is kept in memory, with a mark at what came since the last look.
      */
     private final class Mailbox {
-        /** Two of summary, a blank one, the menu's three, the question. */
-        private static final int ROWS_BELOW = 7;
+        /** The older ones' above; two of summary, a blank one, the menu's three, the question. */
+        private static final int OTHER_ROWS = 8;
 
-        private final int rows = Math.max(1, answers.height() - ROWS_BELOW);
+        private final int rows = Math.max(1, answers.height() - OTHER_ROWS);
         private final Deque<String> newest = new ArrayDeque<>();
         private long count;
         private long fresh;
 
         void add(Protocol.Store mail) {
             count++;
-            boolean isNew = answers.person() && count > seen;
+            boolean isNew = answers.person() && count > countAtLastLook;
             fresh += isNew ? 1 : 0;
             String number = (isNew ? "*%3d" : "%4d").formatted(count);
-            String sender = Protocol.visible(mail.sender());
+            String sender = Protocol.visibleName(mail.sender());
             String line = number + ". " + sender + ": " + Protocol.visible(mail.message());
             if (!answers.person()) {
                 out.println(line);
@@ -184,13 +180,16 @@ final class Menu {
             while (taken > rows && newest.size() > 1) {
                 taken -= answers.rowsOf(newest.remove());
             }
+            if (answers.person() && newest.size() < count) {
+                out.println("... and " + (count - newest.size()) + " older");
+            }
             newest.forEach(out::println);
         }
 
         String summary() {
             String marked = fresh == 0 ? "" : "; new since your last look: " + fresh + ", marked *";
             if (count == 0) {
-                return "There are no messages for " + Protocol.visible(user) + ".";
+                return "There are no messages for " + Protocol.visibleName(user) + ".";
             }
             if (answers.person() && newest.size() < count) {
                 return "These are the newest %d of %d messages%s.%nAll of them: echo 2 | %s"
@@ -204,20 +203,29 @@ final class Menu {
 
     // ---------------------------------------------------------------- asking
 
+    /**
+     * Asks for {@code what}; a person sees the {@code hint}, too.
+     *
+     * @throws InterruptedIOException when a person goes back to the menu
+     * @throws EOFException at the end of the input
+     * @throws RequestException when a pipe's answer cannot be sent
+     */
     private String ask(
-            String question, UnaryOperator<String> tidy, Function<String, String> objection)
-            throws IOException, NoAnswerException {
+            String what, String hint, UnaryOperator<String> tidy, Function<String, String> fault)
+            throws IOException, RequestException {
         while (true) {
-            String answer = tidy.apply(answers.ask(question));
-            boolean back = answer.isEmpty() && user != null && answers.person();
-            String wrong = back ? "Nothing is sent." : objection.apply(answer);
+            String answer = tidy.apply(answers.ask(what + (answers.person() ? hint : "") + ": "));
+            if (answer.isEmpty() && user != null && answers.person()) {
+                throw new InterruptedIOException();
+            }
+            String wrong = fault.apply(answer);
             if (wrong == null) {
                 return answer;
             }
-            err.println(wrong);
-            if (back || !answers.person()) {
-                throw new NoAnswerException();
+            if (!answers.person()) {
+                throw new RequestException(wrong, null);
             }
+            err.println(wrong);
         }
     }
 }

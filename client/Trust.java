@@ -4,93 +4,141 @@
 //SOURCES ../common/Tls.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
+import static java.util.Collections.disjoint;
+
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.net.InetAddress;
+import java.net.NetworkInterface;
 import java.net.Socket;
-import java.nio.file.Files;
+import java.net.SocketException;
+import java.net.UnknownHostException;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
-import java.util.List;
+import java.util.HashSet;
+import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 import javax.net.ssl.SSLSocket;
 
 /**
- * TLS with one server, whose key is the one that was given, or that the user has accepted before;
- * with any other, nothing of a request leaves. Kept in {@code .msg-client} in the user's home:
+ * How to speak with one server: in TLS, when its key was given or is known, or a person accepts it.
+ * Nothing of a request goes to a server with another key, and no plain text to one that is known.
+ * Kept in {@code .msg-client} in the user's home:
  *
  * <pre>
  * key.pem          the user's own key, made on first use
  * known-servers    HOST PORT KEY, a line for each acceptance; of several for one the last counts
  * </pre>
+ *
+ * <p>A server is the same at the same address and port, whatever it is called. A name with a line
+ * of its own keeps to that line, wherever it leads: else whoever can answer for a name could put
+ * another known server in its place.
  */
 final class Trust {
     /** {@code --tls} without a key: the known one, or one that the user accepts. */
     static final String ANY = "true";
 
-    private static final String KNOWN_SERVERS = "known-servers";
+    /** A line of known servers: blank, a comment, or all of it to be seen. */
+    private static final Pattern LINE =
+            Pattern.compile(
+                    "(?is)\\s*|#.*|\\[?([\\p{L}\\p{N}._:%%-]+?)[\\].]? ([1-9]\\d*) (%s)"
+                            .formatted(Tls.FINGERPRINT));
 
     private final String host;
     private final int port;
+    private final String asked; // the key of --tls, ANY, or null
     private final Answers answers;
     private final PrintWriter out;
-    private final Path folder;
-    private final Tls tls;
-    private String known; // the server's key as the file has it, or null
+    private final Path ownKey;
+    private final Path servers;
+    private Tls tls; // null as long as plain connections are made
+    private String known; // the server's key in the file, or null
+    private String lines; // of the file, which are about the server
     private String trusted; // the key to go on with, or null until the user has accepted one
     private String shown; // by the server, in the handshake under way
-    private boolean unsaid; // that the name belongs to the user's key
-
-    private Trust(Path folder, String host, int port, Answers answers, PrintWriter out)
-            throws IOException {
-        this.folder = folder;
-        this.host = host;
-        this.port = port;
-        this.answers = answers;
-        this.out = out;
-        known = known(folder, host, port);
-        tls = new Tls(folder.resolve("key.pem"), key -> (shown = key).equals(trusted));
-    }
 
     /**
-     * What {@code --tls} asks for.
+     * Decides as {@code --tls} asks for, and says what the user did not ask for.
      *
      * @param key the server's, {@link #ANY} for the one that is known or the user accepts, or null
      *     for plain connections, which a server with a known key does not get
-     * @return null for plain connections
      * @throws IOException with one sentence, when a file in {@code home} cannot be used
      */
-    static Trust of(Path home, String host, int port, String key, Answers answers, PrintWriter out)
+    Trust(Path home, String host, int port, String key, Answers answers, PrintWriter out)
             throws IOException {
-        Path folder = home.resolve(".msg-client");
-        if (key == null) {
-            if (known(folder, host, port) == null) {
-                return null;
-            }
-            out.println("The key of this server is known, so TLS is used.");
+        this.host = host.replaceAll("^\\[|\\]$|[.]$", "");
+        this.port = port;
+        this.asked = key;
+        this.answers = answers;
+        this.out = out;
+        ownKey = home.resolve(".msg-client").resolve("key.pem");
+        servers = ownKey.resolveSibling("known-servers");
+        if (!inTls() && !OwnFiles.isAbsent(ownKey)) {
+            out.println("No key of this server is known, so plain text is sent (see --tls).");
         }
-        Trust trust = new Trust(folder, host, port, answers, out);
-        trust.trusted = key == null || key.equals(ANY) ? trust.known : key;
-        return trust;
     }
 
-    private static String known(Path folder, String host, int port) throws IOException {
-        Path file = folder.resolve(KNOWN_SERVERS);
-        String key = null;
+    /** Whether to speak TLS. Looks again as long as the answer is no: another client may accept. */
+    private boolean inTls() throws IOException {
+        if (tls == null) {
+            readKnown();
+            trusted = asked == null || asked.equals(ANY) ? known : asked;
+            boolean plain = asked == null && known == null;
+            tls = plain ? null : new Tls(ownKey, key -> (shown = key).equals(trusted));
+            if (asked == null && known != null) {
+                out.println("The key of this server is known, so TLS is used.");
+            }
+        }
+        return tls != null;
+    }
+
+    // ---------------------------------------------------------------- known servers
+
+    private void readKnown() throws IOException {
+        boolean byName = false;
+        int number = 0;
+        known = null;
+        lines = "";
         try {
-            for (String line : Files.exists(file) ? Files.readAllLines(file) : List.<String>of()) {
-                String[] parts = line.split(" ");
-                String found = Tls.parseFingerprint(parts[parts.length - 1]);
-                if (line.equalsIgnoreCase(host + " " + port + " " + found)) {
-                    key = found;
+            for (String line : OwnFiles.text(servers).lines().toList()) {
+                number++;
+                Matcher parts = LINE.matcher(line);
+                if (!parts.matches()) {
+                    throw new IOException(
+                            "line " + number + " is not HOST PORT KEY; mend or delete it");
+                }
+                boolean named = host.equalsIgnoreCase(parts.group(1));
+                if (String.valueOf(port).equals(parts.group(2))
+                        && (named || !disjoint(addresses(parts.group(1)), addresses(host)))) {
+                    String key = Tls.parseFingerprint(parts.group(3));
+                    known = named || !byName ? key : known;
+                    byName |= named;
+                    lines += (lines.isEmpty() ? "line " : " and line ") + number;
                 }
             }
-            return key;
-        } catch (IOException | IllegalArgumentException e) {
-            String sentence =
-                    "Cannot tell which servers are known: %s should hold lines of HOST PORT KEY,"
-                            + " but %s. Mend or delete what is wrong there.";
-            throw new IOException(sentence.formatted(file, e.getMessage()), e);
+        } catch (IOException e) {
+            String sentence = "Cannot tell which servers are known: %s: %s.";
+            throw new IOException(sentence.formatted(servers, OwnFiles.reason(e)), e);
         }
+    }
+
+    /**
+     * Where {@code host} is now; nowhere, if nobody can tell. All of this machine's own addresses
+     * are one, since a server usually listens on each of them.
+     */
+    private static Set<InetAddress> addresses(String host) throws SocketException {
+        Set<InetAddress> addresses = new HashSet<>();
+        try {
+            for (InetAddress each : InetAddress.getAllByName(host)) {
+                boolean own = each.isAnyLocalAddress() || each.isLoopbackAddress();
+                own |= NetworkInterface.getByInetAddress(each) != null;
+                addresses.add(own ? InetAddress.getLoopbackAddress() : each);
+            }
+        } catch (UnknownHostException e) {
+            // Nowhere: nothing can be sent there, either.
+        }
+        return addresses;
     }
 
     // ---------------------------------------------------------------- one connection
@@ -101,12 +149,16 @@ final class Trust {
     }
 
     /**
-     * A connection on which the server has proven its key. A person is asked for an unknown key
-     * between two connections, since the server would not wait that long.
+     * A connection on which the server has proven its key, or a plain one to a server that is not
+     * known. A person is asked for an unknown key between two connections, since the server would
+     * not wait that long.
      *
      * @throws RequestException when it has not; then nothing has been sent
      */
     Socket secure(Connector plain) throws IOException, RequestException {
+        if (!inTls()) {
+            return plain.connect(); // where it was just looked for: Java keeps addresses for 30 s
+        }
         Socket socket = handshake(plain.connect());
         if (socket == null) {
             accept();
@@ -133,31 +185,34 @@ final class Trust {
                     stranger
                             ? "%1$s port %2$d shows the key %3$s instead of %4$s, and nothing was"
                                     + " sent. Either it was set up anew, or another answers in its"
-                                    + " place: ask who runs it, and if that key is right, start"
-                                    + " once with --tls %3$s."
+                                    + " place: ask who runs it, by another way than this server,"
+                                    + " for the key that it printed."
                             : "%1$s port %2$d does not answer in TLS, and nothing was sent: %5$s."
-                                    + " Was it started with --tls?";
+                                    + " Was it started with --tls? If not, see docs/tls.md.";
+            if (stranger && trusted.equals(known)) {
+                sentence +=
+                        " If that is the new one, delete %6$s of %7$s and start again with --tls.";
+            }
+            String reason = Protocol.visible(String.valueOf(e.getMessage()));
             throw new RequestException(
-                    sentence.formatted(host, port, shown, trusted, e.getMessage()), e);
+                    sentence.formatted(host, port, shown, trusted, reason, lines, servers), e);
         }
     }
 
     private void accept() throws RequestException {
-        if (!answers.person()) {
-            String sentence =
-                    "This server is new here, with the key %s, and nothing was sent. If that is"
-                            + " what it printed at its start, start with --tls %1$s.";
-            throw new RequestException(sentence.formatted(shown), null);
-        }
         out.println("This server is new here. Its key is " + shown + ".");
-        String answer;
+        String answer = "no"; // of a pipe, and of Ctrl+C, which leads back to the menu
         try {
-            answer = answers.ask("Is that what the server printed? (yes/no) ");
+            String question = "Is that what the server printed? (yes/no) ";
+            answer = answers.person() ? answers.ask(question) : answer;
         } catch (IOException e) {
-            answer = "no"; // so is Ctrl+C, which leads back to the menu
+            // Tolerated: it is no answer.
         }
-        if (!answer.strip().equalsIgnoreCase("yes")) {
-            throw new RequestException("That server is not trusted, and nothing was sent.", null);
+        if (!answer.strip().matches("(?i)y|yes")) {
+            String sentence =
+                    "That server is not trusted, and nothing was sent. A script starts with --tls"
+                            + " and the key that the server printed.";
+            throw new RequestException(sentence, null);
         }
         trusted = shown;
     }
@@ -166,35 +221,26 @@ final class Trust {
         if (trusted.equals(known)) {
             return;
         }
-        Path file = folder.resolve(KNOWN_SERVERS);
-        String line = host + " " + port + " " + trusted + "\n";
+        String address = socket.getInetAddress().getHostAddress();
+        String line = " " + port + " " + trusted + "\n";
         try {
-            Files.writeString(file, line, StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+            OwnFiles.append(servers, host + line + (address.equals(host) ? "" : address + line));
+            readKnown();
+            out.println(
+                    "A name is yours if your key is the first to use it. Keep a copy of " + ownKey);
         } catch (IOException e) {
             OwnFiles.closeQuietly(socket);
             String sentence = "Cannot write the server's key into %s, and nothing was sent: %s";
-            throw new RequestException(sentence.formatted(file, e), e);
+            throw new RequestException(sentence.formatted(servers, OwnFiles.reason(e)), e);
         }
-        known = trusted;
-        unsaid = true;
     }
 
     // ---------------------------------------------------------------- telling the user
 
-    /** Says, once for each key that was remembered, whose {@code name} is after it was used. */
-    void used(String name) {
-        if (unsaid) {
-            unsaid = false;
-            out.printf(
-                    "The name %s now belongs to your key, in %s. Keep a copy.%n",
-                    Protocol.visible(name), folder.resolve("key.pem"));
-        }
-    }
-
     /** What a user can do about a name that belongs to another key. */
     String advice() {
-        return ". Copy the key from the machine that used the name first to "
-                + folder.resolve("key.pem")
-                + ", or ask who runs the server.";
+        String sentence =
+                ". Copy the key that used the name first to %s, or ask who runs the server.";
+        return sentence.formatted(ownKey);
     }
 }

@@ -48,14 +48,20 @@ record Program(String script, Map<String, String> environment, File folder) {
         }
     }
 
-    /** The command line of {@code command}, the command of {@code script}. */
+    /**
+     * The command line of {@code command}, the command of {@code script}. From here on numbers have
+     * the same digits and points in every locale, since programs read them, too.
+     */
     static CommandLine commandLine(Object command, String script) {
+        Locale.setDefault(Locale.ROOT);
         return new Program(script, System.getenv(), new File(".")).commandLine(command);
     }
 
-    /** Where a user's own files are. */
+    /** Where a user's own files are; null where neither HOME nor the system knows. */
     static Path home() {
-        return Path.of(System.getenv().getOrDefault("HOME", System.getProperty("user.home")));
+        String home = System.getenv().getOrDefault("HOME", "");
+        String place = home.isEmpty() ? System.getProperty("user.home") : home;
+        return place.equals("?") ? null : Path.of(place);
     }
 
     /** How the user who started this program can start {@code script}. */
@@ -68,6 +74,21 @@ record Program(String script, Map<String, String> environment, File folder) {
         ArgSpec argument =
                 spec.args().stream().filter(a -> name(a).equals(name)).findFirst().orElseThrow();
         return new ParameterException(spec.commandLine(), sentence, argument, value.toString());
+    }
+
+    /** The text of a value: as it was typed, or else as its variable has it. */
+    static String text(ArgSpec given) {
+        String inVariable = given.defaultValueString().replace("$$", "$");
+        return given.originalStringValues().stream().findFirst().orElse(inVariable);
+    }
+
+    /** Throws when {@code value}, of an option's or a parameter's {@code name}, is out of range. */
+    static void requireRange(
+            CommandSpec spec, String name, int value, int least, int most, String unit) {
+        if (value < least || value > most) {
+            String sentence = "%s must be %d to %d%s, not %d";
+            throw wrong(spec, name, value, sentence.formatted(name, least, most, unit, value));
+        }
     }
 
     /** Prints through picocli's writers, so that a test can replace them. */
@@ -97,7 +118,14 @@ record Program(String script, Map<String, String> environment, File folder) {
             boolean isTyped =
                     Stream.of(typed).anyMatch(w -> w.equals(value) || w.endsWith("=" + value));
             String source = value == null || isTyped ? "" : ", from " + variable(e.getArgSpec());
-            line.getErr().println(Protocol.visible(e.getMessage() + source));
+            String sentence = e.getMessage();
+            if (e.getCause() != null) {
+                // Without picocli's words around it, and in a person's words for a type.
+                String reason = e.getCause().getMessage().replaceFirst("an int$", "a whole number");
+                reason = reason.replaceFirst("a boolean$", "true or false");
+                sentence = name(e.getArgSpec()) + ": " + reason;
+            }
+            line.getErr().println(Protocol.visible(sentence + source));
             line.getErr().println("What it takes: " + started() + " --help");
             return Exit.USAGE.code;
         });

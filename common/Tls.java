@@ -3,14 +3,20 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.ByteArrayInputStream;
+import java.io.File;
 import java.io.IOException;
+import java.io.InputStream;
 import java.math.BigInteger;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.security.GeneralSecurityException;
 import java.security.KeyFactory;
+import java.security.KeyPair;
+import java.security.KeyPairGenerator;
 import java.security.KeyStore;
 import java.security.MessageDigest;
 import java.security.PrivateKey;
@@ -19,14 +25,16 @@ import java.security.cert.Certificate;
 import java.security.cert.CertificateException;
 import java.security.cert.CertificateFactory;
 import java.security.cert.X509Certificate;
+import java.security.interfaces.RSAPublicKey;
+import java.security.spec.ECGenParameterSpec;
 import java.security.spec.PKCS8EncodedKeySpec;
 import java.util.Base64;
 import java.util.HexFormat;
-import java.util.List;
 import java.util.Locale;
 import java.util.function.Predicate;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
@@ -49,8 +57,13 @@ final class Tls {
     /** Crockford's base 32: without I, L, O and U, which a person could take for something else. */
     private static final String DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
+    /** What {@link #fingerprint} looks like, as a regular expression. */
+    static final String FINGERPRINT = "(?:[" + DIGITS + "]{4}-){4}[" + DIGITS + "]{4}";
+
     /** Java's key stores want one. What guards a key is that others may not read its file. */
     private static final String PASSWORD = "changeit";
+
+    private static final String SIGNATURE = "SHA256withECDSA";
 
     private final X509Certificate certificate;
     private final SSLSocketFactory sockets;
@@ -73,11 +86,9 @@ final class Tls {
      *     replaced
      */
     Tls(Path file, Predicate<String> trusted) throws KeyException {
-        if (!Files.exists(file)) {
-            make(file, System.getProperty("java.home"));
-        }
+        make(file);
         try {
-            KeyStore key = read(Files.readString(file));
+            KeyStore key = read(file);
             certificate = (X509Certificate) key.getCertificate("key");
             KeyManagerFactory keys =
                     KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
@@ -86,9 +97,7 @@ final class Tls {
             context.init(keys.getKeyManagers(), new TrustManager[] {new Pins(trusted)}, null);
             sockets = context.getSocketFactory();
         } catch (IOException | GeneralSecurityException | IllegalArgumentException e) {
-            String sentence =
-                    "Cannot use the key in %s: %s. No other is made in its place: put a copy of it"
-                            + " back.";
+            String sentence = "Cannot use the key in %s: %s. No other is made in its place.";
             throw new KeyException(sentence.formatted(file, OwnFiles.reason(e)), e);
         }
     }
@@ -142,7 +151,7 @@ final class Tls {
      */
     static String parseFingerprint(String typed) {
         String fingerprint = typed.strip().toUpperCase(Locale.ROOT);
-        if (!fingerprint.matches("([" + DIGITS + "]{4}-){4}[" + DIGITS + "]{4}")) {
+        if (!fingerprint.matches(FINGERPRINT)) {
             throw new IllegalArgumentException(
                     "'" + typed + "' is no key; a server's looks like K7QD-M2XA-9P4T-ZR6H-B3WE");
         }
@@ -154,8 +163,14 @@ final class Tls {
         @Override
         public void checkServerTrusted(X509Certificate[] chain, String keyType)
                 throws CertificateException {
-            if (!trusted.test(fingerprint(chain[0]))) {
-                throw new CertificateException("not the right key");
+            // Others could make a signature of the one, and the other one costs time to check.
+            boolean bad =
+                    chain[0].getPublicKey() instanceof RSAPublicKey rsa
+                            && (rsa.getModulus().bitLength() < 2_048
+                                    || rsa.getPublicExponent().bitLength() > 32);
+            if (bad || !trusted.test(fingerprint(chain[0]))) {
+                String rule = "RSA keys have 2,048 bits or more, and an exponent below 2^32";
+                throw new CertificateException(bad ? rule : "not the right key");
             }
         }
 
@@ -173,14 +188,17 @@ final class Tls {
 
     // ---------------------------------------------------------------- keeping a key
 
-    private static KeyStore read(String pem) throws GeneralSecurityException, IOException {
-        PrivateKey key =
-                KeyFactory.getInstance("EC")
-                        .generatePrivate(new PKCS8EncodedKeySpec(content(pem, "PRIVATE KEY")));
+    private static KeyStore read(Path file) throws GeneralSecurityException, IOException {
+        byte[] content = OwnFiles.read(file);
+        OwnFiles.requireOwn(file);
+        // UTF-16, as Windows writes it, is ASCII with zeros in between.
+        String pem = new String(content, StandardCharsets.ISO_8859_1).replace("\0", "");
+        var encoded = new PKCS8EncodedKeySpec(block(pem, "PRIVATE KEY", file).readAllBytes());
+        PrivateKey key = KeyFactory.getInstance("EC").generatePrivate(encoded);
         Certificate certificate =
                 CertificateFactory.getInstance("X.509")
-                        .generateCertificate(new ByteArrayInputStream(content(pem, "CERTIFICATE")));
-        Signature proof = Signature.getInstance("SHA256withECDSA");
+                        .generateCertificate(block(pem, "CERTIFICATE", file));
+        Signature proof = Signature.getInstance(SIGNATURE);
         proof.initSign(key);
         byte[] signed = proof.sign();
         proof.initVerify(certificate);
@@ -194,67 +212,77 @@ final class Tls {
         return store;
     }
 
-    /** The file appears whole or not at all, and never in place of one that was made meanwhile. */
-    static void make(Path file, String javaHome) throws KeyException {
-        try {
-            Path parent = file.toAbsolutePath().getParent();
-            if (!Files.exists(parent)) {
-                Files.createDirectories(parent, OwnFiles.only("rwx------"));
-            }
-            Path folder = Files.createTempDirectory(parent, ".key", OwnFiles.only("rwx------"));
-            Path generated = folder.resolve("generated");
-            Path whole = folder.resolve("whole");
-            try {
-                generate(generated, Path.of(javaHome, "bin", "keytool"));
-                KeyStore store = KeyStore.getInstance(generated.toFile(), PASSWORD.toCharArray());
-                byte[] key = store.getKey("key", PASSWORD.toCharArray()).getEncoded();
-                byte[] certificate = store.getCertificate("key").getEncoded();
-                Files.createFile(whole, OwnFiles.only("rw-------"));
-                String pem = pem("PRIVATE KEY", key) + pem("CERTIFICATE", certificate);
-                Files.writeString(whole, pem, StandardOpenOption.SYNC);
-                Files.createLink(file, whole);
-            } finally {
-                Files.deleteIfExists(generated);
-                Files.deleteIfExists(whole);
-                Files.delete(folder);
-            }
-        } catch (FileAlreadyExistsException e) {
-            // Another start was faster: its key is the one.
-        } catch (IOException | GeneralSecurityException e) {
-            throw new KeyException("Cannot make a key in " + file + ": " + OwnFiles.reason(e), e);
-        }
-    }
-
-    /** The JDK's own tool does it: Java has no public interface to make a certificate. */
-    private static void generate(Path keyStore, Path keytool) throws IOException {
-        String options =
-                "-J-XX:TieredStopAtLevel=1 -genkeypair -alias key -keyalg EC -groupname secp256r1"
-                        + " -dname CN=msg -validity 36500 -storetype PKCS12 -storepass changeit"
-                        + " -keystore";
-        ProcessBuilder tool = new ProcessBuilder().redirectErrorStream(true);
-        tool.command().add(keytool.toString());
-        tool.command().addAll(List.of(options.split(" ")));
-        tool.command().add(keyStore.toString());
-        Process process;
-        try {
-            process = tool.start();
-        } catch (IOException e) {
-            String sentence = "this Java has no %s; use a JDK, or copy a key there";
-            throw new IOException(sentence.formatted(keytool), e);
-        }
-        String output = new String(process.getInputStream().readAllBytes());
-        if (process.onExit().join().exitValue() != 0) {
-            throw new IOException("keytool says: " + output.strip());
-        }
-    }
-
-    private static byte[] content(String pem, String type) throws IOException {
+    private static InputStream block(String pem, String type, Path file) throws IOException {
         String block = "-----BEGIN %1$s-----([^-]+)-----END %1$s-----".formatted(type);
         Matcher found = Pattern.compile(block).matcher(pem);
-        if (!found.find()) {
-            throw new IOException("it does not hold a whole key and certificate");
+        if (found.find()) {
+            return new ByteArrayInputStream(Base64.getMimeDecoder().decode(found.group(1)));
         }
-        return Base64.getMimeDecoder().decode(found.group(1));
+        String form =
+                pem.startsWith("0")
+                        ? "DER"
+                        : pem.contains("ENCRYPTED")
+                                ? "encrypted"
+                                : pem.contains("EC PRIVATE KEY") ? "SEC1" : "not whole";
+        String sentence =
+                "it is %s, and should be PEM with a PRIVATE KEY and a CERTIFICATE. openssl makes"
+                        + " NEW so: openssl pkey -in '%s' -out NEW && openssl req -x509 -new -subj"
+                        + " /CN=msg -key NEW >>NEW";
+        throw new IOException(sentence.formatted(form, file));
+    }
+
+    /**
+     * Makes the key, if it is not there. The file appears whole or not at all, and never in place
+     * of one that was made meanwhile; a start that was killed before leaves nothing.
+     */
+    private static void make(Path file) throws KeyException {
+        Path folder = file.toAbsolutePath().getParent();
+        String begun = "." + file.getFileName() + ".begun-";
+        try {
+            if (!Files.exists(file)) {
+                if (!Files.exists(folder)) {
+                    Files.createDirectories(folder, OwnFiles.only("rwx------"));
+                }
+                Path whole = Files.createTempFile(folder, begun, "", OwnFiles.only("rw-------"));
+                Files.writeString(whole, newKey(), StandardOpenOption.SYNC);
+                Files.createLink(file, whole);
+            }
+        } catch (FileAlreadyExistsException | NoSuchFileException e) {
+            // Another start was faster: its key is the one, and it has deleted what we had begun.
+        } catch (IOException | GeneralSecurityException e) {
+            throw new KeyException("Cannot make a key in " + file + ": " + OwnFiles.reason(e), e);
+        } finally {
+            File[] left = folder.toFile().listFiles((in, name) -> name.startsWith(begun));
+            Stream.ofNullable(left).flatMap(Stream::of).forEach(File::delete);
+        }
+    }
+
+    /** A new key and its certificate (RFC 5280, 4.1), for which Java has no public interface. */
+    private static String newKey() throws GeneralSecurityException {
+        KeyPairGenerator generator = KeyPairGenerator.getInstance("EC");
+        generator.initialize(new ECGenParameterSpec("secp256r1")); // P-256
+        KeyPair keys = generator.generateKeyPair();
+        HexFormat hex = HexFormat.of();
+        String algorithm = "300a06082a8648ce3d040302"; // ecdsa-with-SHA256
+        String name = "300e310c300a06035504030c036d7367"; // CN=msg
+        String dates = // 2000, to 99991231235959Z, which is no date
+                "3020170d3030303130313030303030305a180f39393939313233313233353935395a";
+        String head = "a003020102" + "020101" + algorithm + name + dates + name; // version 3, no. 1
+        String body = der("30", head, hex.formatHex(keys.getPublic().getEncoded()));
+        Signature signature = Signature.getInstance(SIGNATURE);
+        signature.initSign(keys.getPrivate());
+        signature.update(hex.parseHex(body));
+        String signed = der("03", "00", hex.formatHex(signature.sign()));
+        byte[] certificate = hex.parseHex(der("30", body, algorithm, signed));
+        return pem("PRIVATE KEY", keys.getPrivate().getEncoded()) + pem("CERTIFICATE", certificate);
+    }
+
+    /** A value in DER (ITU-T X.690, 8.1.3): its tag, how long it is, its content. */
+    private static String der(String tag, String... parts) {
+        String content = String.join("", parts);
+        int length = content.length() / 2;
+        String form = length < 128 ? "%02x" : length < 256 ? "81%02x" : "82%04x";
+        return tag + form.formatted(length) + content;
     }
 
     private static String pem(String type, byte[] content) {

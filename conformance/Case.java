@@ -1,55 +1,95 @@
 //JAVA 21+
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import java.io.PrintWriter;
-import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
-import java.nio.charset.StandardCharsets;
+import java.io.UncheckedIOException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
- * One thing to find out about a program.
+ * A question to a program.
  *
- * @param name what a program that keeps to the protocol does, as a sentence
- * @param body asks it; throws {@link Difference} when the answer is another one
+ * @param name a sentence that is true of a program that keeps to the protocol
+ * @param body asks; throws {@link Difference} when the sentence is not true
  */
 record Case(String name, Body body) {
 
-    /** What a case does. */
-    @FunctionalInterface
+    /** Asks the question. */
     interface Body {
         void run() throws Exception;
     }
 
-    /**
-     * What a program that keeps to the protocol does, as a sentence; then how that is found out.
-     */
-    @FunctionalInterface
+    /** The sentence of a case, which waits for its body. */
     interface Claim<B> {
         void holds(B body);
     }
 
-    /** Thrown when what came is not what the protocol says. */
+    /** Thrown when the answer differs from the protocol. */
     static final class Difference extends Exception {
         private static final long serialVersionUID = 1;
 
+        private final String[] faults;
+
         /** All three end up in one line, the last one a sentence of the README or near to it. */
         Difference(String sent, String came, String says) {
-            super("sent " + sent + "; came " + came + "; the protocol says: " + says, null);
+            this(sent, came, says, says);
+        }
+
+        /**
+         * With what was {@code expected} instead, and one or two names of the fault: only the first
+         * case that fails by a fault is told in full.
+         */
+        Difference(String sent, String came, String expected, String... faults) {
+            super("sent " + sent + "; came " + came + "; the protocol says: " + expected, null);
+            this.faults = faults;
         }
     }
 
-    /** Prints a line for each case, and counts. */
+    /** Thrown where a program is right, but its author may want to know something. */
+    static final class Note extends Exception {
+        private static final long serialVersionUID = 1;
+
+        Note(String sentence) {
+            super(sentence, null);
+        }
+    }
+
+    /** How a case ended: null, or why it failed, or a note. */
+    private Exception outcome() {
+        try {
+            body.run();
+            return null;
+        } catch (Exception e) {
+            return e;
+        }
+    }
+
+    /**
+     * Prints a line for each case, and counts. If one fault fails many cases, only the first has
+     * its line, and at the end a second line names the others.
+     */
     static final class Report {
+        static final String NOTHING_ELSE = "Nothing else is asked before that is right.";
+
         private final PrintWriter out;
         private final String only;
+        private final Map<String, List<String>> failed = new LinkedHashMap<>();
+        private final Map<String, String> firsts = new HashMap<>();
         private int passed;
-        private int failed;
+        private boolean said;
 
         /** Prints to {@code out}, of those cases whose name contains {@code only}. */
         Report(PrintWriter out, String only) {
@@ -57,20 +97,32 @@ record Case(String name, Body body) {
             this.only = only;
         }
 
+        /** Runs {@code one}; whether it passed, or was not to be asked. */
+        boolean passes(Case one) throws InterruptedException {
+            run(List.of(one), 1);
+            return passed(one.name());
+        }
+
+        /** Whether the case called {@code name} did not fail. */
+        boolean passed(String name) {
+            return !failed.containsKey(name)
+                    && failed.values().stream().noneMatch(f -> f.contains(name));
+        }
+
         /**
          * Runs {@code cases}, {@code atOnce} of them at a time, and prints them in their order,
          * each as soon as it and those before it have ended.
+         *
+         * @throws UncheckedIOException when the program cannot be asked at all
          */
         void run(List<Case> cases, int atOnce) throws InterruptedException {
+            List<Case> chosen = cases.stream().filter(one -> one.name().contains(only)).toList();
             try (ExecutorService threads = Executors.newFixedThreadPool(atOnce)) {
-                List<Future<String>> outcomes =
-                        cases.stream()
-                                .filter(one -> one.name().contains(only))
-                                .map(one -> threads.submit(one::outcome))
-                                .toList();
-                for (Future<String> outcome : outcomes) {
+                List<Future<Exception>> outcomes =
+                        chosen.stream().map(one -> threads.submit(one::outcome)).toList();
+                for (int i = 0; i < chosen.size(); i++) {
                     try {
-                        say(outcome.get());
+                        add(chosen.get(i).name(), outcomes.get(i).get());
                     } catch (ExecutionException e) {
                         throw new IllegalStateException(e.getCause()); // an Error of our own
                     }
@@ -78,77 +130,96 @@ record Case(String name, Body body) {
             }
         }
 
-        /** Prints a line, and counts it if it is the outcome of a case. */
+        private void add(String name, Exception outcome) {
+            if (outcome == null || outcome instanceof Note) {
+                passed++;
+                say("ok   " + name + (outcome == null ? "" : "; note: " + outcome.getMessage()));
+                return;
+            }
+            if (outcome instanceof UncheckedIOException nothingToAsk) {
+                throw nothingToAsk;
+            }
+            String[] faults =
+                    outcome instanceof Difference d ? d.faults : new String[] {outcome.toString()};
+            String known = firsts.getOrDefault(faults[faults.length - 1], name);
+            String first = firsts.getOrDefault(faults[0], known);
+            Stream.of(faults).forEach(fault -> firsts.putIfAbsent(fault, first));
+            List<String> others = failed.computeIfAbsent(first, f -> new ArrayList<>());
+            if (first.equals(name)) {
+                String asked = outcome instanceof Difference ? "" : "could not be asked, ";
+                say("FAIL " + name + ": " + asked + outcome.getMessage());
+            } else {
+                others.add(name);
+            }
+        }
+
+        /** Says why the case called {@code name} is not asked, if it was to be. */
+        void notAsked(String name, String why) {
+            if (name.contains(only)) {
+                say("Not asked: " + name + "; " + why);
+            }
+        }
+
+        /** Prints a line. */
         void say(String line) {
-            passed += line.startsWith("ok ") ? 1 : 0;
-            failed += line.startsWith("FAIL ") ? 1 : 0;
             out.println(line);
             out.flush();
+            said = true;
         }
 
-        /** Prints the last line; the exit code. */
+        /** Prints what failed besides, and the last line; the exit code. */
         int end() {
-            say(passed + " passed, " + failed + " failed");
-            return failed == 0 && passed > 0 ? 0 : 1;
+            failed.forEach((first, others) -> {
+                if (!others.isEmpty()) {
+                    say("Fails with \"" + first + "\": " + String.join("; ", others));
+                }
+            });
+            int count = failed.values().stream().mapToInt(others -> 1 + others.size()).sum();
+            say(passed + " passed, " + count + " failed");
+            return count == 0 && passed > 0 ? 0 : 1;
         }
-    }
 
-    private String outcome() {
-        try {
-            body.run();
-            return "ok   " + name;
-        } catch (Exception e) {
-            return "FAIL "
-                    + name
-                    + ": "
-                    + (e instanceof Difference ? e.getMessage() : "could not be asked, " + e);
+        /** Whether no case was to be asked. */
+        boolean isEmpty() {
+            return !said;
         }
     }
 
     // ---------------------------------------------------------------- bytes, for people
 
-    private static final int LONGEST_SHOWN = 160;
-
     /** {@code bytes} in quotes, cut where they are long, with all that is no plain text escaped. */
     static String shown(byte[] bytes) {
-        if (bytes.length == 0) {
-            return "nothing";
-        }
         String text = escaped(bytes);
-        if (text.length() > LONGEST_SHOWN) {
-            int half = LONGEST_SHOWN / 2;
-            text = text.substring(0, half) + "..." + text.substring(text.length() - half);
-            return "\"" + text + "\" (" + bytes.length + " bytes)";
+        int half = 80;
+        if (text.length() > 2 * half) {
+            String end = text.substring(text.length() - half);
+            return "\"%s...%s\" (%d bytes)".formatted(text.substring(0, half), end, bytes.length);
         }
-        return "\"" + text + "\"";
+        return text.isEmpty() ? "nothing" : "\"" + text + "\"";
     }
 
     /** {@link #shown(byte[])} of UTF-8. */
     static String shown(String text) {
-        return shown(text.getBytes(StandardCharsets.UTF_8));
+        return shown(text.getBytes(UTF_8));
     }
 
+    /**
+     * What cannot be seen becomes an escape: of a character, or of a byte where all is not UTF-8.
+     */
     private static String escaped(byte[] bytes) {
-        String text;
-        try {
-            text = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString();
-        } catch (CharacterCodingException e) {
-            text = new String(bytes, StandardCharsets.ISO_8859_1);
-            return text.chars()
-                    .mapToObj(c -> c < ' ' || c > '~' ? "\\x%02x".formatted(c) : "" + (char) c)
-                    .collect(Collectors.joining());
-        }
-        return text.codePoints()
-                .mapToObj(c ->
-                        switch (c) {
-                            case '\n' -> "\\n";
-                            case '\r' -> "\\r";
-                            case '\t' -> "\\t";
-                            default ->
-                                    Character.isISOControl(c)
-                                            ? "\\x%02x".formatted(c)
-                                            : Character.toString(c);
-                        })
+        String text = new String(bytes, UTF_8);
+        boolean utf8 = Arrays.equals(text.getBytes(UTF_8), bytes);
+        return (utf8 ? text : new String(bytes, ISO_8859_1))
+                .codePoints()
+                .mapToObj(c -> {
+                    boolean unseen = Character.isISOControl(c) || Character.isSpaceChar(c);
+                    if (c == ' ' || !unseen && (utf8 || c < 128)) {
+                        return Character.toString(c);
+                    }
+                    int known = "\n\r\t".indexOf(c);
+                    String escape = (utf8 ? "\\u%04x" : "\\x%02x").formatted(c);
+                    return known < 0 ? escape : "\\" + "nrt".charAt(known);
+                })
                 .collect(Collectors.joining());
     }
 }

@@ -24,6 +24,7 @@ import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
@@ -48,22 +49,14 @@ import java.util.concurrent.Callable;
             "Examples:",
             "  jbang check server 127.0.0.1 5000             asks the server that runs there",
             "  jbang check server --run './server {port}'    starts it, and kills it in between",
-            "  jbang check client python3 client.py          runs the client against a played"
-                    + " server",
+            "  jbang check client python3 client.py          plays the server, and types",
             ""
         },
         description = "%nChecks other people's servers and clients against the protocol.%n",
         footer = {"", "Exit codes: 0 all passed, 1 some failed, 2 wrong usage."})
-public final class Check implements Runnable {
-    @Spec private CommandSpec spec;
-
-    @Override
-    public void run() {
-        throw new ParameterException(spec.commandLine(), "Say what to check: server or client");
-    }
-
-    /** What both have in common. */
-    abstract static class What implements Callable<Integer> {
+public final class Check {
+    /** Both commands have these. */
+    abstract static class Common implements Callable<Integer> {
         @Spec CommandSpec spec;
 
         @Option(
@@ -73,9 +66,17 @@ public final class Check implements Runnable {
                 description = "only the cases with TEXT in their name")
         String only;
 
-        Case.Report report() {
-            return new Case.Report(spec.commandLine().getOut(), only);
+        @Override
+        public Integer call() throws IOException, InterruptedException {
+            Case.Report report = new Case.Report(spec.commandLine().getOut(), only);
+            check(report);
+            if (report.isEmpty()) {
+                throw wrong("--only: no case has \"" + only + "\" in its name");
+            }
+            return report.end();
         }
+
+        abstract void check(Case.Report report) throws IOException, InterruptedException;
 
         Duration duration(String option, int seconds) {
             if (seconds < 1 || seconds > 3600) {
@@ -94,9 +95,8 @@ public final class Check implements Runnable {
             name = "server",
             mixinStandardHelpOptions = true,
             sortOptions = false,
-            description =
-                    "%nAsks a server every question of the protocol, and looks at each byte.%n")
-    static final class Server extends What {
+            description = "%nAsks a server every question of the protocol, byte by byte.%n")
+    static final class Server extends Common {
         @Parameters(index = "0", arity = "0..1", paramLabel = "HOST")
         private String host;
 
@@ -119,42 +119,34 @@ public final class Check implements Runnable {
                 description = "how long the server waits for a request; default: 10")
         private int timeout;
 
-        @Option(names = "--classic", description = "leaves out what the classic C server cannot do")
-        private boolean classic;
-
         @Override
-        public Integer call() throws InterruptedException {
-            ServerCheck.Options options = options();
-            Case.Report report = report();
+        void check(Case.Report report) throws IOException, InterruptedException {
+            Duration patience = patience();
             if (command == null) {
-                new ServerCheck(address(), options).run(report);
-                if (!classic && ServerCheck.SURVIVES.contains(only)) {
-                    report.say(
-                            "Not asked: is a message safe before it is acknowledged?"
-                                    + " That takes --run, which kills the server in between.");
+                if (!ServerUnderCheck.accepts(address())) {
+                    throw new IOException("Nobody listens on " + host + " port " + port + ".");
                 }
+                new ServerCheck(address(), patience).run(report);
+                report.notAsked(ServerCheck.SURVIVES, "that takes --run, which kills the server");
             } else {
                 try (ServerUnderCheck server = new ServerUnderCheck(command)) {
                     server.start();
-                    new ServerCheck(server.address(), options).run(report);
-                    ServerCheck.runRestart(report, server, options);
-                } catch (IOException e) {
-                    spec.commandLine().getErr().println(e.getMessage());
-                    return 1;
+                    ServerCheck check = new ServerCheck(server.address, patience);
+                    if (check.run(report)) {
+                        check.runRestart(report, server);
+                    }
                 }
             }
-            return report.end();
         }
 
-        private ServerCheck.Options options() {
-            Duration patience = duration("--timeout", timeout);
+        private Duration patience() {
             if (command != null && !command.contains("{port}")) {
                 throw wrong("--run takes a command with {port} in it");
             }
             if ((command == null) == (port == null)) {
                 throw wrong("Give either HOST and PORT or --run COMMAND");
             }
-            return new ServerCheck.Options(classic, patience);
+            return duration("--timeout", timeout);
         }
 
         private InetSocketAddress address() {
@@ -181,7 +173,7 @@ public final class Check implements Runnable {
                     + " 2; then 3.",
                 ""
             })
-    static final class Client extends What {
+    static final class Client extends Common {
         @Parameters(arity = "1..*", paramLabel = "COMMAND")
         private List<String> command;
 
@@ -189,20 +181,12 @@ public final class Check implements Runnable {
                 names = "--patience",
                 paramLabel = "SECONDS",
                 defaultValue = "30",
-                description = "how long a client may wait for a server that is silent; default: 30")
+                description = "how long a client may go on after its first request; default: 30")
         private int patience;
 
-        @Option(
-                names = "--classic",
-                description =
-                        "asks too for what the classic C server needs: one write, no line end")
-        private boolean classic;
-
         @Override
-        public Integer call() throws InterruptedException {
-            Case.Report report = report();
-            new ClientCheck(command, duration("--patience", patience), classic).run(report);
-            return report.end();
+        void check(Case.Report report) throws InterruptedException {
+            new ClientCheck(command, duration("--patience", patience)).run(report);
         }
     }
 
@@ -211,6 +195,13 @@ public final class Check implements Runnable {
         CommandLine line = new CommandLine(new Check()).setOut(out).setErr(err);
         // What follows the client's command is the client's, also where it looks like an option.
         line.getSubcommands().get("client").setStopAtPositional(true);
+        line.setExecutionExceptionHandler((e, command, result) -> {
+            if (e instanceof IOException || e instanceof UncheckedIOException) {
+                err.println(e.getMessage()); // there is nothing to check
+                return CommandLine.ExitCode.SOFTWARE;
+            }
+            throw e;
+        });
         line.setParameterExceptionHandler((e, arguments) -> {
             err.println(e.getMessage());
             err.println("What it takes: jbang check --help");

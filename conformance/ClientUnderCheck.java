@@ -3,35 +3,39 @@
 //SOURCES ServerUnderCheck.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.io.UncheckedIOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import java.net.SocketTimeoutException;
-import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Queue;
+import java.util.Set;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
-import java.util.function.Predicate;
+import java.util.concurrent.TimeoutException;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * A client that the check runs once with a user's answers on its input, against a server that the
  * check plays on loopback. The played server takes a request as the protocol tells a server to.
  */
 final class ClientUnderCheck {
-    private static final int LONGEST_REQUEST = 100_000;
     private static final Duration SILENCE = Duration.ofSeconds(1);
 
-    /** Pieces without an end: what comes within this time belongs to the request. */
     private static final Duration NO_END = Duration.ofSeconds(2);
 
     private ClientUnderCheck() {}
@@ -41,32 +45,12 @@ final class ClientUnderCheck {
     /**
      * What the played server replies to one request.
      *
-     * @param pieces sent with a pause between them
      * @param closes false for a server that then keeps the connection open and says no more
+     * @param pieces sent one by one, each after 100 ms
      */
-    record Reply(List<byte[]> pieces, boolean closes) {
-        private static final Duration PAUSE = Duration.ofMillis(100);
-
-        static Reply of(String text) {
-            return of(text.getBytes(StandardCharsets.UTF_8));
-        }
-
-        static Reply of(byte[]... pieces) {
-            return new Reply(List.of(pieces), true);
-        }
-
-        /** {@code text}, then nothing, for as long as the client likes to wait. */
-        static Reply thenSilence(String text) {
-            return new Reply(List.of(text.getBytes(StandardCharsets.UTF_8)), false);
-        }
-
-        private void send(OutputStream out) throws IOException, InterruptedException {
-            for (byte[] piece : pieces) {
-                out.write(piece);
-                if (pieces.size() > 1) {
-                    Thread.sleep(PAUSE);
-                }
-            }
+    record Reply(boolean closes, List<byte[]> pieces) {
+        Reply(boolean closes, String text) {
+            this(closes, List.of(text.getBytes(UTF_8)));
         }
 
         @Override
@@ -78,16 +62,10 @@ final class ClientUnderCheck {
 
     /** How a request ended. */
     enum End {
-        LF("LF"),
-        END_OF_INPUT("the end of input"),
-        SILENCE("silence"),
-        NONE("no end");
-
-        private final String words;
-
-        End(String words) {
-            this.words = words;
-        }
+        LF,
+        END_OF_INPUT,
+        SILENCE,
+        NONE
     }
 
     /** One request, as it came, without its line end. */
@@ -102,30 +80,24 @@ final class ClientUnderCheck {
                 try {
                     count = in.read(buffer);
                 } catch (SocketTimeoutException e) {
-                    return of(all, perhapsWhole ? End.SILENCE : End.NONE, pieces);
+                    End end = perhapsWhole ? End.SILENCE : End.NONE;
+                    return new Request(all.toString(UTF_8), end, pieces);
                 }
                 if (count < 0) {
-                    return of(all, End.END_OF_INPUT, pieces);
+                    return new Request(all.toString(UTF_8), End.END_OF_INPUT, pieces);
                 }
                 all.write(buffer, 0, count);
                 if (buffer[count - 1] == '\n') {
-                    return of(all, End.LF, pieces + 1);
-                }
-                if (all.size() > LONGEST_REQUEST) {
-                    return of(all, End.NONE, pieces + 1);
+                    String line = all.toString(UTF_8).replaceFirst("\r?\n$", "");
+                    return new Request(line, End.LF, pieces + 1);
                 }
             }
         }
 
         @Override
         public String toString() {
-            String count = pieces == 1 ? "one piece" : pieces + " pieces";
-            return Case.shown(text) + " in " + count + " with " + end.words;
-        }
-
-        private static Request of(ByteArrayOutputStream bytes, End end, int pieces) {
-            String text = bytes.toString(StandardCharsets.UTF_8);
-            return new Request(end == End.LF ? text.replaceFirst("\r?\n$", "") : text, end, pieces);
+            String ended = end == End.NONE ? " without an end" : "";
+            return Case.shown(text) + (pieces > 1 ? " in " + pieces + " pieces" : "") + ended;
         }
     }
 
@@ -149,7 +121,10 @@ final class ClientUnderCheck {
                 return; // it only looked whether somebody listens
             }
             requests.add(request);
-            reply.send(socket.getOutputStream());
+            for (byte[] piece : reply.pieces()) {
+                Thread.sleep(reply.pieces().size() > 1 ? 100 : 0);
+                socket.getOutputStream().write(piece);
+            }
             if (reply.closes()) {
                 socket.shutdownOutput();
                 socket.setSoTimeout((int) SILENCE.toMillis());
@@ -164,19 +139,52 @@ final class ClientUnderCheck {
         }
     }
 
-    // ---------------------------------------------------------------- one run
+    // ---------------------------------------------------------------- what a user sees
 
-    /** What happened: the requests, all that the client printed, and its exit code. */
-    record Run(String typed, List<Reply> replies, List<Request> requests, Outcome outcome) {
+    /** What a client printed, and how it ended; exit code -1: it had to be killed. */
+    record Outcome(String out, String err, int exit) {
+        private static final Pattern STACK_TRACE =
+                Pattern.compile(
+                        "Traceback \\(most|goroutine \\d+ \\[|panicked at|(Uncaught|Unhandled) "
+                                + "|(?m)^\\s+(at|from) .*(\\)|:\\d+.*)$");
 
-        /** Printed to stdout and stderr, and how it ended; exit code -1: it had to be killed. */
-        record Outcome(String printed, int exit) {
-            @Override
-            public String toString() {
-                String ended = exit < 0 ? ", and never ended" : ", exit code " + exit;
-                return Case.shown(printed) + ended;
-            }
+        /** Escape sequences, and figures that are others each time: clocks, addresses, times. */
+        private static final String CHANGING =
+                "\u001b\\[[0-9;?]*[@-~]|\\d+([:.,/-]\\d+)+|\\d+ ?([mnuµ]?s\\b|sec)|\\d{6,}";
+
+        /** Whether it shows a stack trace, or a signal ended it, which a shell counts from 128. */
+        boolean crashed() {
+            return exit > 128 || STACK_TRACE.matcher(out + "\n" + err).find();
         }
+
+        /** Whether a user sees the same; others may speak on stderr, too, such as a launcher. */
+        boolean isAs(Outcome other) {
+            return exit == other.exit && alike(out, other.out);
+        }
+
+        /** Whether both are the same text, or the same lines again, but for blanks and clocks. */
+        static boolean alike(String one, String other) {
+            return flat(one).equals(flat(other)) || lines(one).equals(lines(other));
+        }
+
+        private static String flat(String text) {
+            return text.replaceAll(CHANGING, "").replaceAll("\\s+", "");
+        }
+
+        private static Set<String> lines(String text) {
+            return text.lines().map(Outcome::flat).collect(Collectors.toSet());
+        }
+
+        @Override
+        public String toString() {
+            return Case.shown(out)
+                    + (err.isEmpty() ? "" : " and on stderr " + Case.shown(err))
+                    + (exit < 0 ? ", and never ended" : ", exit code " + exit);
+        }
+    }
+
+    /** What happened: the requests, and what a user saw. */
+    record Run(List<String> typed, List<Reply> replies, List<Request> requests, Outcome outcome) {
 
         /** It ended by itself. */
         Run ends(String says) throws Case.Difference {
@@ -186,109 +194,115 @@ final class ClientUnderCheck {
             return this;
         }
 
-        /** Exactly these requests came; none, if there are no {@code texts}. */
-        Run asks(String says, String... texts) throws Case.Difference {
-            List<String> came = requests.stream().map(Request::text).toList();
-            if (!came.equals(List.of(texts))) {
-                String printed = came.isEmpty() ? " (it printed " + outcome + ")" : "";
-                throw different(
-                        listed(came) + printed,
-                        listed(List.of(texts)) + ", since \"" + says + "\"");
+        /** It ended by itself, and not by a crash. */
+        void survives(String says) throws Case.Difference {
+            if (ends(says).outcome.crashed()) {
+                String sentence = "A failure is one sentence, and back to the menu.";
+                throw different("a crash: " + outcome, sentence);
             }
-            return this;
         }
 
-        private static String listed(List<String> requests) {
-            return requests.isEmpty()
-                    ? "no request"
-                    : requests.stream().map(Case::shown).collect(Collectors.joining(", then "));
+        /** It ended, and exactly these requests came; none, if there are no {@code texts}. */
+        void asks(String says, String... texts) throws Case.Difference {
+            if (!ends(says).requests.stream().map(Request::text).toList().equals(List.of(texts))) {
+                List<String> expected = Stream.of(texts).map(Case::shown).toList();
+                throw different(came(), expected + ", since \"" + says + "\"", says);
+            }
         }
 
-        /** There are requests, and none of them is as {@code wrong} says. */
-        void hasNone(String says, Predicate<Request> wrong) throws Case.Difference {
-            if (requests.isEmpty()) {
-                throw different("no request (it printed " + outcome + ")", says);
+        /** The only request, which has an end. */
+        Request one(String says) throws Case.Difference {
+            if (requests.size() != 1 || requests.getFirst().end() == End.NONE) {
+                throw different(came(), says);
             }
-            for (Request request : requests) {
-                if (wrong.test(request)) {
-                    throw different(request.toString(), says);
-                }
-            }
+            return requests.getFirst();
+        }
+
+        private String came() {
+            return requests.isEmpty() ? "no request (it printed " + outcome + ")" : "" + requests;
         }
 
         /** Each of these texts is shown. */
         Run shows(String says, String... texts) throws Case.Difference {
             ends(says);
             for (String text : texts) {
-                if (!outcome.printed().contains(text)) {
+                if (!(outcome.out() + outcome.err()).contains(text)) {
                     throw different(outcome + ", without " + Case.shown(text), says);
                 }
             }
             return this;
         }
 
-        /** A user can tell this run from that one: other text, or another exit code. */
+        /** A user can tell this run from that one, and not by a crash. */
         void differsFrom(Run other, String says) throws Case.Difference {
-            ends(says);
-            if (outcome.equals(other.outcome)) {
+            survives(says);
+            if (outcome.isAs(other.outcome) && Outcome.alike(outcome.err(), other.outcome.err())) {
                 throw different("the same as after " + other.replies + ": " + outcome, says);
             }
         }
 
         /** A user sees the same as in that run. */
         void isAs(Run other, String says) throws Case.Difference {
-            ends(says);
-            if (!outcome.equals(other.outcome)) {
-                throw different(
-                        outcome + ", but after " + other.replies + " " + other.outcome, says);
+            if (!ends(says).outcome.isAs(other.outcome)) {
+                String instead = ", but after " + other.replies + " " + other.outcome;
+                throw different(outcome + instead, says);
             }
         }
 
         private Case.Difference different(String came, String says) {
-            return new Case.Difference(
-                    "the answers " + typed + " and the reply " + replies, came, says);
+            return different(came, says, says);
+        }
+
+        private Case.Difference different(String came, String expected, String says) {
+            String answers = typed.stream().map(Case::shown).collect(Collectors.joining(" "));
+            String sent = "the answers " + answers + " and the reply " + replies;
+            return new Case.Difference(sent, came, expected, says);
         }
     }
+
+    // ---------------------------------------------------------------- one run
 
     /**
      * Runs {@code command HOST PORT} to its end.
      *
-     * @param patience after this time it is killed
+     * @param patience it is killed so long after its first request; a start may take thrice that
      * @param answers lines on its input, which then ends
      * @param replies to its requests in turn, the last one to all further ones; none: nobody
      *     listens
+     * @throws UncheckedIOException when it cannot be started
      */
-    static Run run(List<String> command, Duration patience, List<String> answers, Reply... replies)
+    static Run run(
+            List<String> command, Duration patience, List<String> answers, List<Reply> replies)
             throws IOException, InterruptedException {
         Queue<Request> requests = new ConcurrentLinkedQueue<>();
         InetAddress here = InetAddress.getByAddress(new byte[] {127, 0, 0, 1});
         try (ServerSocket listening = new ServerSocket(0, 50, here)) {
-            int port =
-                    replies.length == 0
-                            ? ServerUnderCheck.freeAddress().getPort()
-                            : listening.getLocalPort();
-            if (replies.length > 0) {
-                Thread.ofPlatform()
-                        .daemon()
-                        .start(() -> play(listening, List.of(replies), requests));
+            int port = listening.getLocalPort();
+            if (replies.isEmpty()) {
+                port = ServerUnderCheck.freeAddress().getPort();
+            } else {
+                Thread.ofPlatform().daemon().start(() -> play(listening, replies, requests));
             }
             List<String> all = new ArrayList<>(command);
             all.addAll(List.of(here.getHostAddress(), Integer.toString(port)));
-            Process process = new ProcessBuilder(all).redirectErrorStream(true).start();
+            Process process = start(all);
             try {
-                FutureTask<String> printed = new FutureTask<>(() -> text(process.getInputStream()));
-                Thread.ofPlatform().daemon().start(printed);
+                Future<String> out = inBackground(process.getInputStream(), port);
+                Future<String> err = inBackground(process.getErrorStream(), port);
                 type(process, answers);
+                long latest = System.nanoTime() + patience.toNanos() * 3;
+                while (requests.isEmpty() && process.isAlive() && latest > System.nanoTime()) {
+                    Thread.sleep(10);
+                }
                 boolean ended = process.waitFor(patience.toMillis(), TimeUnit.MILLISECONDS);
                 ServerUnderCheck.kill(process);
-                String text = printed.get(10, TimeUnit.SECONDS).replace(port + "", "PORT");
-                return new Run(
-                        answers.stream().map(Case::shown).collect(Collectors.joining(" ")),
-                        Arrays.asList(replies),
-                        List.copyOf(requests),
-                        new Run.Outcome(text, ended ? process.exitValue() : -1));
-            } catch (java.util.concurrent.ExecutionException
-                    | java.util.concurrent.TimeoutException e) {
+                var outcome =
+                        new Outcome(
+                                out.get(10, TimeUnit.SECONDS),
+                                err.get(10, TimeUnit.SECONDS),
+                                ended ? process.exitValue() : -1);
+                return new Run(answers, replies, List.copyOf(requests), outcome);
+            } catch (ExecutionException | TimeoutException e) {
                 throw new IOException("what the client printed could not be read", e);
             } finally {
                 ServerUnderCheck.kill(process);
@@ -296,17 +310,30 @@ final class ClientUnderCheck {
         }
     }
 
+    private static Process start(List<String> command) {
+        try {
+            return new ProcessBuilder(command).start();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e.getMessage(), e);
+        }
+    }
+
     private static void type(Process process, List<String> answers) {
         try (OutputStream stdin = process.getOutputStream()) {
             for (String answer : answers) {
-                stdin.write((answer + "\n").getBytes(StandardCharsets.UTF_8));
+                stdin.write((answer + "\n").getBytes(UTF_8));
             }
         } catch (IOException e) {
             // It has ended before it read them all: what it did until then counts.
         }
     }
 
-    private static String text(InputStream in) throws IOException {
-        return new String(in.readAllBytes(), StandardCharsets.UTF_8);
+    /** All that comes; the port is another one each time, and shown as PORT. */
+    private static Future<String> inBackground(InputStream in, int port) {
+        FutureTask<String> text =
+                new FutureTask<>(
+                        () -> new String(in.readAllBytes(), UTF_8).replace("" + port, "PORT"));
+        Thread.ofPlatform().daemon().start(text);
+        return text;
     }
 }

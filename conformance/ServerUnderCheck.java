@@ -10,9 +10,9 @@ import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
 /**
@@ -21,12 +21,12 @@ import java.util.stream.Stream;
  * again in the place in which it left them.
  */
 final class ServerUnderCheck implements AutoCloseable {
-    private static final Duration START = Duration.ofSeconds(60);
-
     private final String command;
     private final Path output;
     private Process process;
-    private InetSocketAddress address;
+
+    /** Where it listens; another port after each start. */
+    InetSocketAddress address;
 
     /** Nothing is started yet; {@code {port}} in {@code command} stands for the port. */
     ServerUnderCheck(String command) throws IOException {
@@ -49,8 +49,8 @@ final class ServerUnderCheck implements AutoCloseable {
                         .redirectOutput(output.toFile())
                         .start();
         process.getOutputStream().close();
-        long deadline = System.nanoTime() + START.toNanos();
-        while (!accepts()) {
+        long deadline = System.nanoTime() + TimeUnit.MINUTES.toNanos(1);
+        while (!accepts(address)) {
             if (!process.isAlive() || System.nanoTime() - deadline > 0) {
                 throw new IOException(
                         "The server does not listen on port %d: %s%n%s"
@@ -79,18 +79,18 @@ final class ServerUnderCheck implements AutoCloseable {
         }
     }
 
-    private boolean accepts() {
-        try (Socket socket = new Socket()) {
-            socket.connect(address, 1_000);
-            return true;
+    /** Whether somebody listens there: asks nothing, and takes what is said to that. */
+    static boolean accepts(InetSocketAddress address) {
+        Socket socket = new Socket();
+        try (socket) {
+            socket.connect(address, 5_000);
+            socket.setSoTimeout(1_000);
+            socket.shutdownOutput();
+            while (socket.getInputStream().read() >= 0) {}
         } catch (IOException e) {
-            return false; // not yet
+            // Nobody does, perhaps not yet; or there is no answer to nothing.
         }
-    }
-
-    /** Where it listens. */
-    InetSocketAddress address() {
-        return address;
+        return socket.isConnected();
     }
 
     /** Ends it as {@code kill -9} does, and waits for that. */

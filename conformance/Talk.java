@@ -2,6 +2,8 @@
 //SOURCES Case.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -9,55 +11,47 @@ import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.SocketTimeoutException;
 import java.net.StandardSocketOptions;
-import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /**
- * What one case says to a server and hears from it: each exchange is a connection of its own. Keeps
- * in mind what it has sent, for the sentence that tells of a difference.
+ * The client that one case plays: each exchange is a connection of its own. It remembers its
+ * requests for the sentence that explains a difference.
  */
 final class Talk {
     static final String STORED = "Message accepted and stored:\n";
     static final String EMPTY = "Retrieving messages...\nThere is no such name\n";
 
-    /** A reply that is complete is not waited after for longer than this. */
-    private static final Duration AFTER_THE_REPLY = Duration.ofMillis(50);
+    /** A server has this long beyond its own timeout, to notice, and on a busy machine. */
+    static final Duration SLACK = Duration.ofSeconds(3);
 
-    /** Where the question is whether the server closes. */
+    /** Where the question is whether the server closes; or what else may come. */
     private static final Duration CLOSE = Duration.ofSeconds(1);
-
-    /** A server has this long beyond its own timeout. */
-    private static final Duration SLACK = Duration.ofSeconds(3);
-
-    private static final Duration CONNECT = Duration.ofSeconds(10);
-
-    /** Between pieces that are meant to arrive as pieces. */
-    private static final Duration PIECES = Duration.ofMillis(150);
 
     private final InetSocketAddress server;
     private final Duration patience;
-    private final boolean classic;
+    private final boolean lenient;
     private final String says;
     private String sentBefore = "";
-    private Duration afterTheReply = AFTER_THE_REPLY;
+    private Duration afterTheReply = Duration.ofMillis(50);
+    private Duration pause = Duration.ofMillis(150);
 
     /**
-     * @param timeout how long the server waits for a request
-     * @param classic whether replies may be worded and ended as the classic C server's are
+     * @param patience how long a reply may take
+     * @param lenient whether lines may end as they like
      * @param says what the protocol says about all that is said here
      */
-    Talk(InetSocketAddress server, Duration timeout, boolean classic, String says) {
+    Talk(InetSocketAddress server, Duration patience, boolean lenient, String says) {
         this.server = server;
-        this.patience = timeout.plus(SLACK);
-        this.classic = classic;
+        this.patience = patience;
+        this.lenient = lenient;
         this.says = says;
     }
 
@@ -69,73 +63,60 @@ final class Talk {
         return this;
     }
 
-    /** Asks to store {@code message}, as {@link #half} does. */
-    Answer store(String message) throws IOException, InterruptedException {
+    /** From now on, pieces come with this pause between them. */
+    Talk pausing(Duration between) {
+        pause = between;
+        return this;
+    }
+
+    Answer store(String message) throws Exception {
         return half("store;" + message);
     }
 
-    /** Asks for a mailbox, as {@link #half} does. */
-    Answer fetch(String name) throws IOException, InterruptedException {
+    Answer fetch(String name) throws Exception {
         return half("fetch;" + name);
     }
 
     /** Sends this, pieces a short while apart, and shuts down the sending side. */
-    Answer half(String... pieces) throws IOException, InterruptedException {
-        return exchange(bytes(pieces), PIECES, true);
+    Answer half(String... pieces) throws Exception {
+        return exchange(Stream.of(pieces).map(piece -> piece.getBytes(UTF_8)).toList(), true);
     }
 
     /** Sends {@code request} in one piece and shuts down the sending side. */
-    Answer half(byte[] request) throws IOException, InterruptedException {
-        return exchange(List.of(request), PIECES, true);
+    Answer half(byte[] request) throws Exception {
+        return exchange(List.of(request), true);
     }
 
     /** Sends this, pieces a short while apart, and keeps the sending side open. */
-    Answer open(String... pieces) throws IOException, InterruptedException {
-        return open(PIECES, pieces);
+    Answer open(String... pieces) throws Exception {
+        return exchange(Stream.of(pieces).map(piece -> piece.getBytes(UTF_8)).toList(), false);
     }
 
-    /** Sends pieces with this pause between them and keeps the sending side open. */
-    Answer open(Duration pause, String... pieces) throws IOException, InterruptedException {
-        return exchange(bytes(pieces), pause, false);
-    }
-
-    /** Sends each byte by itself with this pause after it, until all are sent or a reply came. */
-    Answer byteByByte(String request, Duration pause) throws IOException, InterruptedException {
-        byte[] all = bytes(request);
-        List<byte[]> single =
-                IntStream.range(0, all.length).mapToObj(i -> new byte[] {all[i]}).toList();
-        return exchange(single, pause, false);
+    /** As {@link #open}, with each byte as a piece, until all are sent or a reply came. */
+    Answer byteByByte(String request) throws Exception {
+        byte[] all = request.getBytes(UTF_8);
+        return exchange(
+                IntStream.range(0, all.length).mapToObj(i -> new byte[] {all[i]}).toList(), false);
     }
 
     /** Stores each of {@code messages} over a connection of its own, all at once. */
     void storeAtOnce(List<String> messages) throws Exception {
-        String atOnce = says + " (" + messages.size() + " at once)";
-        List<FutureTask<Void>> tasks = new ArrayList<>();
+        String atOnce = says + ", many at once";
+        List<FutureTask<Answer>> tasks = new ArrayList<>();
         for (String message : messages) {
-            Talk own = new Talk(server, patience, classic, atOnce);
-            tasks.add(
-                    inBackground(() -> {
-                        own.store(message).gives(STORED);
-                        return null;
-                    }));
+            Talk own = new Talk(server, patience.multipliedBy(4), lenient, atOnce); // a slow disk
+            tasks.add(inBackground(() -> own.store(message).gives(STORED)));
         }
-        for (FutureTask<Void> task : tasks) {
-            try {
-                task.get();
-            } catch (ExecutionException e) {
-                throw e.getCause() instanceof Exception cause ? cause : e;
-            }
+        for (FutureTask<Answer> task : tasks) {
+            result(task);
         }
-        sentBefore =
-                messages.size()
-                        + " requests at once such as "
-                        + Case.shown("store;" + messages.get(0));
+        sentBefore = messages.size() + " such as " + Case.shown("store;" + messages.get(0));
     }
 
     /** Connects, sends {@code start}, and leaves with a reset. */
     void leave(String start) throws IOException {
         try (Socket socket = connect()) {
-            socket.getOutputStream().write(bytes(start));
+            socket.getOutputStream().write(start.getBytes(UTF_8));
             socket.setOption(StandardSocketOptions.SO_LINGER, 0);
         }
         sentBefore = Case.shown(start) + " and a reset";
@@ -161,7 +142,7 @@ final class Talk {
         Socket socket = new Socket();
         try {
             socket.setTcpNoDelay(true);
-            socket.connect(server, (int) CONNECT.toMillis());
+            socket.connect(server, 10_000);
             return socket;
         } catch (IOException e) {
             socket.close();
@@ -169,8 +150,7 @@ final class Talk {
         }
     }
 
-    private Answer exchange(List<byte[]> pieces, Duration pause, boolean end)
-            throws IOException, InterruptedException {
+    private Answer exchange(List<byte[]> pieces, boolean end) throws Exception {
         String sent =
                 pieces.stream().limit(8).map(Case::shown).collect(Collectors.joining(", "))
                         + (pieces.size() > 8 ? ", ..." : "")
@@ -179,13 +159,13 @@ final class Talk {
         sentBefore = sent;
         try (Socket socket = connect()) {
             long start = System.nanoTime();
-            FutureTask<Received> received = inBackground(() -> receive(socket));
+            FutureTask<Answer> answer = inBackground(() -> receive(socket, all, start));
             try {
                 for (byte[] piece : pieces) {
                     if (piece != pieces.get(0)) {
                         Thread.sleep(pause);
                     }
-                    if (received.isDone()) {
+                    if (answer.isDone()) {
                         break;
                     }
                     socket.getOutputStream().write(piece);
@@ -196,42 +176,45 @@ final class Talk {
             } catch (IOException e) {
                 // The server has closed already: what it said before counts.
             }
-            Received came = received.get();
-            return new Answer(all, came, Duration.ofNanos(System.nanoTime() - start));
+            return result(answer);
+        }
+    }
+
+    private static <T> FutureTask<T> inBackground(Callable<T> action) {
+        FutureTask<T> task = new FutureTask<>(action);
+        Thread.ofVirtual().start(task);
+        return task;
+    }
+
+    private static <T> T result(FutureTask<T> task) throws Exception {
+        try {
+            return task.get();
         } catch (ExecutionException e) {
-            throw new IllegalStateException(e.getCause()); // receive() throws nothing else
+            throw e.getCause() instanceof Exception cause ? cause : e;
         }
     }
 
     // ---------------------------------------------------------------- hearing
 
-    /** All that came, and how it ended: closed, a reset, or nothing more for as long as we wait. */
-    private record Received(byte[] bytes, String end) {
-        boolean closed() {
-            return end.isEmpty();
-        }
-    }
-
-    private Received receive(Socket socket) {
+    private Answer receive(Socket socket, String sent, long start) {
         var all = new ByteArrayOutputStream();
         byte[] buffer = new byte[8192];
+        String end = "";
         try {
             InputStream in = socket.getInputStream();
-            while (true) {
-                Duration wait =
-                        complete(all.toString(StandardCharsets.UTF_8)) ? afterTheReply : patience;
-                socket.setSoTimeout((int) wait.toMillis());
-                int count = in.read(buffer);
-                if (count < 0) {
-                    return new Received(all.toByteArray(), "");
-                }
+            for (int count = 0; count >= 0; count = in.read(buffer)) {
                 all.write(buffer, 0, count);
+                Duration wait = lenient && all.size() > 0 ? CLOSE : patience;
+                boolean whole = complete(all.toString(UTF_8));
+                socket.setSoTimeout((int) (whole ? afterTheReply : wait).toMillis());
             }
         } catch (SocketTimeoutException e) {
-            return new Received(all.toByteArray(), ", and the connection stayed open");
+            end = ", and the connection stayed open";
         } catch (IOException e) {
-            return new Received(all.toByteArray(), ", then a reset of the connection");
+            end = ", then a reset of the connection";
         }
+        Duration took = Duration.ofNanos(System.nanoTime() - start);
+        return new Answer(sent, all.toByteArray(), end, took);
     }
 
     private static boolean complete(String reply) {
@@ -243,32 +226,57 @@ final class Talk {
     /** What a server answered, and what it may be asked about it. */
     final class Answer {
         private final String sent;
-        private final Received came;
+        private final String text;
+        private final String came;
+        private final boolean closed;
         private final Duration took;
 
-        private Answer(String sent, Received came, Duration took) {
+        private Answer(String sent, byte[] bytes, String end, Duration took) {
             this.sent = sent;
-            this.came = came;
+            text = new String(bytes, UTF_8);
+            came = Case.shown(bytes) + end;
+            closed = end.isEmpty();
             this.took = took;
         }
 
         String text() {
-            return new String(came.bytes(), StandardCharsets.UTF_8);
+            return text;
         }
 
         /** It is {@code reply}, byte for byte. */
-        void gives(String reply) throws Case.Difference {
-            boolean same =
-                    classic
-                            ? asClassic(text()).equals(asClassic(reply))
-                            : Arrays.equals(came.bytes(), bytes(reply));
-            if (!same) {
-                throw different(Case.shown(reply) + ", since \"" + says + "\"");
+        Answer gives(String reply) throws Case.Difference {
+            if (!(lenient ? leniently(text).equals(leniently(reply)) : text.equals(reply))) {
+                String expected = Case.shown(reply) + ", since \"" + says + "\"";
+                throw new Case.Difference(sent, came, expected, says, reply + came);
             }
+            return this;
+        }
+
+        private static String leniently(String reply) {
+            return reply.replace("\r\n", "\n").stripTrailing();
+        }
+
+        /** Each of its lines ends with LF, and that alone; whether there are any. */
+        boolean endsItsLines() throws Case.Difference {
+            if (!text.isEmpty() && (!text.endsWith("\n") || text.contains("\r\n"))) {
+                throw new Case.Difference(sent, came, says);
+            }
+            return !text.isEmpty();
         }
 
         /** It is a mailbox with these messages. */
         void givesMail(List<String> messages) throws Case.Difference {
+            List<String> lines = text.lines().toList();
+            if (lines.size() == messages.size() + 2 && lines.containsAll(messages)) {
+                String moved =
+                        IntStream.rangeClosed(1, messages.size())
+                                .filter(i -> !lines.get(i).equals(messages.get(i - 1)))
+                                .mapToObj(i -> Case.shown(lines.get(i)) + " as number " + i)
+                                .collect(Collectors.joining(", "));
+                if (!moved.isEmpty()) {
+                    throw new Case.Difference(messages + ", then " + sent, moved, says);
+                }
+            }
             String mail = String.join("\n", messages);
             gives("Retrieving messages...\n" + mail + "\nNO MORE MESSAGES\n");
         }
@@ -279,61 +287,38 @@ final class Talk {
             fetch(message.substring(0, message.indexOf(';'))).givesMail(List.of(message));
         }
 
-        /** It is {@code reply}, and came no later than {@code latest} after the connect. */
-        void givesWithin(Duration latest, String reply) throws Case.Difference {
-            gives(reply);
-            if (took.compareTo(latest) > 0) {
-                throw new Case.Difference(sent, came() + " after " + took.toMillis() + " ms", says);
+        /**
+         * It says that the request timed out, no later than {@code latest} after the connect. Any
+         * other reply has taken what is no request for one, which is against {@code end}.
+         */
+        void timesOut(Duration latest, String end) throws Case.Difference {
+            boolean other = !text.isEmpty() && !text.startsWith("Message declined. Timed out");
+            if (other || took.compareTo(latest) > 0) {
+                String late = came + " after " + took.toMillis() + " ms";
+                throw new Case.Difference(sent, late, other ? end : says);
             }
+            gives("Message declined. Timed out\n");
         }
 
         /** It is a mailbox with these messages, each once, in whatever order. */
         void givesInAnyOrder(List<String> messages) throws Case.Difference {
-            List<String> lines = text().lines().toList();
-            List<String> sorted = lines.stream().skip(1).sorted().toList();
+            List<String> lines = text.lines().toList();
             List<String> expected = new ArrayList<>(messages);
-            expected.add("NO MORE MESSAGES");
-            if (!lines.getFirst().equals("Retrieving messages...")
-                    || !lines.getLast().equals("NO MORE MESSAGES")
-                    || !sorted.equals(expected.stream().sorted().toList())) {
-                throw different(
-                        "%d messages and NO MORE MESSAGES (came: %d lines), since \"%s\""
-                                .formatted(messages.size(), lines.size(), says));
+            expected.addAll(List.of("Retrieving messages...", "NO MORE MESSAGES"));
+            if (!lines.stream().sorted().toList().equals(expected.stream().sorted().toList())
+                    || !lines.getLast().equals("NO MORE MESSAGES")) {
+                throw new Case.Difference(
+                        sent,
+                        came + ", " + lines.size() + " lines",
+                        messages.size() + " messages, since \"" + says + "\"");
             }
         }
 
         /** The server has closed after it. */
         void closes() throws Case.Difference {
-            if (!came.closed()) {
-                throw different(says);
+            if (!closed) {
+                throw new Case.Difference(sent, came, says);
             }
         }
-
-        private String came() {
-            return Case.shown(came.bytes()) + came.end();
-        }
-
-        private Case.Difference different(String expected) {
-            return new Case.Difference(sent, came(), expected);
-        }
-    }
-
-    /** The classic server's mailboxes end without LF, and it spells one word its own way. */
-    private static String asClassic(String reply) {
-        return reply.stripTrailing().replace("No reciever", "No recipient");
-    }
-
-    private static byte[] bytes(String text) {
-        return text.getBytes(StandardCharsets.UTF_8);
-    }
-
-    private static List<byte[]> bytes(String... pieces) {
-        return Arrays.stream(pieces).map(Talk::bytes).toList();
-    }
-
-    private static <T> FutureTask<T> inBackground(Callable<T> action) {
-        FutureTask<T> task = new FutureTask<>(action);
-        Thread.ofVirtual().start(task);
-        return task;
     }
 }

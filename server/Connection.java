@@ -4,15 +4,16 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
+import java.io.OutputStream;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.SocketTimeoutException;
+import java.net.StandardSocketOptions;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
 import java.time.Duration;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 
 /**
  * The server's end of one connection: it reads a request and writes a reply, each with a deadline,
@@ -24,7 +25,7 @@ import java.util.concurrent.TimeUnit;
  *
  * <p>Used by one thread, except for {@link #cut}.
  */
-class Connection implements AutoCloseable {
+class Connection extends OutputStream {
 
     /**
      * A request that came in one piece is whole when nothing follows it for this long: the classic
@@ -36,6 +37,17 @@ class Connection implements AutoCloseable {
     private static final int DRAIN_BYTES = 1 << 20;
 
     private static final Duration DRAIN_TIME = Duration.ofSeconds(2);
+
+    /**
+     * Bytes of a mailbox that the kernel keeps for a slow client, at most; Linux takes twice as
+     * much memory for them, which is what {@link Places} counts. By itself it takes up to 4 MB.
+     */
+    private static final int SEND_BUFFER = 128 << 10;
+
+    /** Pauses between two attempts to write: the first, and the longest. */
+    private static final long FIRST_PAUSE_NS = 1_000_000;
+
+    private static final long LONGEST_PAUSE_NS = 256_000_000;
 
     private final SocketChannel channel;
     private final InetSocketAddress peer;
@@ -65,12 +77,28 @@ class Connection implements AutoCloseable {
         return null;
     }
 
+    /**
+     * Says {@code why} to a client for whom there is no place, and closes, without waiting for
+     * anything: so it is best effort, since a client whose request comes later may be reset before
+     * it has read.
+     */
+    static void turnAway(SocketChannel client, byte[] why) {
+        try (client) {
+            client.configureBlocking(false);
+            client.read(ByteBuffer.allocate(8192)); // or closing would be a reset, see close()
+            client.write(ByteBuffer.wrap(why));
+        } catch (IOException e) {
+            // Tolerated: it has left already.
+        }
+    }
+
     // ---------------------------------------------------------------- reading
 
     /**
      * Reads one request. It ends at its line end, at the end of the input, or after {@link
      * #SILENCE} when what came arrived in one piece of more than one byte; of more than one, so
-     * that a terminal which sends key by key is not cut off.
+     * that a terminal which sends key by key is not cut off. Inside TLS neither silence nor the end
+     * of the connection ends a request, since whoever stands in between can cause both.
      *
      * @throws Protocol.RefusedException when it is malformed, too long, or not complete in time:
      *     the deadline is for the request as a whole, so dripping bytes does not extend it
@@ -79,10 +107,11 @@ class Connection implements AutoCloseable {
     final Protocol.Request readRequest() throws IOException, Protocol.RefusedException {
         long deadline = System.nanoTime() + timeout.toNanos();
         begin(deadline);
+        boolean secured = clientKey() != null;
         byte[] bytes = new byte[Protocol.MAX_BUFF_LEN + 2]; // room for CR LF
         int length = 0;
         for (int pieces = 0; ; pieces++) {
-            boolean perhapsWhole = pieces == 1 && length > 1;
+            boolean perhapsWhole = pieces == 1 && length > 1 && !secured;
             Duration left = Duration.ofNanos(deadline - System.nanoTime());
             boolean silenceBeforeDeadline = perhapsWhole && left.compareTo(SILENCE) > 0;
             int count;
@@ -98,6 +127,9 @@ class Connection implements AutoCloseable {
                 throw new Protocol.RefusedException(Protocol.Refusal.TIMED_OUT);
             }
             if (count < 0) {
+                if (secured && inputEnded) { // and not only the input inside TLS
+                    throw new Protocol.RefusedException(Protocol.Refusal.CUT_OFF);
+                }
                 return Protocol.parse(bytes, length);
             }
             length += count;
@@ -143,36 +175,38 @@ class Connection implements AutoCloseable {
 
     // ---------------------------------------------------------------- writing
 
-    /**
-     * Returns when the kernel has taken all of {@code reply}.
-     *
-     * @throws IOException when the connection fails, or the client does not take it in time
-     */
-    void write(byte[] reply) throws IOException {
-        ByteBuffer rest = ByteBuffer.wrap(reply);
-        channel.write(rest);
-        if (rest.hasRemaining()) {
-            writeAndWait(rest);
-        }
+    /** Nobody writes single bytes. */
+    @Override
+    public void write(int b) {
+        throw new UnsupportedOperationException("a reply is written in arrays");
     }
 
-    /** A blocked write knows no timeout: another thread closes the connection at the deadline. */
-    private void writeAndWait(ByteBuffer rest) throws IOException {
-        var taken = new CompletableFuture<Void>();
-        taken.orTimeout(timeout.toNanos(), TimeUnit.NANOSECONDS)
-                .exceptionally(late -> {
-                    cut("it took too long");
-                    return null;
-                });
-        channel.configureBlocking(true);
-        try {
-            while (rest.hasRemaining()) {
-                channel.write(rest);
-            }
-        } finally {
-            taken.complete(null);
+    /**
+     * Returns when the kernel has taken all of it. While the kernel takes nothing it is asked again
+     * now and then: a blocked write would come back only when a third of the buffer is free,
+     * however steadily the client reads, and would keep a copy of the bytes meanwhile.
+     *
+     * @throws IOException when the connection fails, or the client takes nothing in time
+     */
+    @Override
+    public void write(byte[] bytes, int from, int length) throws IOException {
+        ByteBuffer rest = ByteBuffer.wrap(bytes, from, length);
+        if (length > SEND_BUFFER / 16) {
+            channel.setOption(StandardSocketOptions.SO_SNDBUF, SEND_BUFFER);
         }
-        channel.configureBlocking(false);
+        long taken = System.nanoTime();
+        for (long pause = FIRST_PAUSE_NS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_NS)) {
+            if (channel.write(rest) > 0) {
+                taken = System.nanoTime();
+                pause = FIRST_PAUSE_NS;
+            } else if (System.nanoTime() - taken > timeout.toNanos()) {
+                cut("it took too long");
+            }
+            if (!rest.hasRemaining()) {
+                return;
+            }
+            LockSupport.parkNanos(pause);
+        }
     }
 
     // ---------------------------------------------------------------- ending

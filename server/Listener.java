@@ -26,24 +26,45 @@ public interface Listener {
     }
 
     /**
-     * One conversation as it was at a step, fit for a log but for names in it: see {@link
-     * Protocol#visible}. The message's text is in its request, and no log's business.
-     *
-     * @param number counts the conversations of this server from 1
-     * @param request what was asked, or null as long as nobody knows, and when it was no request
-     * @param committedTogether how many messages its commit held, 0 before
-     * @param outcome what came of it, empty as long as that is open
-     * @param sinceAccept the time since it was accepted
-     * @param untilReply the time from accept to the last byte of the reply, or to now
-     * @param thread serves it
+     * One conversation to look at, as far as it has come; on another thread only after its last
+     * step. Names and the outcome hold what a client wrote: whoever shows them makes them {@link
+     * Protocol#visible}. The message's text is in the request, and no log's business.
      */
-    record Conversation(
-            long number,
-            InetSocketAddress peer,
-            Protocol.Request request,
-            int committedTogether,
-            String outcome,
-            Duration sinceAccept,
-            Duration untilReply,
-            Thread thread) {}
+    abstract class Conversation {
+        /** Counts the conversations of this server from 1. */
+        final long number;
+
+        final InetSocketAddress peer;
+
+        /** What was asked, or null as long as nobody knows, and when it was no request. */
+        Protocol.Request request;
+
+        /** How many messages its commit held, 0 before. */
+        int committedTogether;
+
+        /** What came of it, empty as long as that is open. */
+        String outcome = "";
+
+        private final long accepted = System.nanoTime();
+        private Duration untilReply;
+
+        Conversation(long number, InetSocketAddress peer) {
+            this.number = number;
+            this.peer = peer;
+        }
+
+        Duration sinceAccept() {
+            return Duration.ofNanos(System.nanoTime() - accepted);
+        }
+
+        /** The time from accept to the last byte of the reply, or to now. */
+        Duration untilReply() {
+            return untilReply == null ? sinceAccept() : untilReply;
+        }
+
+        /** The last byte of the reply is written. */
+        void replied() {
+            untilReply = sinceAccept();
+        }
+    }
 }

@@ -6,27 +6,27 @@
 import java.io.PrintWriter;
 import java.net.InetSocketAddress;
 import java.time.Duration;
-import java.time.LocalDateTime;
+import java.time.OffsetDateTime;
 import java.time.format.DateTimeFormatter;
-import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.atomic.AtomicLong;
-import java.util.function.Supplier;
 
 /**
  * Writes what the operator should know and, unless it is quiet, a line for each request when its
  * connection is closed. {@link Trace} writes more.
  *
  * <p>Lines are written on a thread of their own: a terminal that was stopped with Ctrl+S must not
- * stop the server. When that thread cannot follow, lines are left out and counted.
+ * stop the server. When that thread cannot follow, lines of requests are left out and counted.
  */
 class Log implements Listener {
     private static final int MAX_WAITING = 10_000;
+    private static final int MAX_OUTCOME = 300; // bytes
     private static final Duration LAST_WORDS = Duration.ofMillis(500);
     private static final Runnable STOP = () -> {};
 
-    private final BlockingQueue<Runnable> lines = new ArrayBlockingQueue<>(MAX_WAITING);
+    private final BlockingQueue<Runnable> lines = new LinkedBlockingQueue<>();
     private final AtomicLong leftOut = new AtomicLong();
     private final CountDownLatch opened = new CountDownLatch(1);
     private final PrintWriter out;
@@ -41,7 +41,7 @@ class Log implements Listener {
         this.err = err;
         this.quiet = quiet;
         boolean dated = System.console() == null; // a file outlives the day
-        clock = DateTimeFormatter.ofPattern(dated ? "yyyy-MM-dd HH:mm:ss.SSS" : "HH:mm:ss.SSS");
+        clock = DateTimeFormatter.ofPattern(dated ? "yyyy-MM-dd HH:mm:ss.SSSxxx" : "HH:mm:ss.SSS");
         printer = Thread.ofPlatform().daemon().name("log").start(this::print);
     }
 
@@ -53,58 +53,55 @@ class Log implements Listener {
     @Override
     public void step(Step step, Conversation it) {
         if (step == Step.CLOSED && !quiet) {
-            String time = now();
-            write(() -> time + line(it));
+            write(now() + line(it));
         }
     }
 
     @Override
     public final void trouble(String sentence) {
-        String time = now();
-        add(() -> err.println(time + "  " + Protocol.visible(sentence)));
+        String line = now() + "  " + sentence;
+        lines.add(() -> err.println(Protocol.visible(line)));
     }
 
-    /** Writes {@code line} to standard output; it is worded on the log's own thread. */
-    final void write(Supplier<String> line) {
-        add(() -> out.println(line.get()));
-    }
-
-    private String now() {
-        return clock.format(LocalDateTime.now());
-    }
-
-    private void add(Runnable line) {
-        if (!lines.offer(line)) {
+    /** Writes {@code line} to standard output. */
+    final void write(String line) {
+        if (lines.size() < MAX_WAITING) {
+            lines.add(() -> out.println(Protocol.visible(line)));
+        } else {
             leftOut.incrementAndGet();
         }
     }
 
+    private String now() {
+        return clock.format(OffsetDateTime.now());
+    }
+
+    /** Whatever fails, the thread goes on, or everything that follows would be lost. */
     private void print() {
-        try {
-            opened.await();
-            for (Runnable line; (line = lines.take()) != STOP; ) {
+        for (Runnable line = null; line != STOP; ) {
+            try {
+                opened.await();
+                line = lines.take();
                 line.run();
                 long missing = leftOut.getAndSet(0);
                 if (missing > 0) {
                     out.println("(" + missing + " lines were left out: the log could not follow)");
                 }
-                if (lines.isEmpty()) {
+                if (lines.isEmpty() || line == STOP) {
                     out.flush();
                     err.flush();
                 }
+            } catch (InterruptedException | RuntimeException | Error e) {
+                leftOut.incrementAndGet();
             }
-        } catch (InterruptedException e) {
-            return; // nobody interrupts it
         }
-        out.flush();
-        err.flush();
     }
 
     /** Writes what is waiting, then {@code farewell}; gives up where nobody takes it. */
     final void close(String farewell) {
         open();
-        lines.offer(() -> out.println(farewell));
-        lines.offer(STOP);
+        lines.add(() -> out.println(farewell));
+        lines.add(STOP);
         try {
             printer.join(LAST_WORDS);
         } catch (InterruptedException e) {
@@ -115,16 +112,14 @@ class Log implements Listener {
     // ---------------------------------------------------------------- wording
 
     private static String line(Conversation it) {
-        return "  #%d  %s  %s  ->  %s  %.1f ms  %s[#%d,%s]"
+        return "  #%d  %s  %s  ->  %s  %.1f ms  %s"
                 .formatted(
-                        it.number(),
-                        shown(it.peer()),
-                        shown(it.request()),
-                        it.outcome(),
+                        it.number,
+                        shown(it.peer),
+                        shown(it.request),
+                        Protocol.visible(it.outcome, MAX_OUTCOME),
                         it.untilReply().toNanos() / 1e6,
-                        it.thread().isVirtual() ? "VirtualThread" : "Thread",
-                        it.thread().threadId(),
-                        it.thread().getName());
+                        Thread.currentThread().isVirtual() ? "virtual" : "platform");
     }
 
     /** What was asked, fit to be shown: never the message's text. */
@@ -133,8 +128,9 @@ class Log implements Listener {
             case null -> "-";
             case Protocol.Store(var recipient, var sender, var text) ->
                     "store to %s from %s"
-                            .formatted(Protocol.visible(recipient), Protocol.visible(sender));
-            case Protocol.Fetch(var recipient) -> "fetch " + Protocol.visible(recipient);
+                            .formatted(
+                                    Protocol.visibleName(recipient), Protocol.visibleName(sender));
+            case Protocol.Fetch(var recipient) -> "fetch " + Protocol.visibleName(recipient);
         };
     }
 

@@ -6,67 +6,32 @@ import java.time.Duration;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 
-/**
- * How many clients a server has room for at once. It accepts a few more than it has places for:
- * these wait for a place, and are then told that the server is busy. Any thread may use it.
- */
+/** How many clients, and how many fetches among them, a server has room for at once. */
 final class Places {
-    /** A client that waited this long for its place is told that the server is busy. */
-    private static final Duration BUSY_AFTER = Duration.ofSeconds(2);
-
-    /** How many wait so at once, beyond the limit; {@link Limits} leaves descriptors for them. */
-    private static final int WAITING = 16;
-
     /** What one fetch needs at most: 256 messages of 255 bytes as text, as bytes, and a copy. */
     private static final int FETCH_BYTES = 256 << 10;
 
     private final int room;
-    private final Semaphore connections;
-    private final Semaphore conversations;
-    private volatile boolean full;
+    private final Semaphore clients;
 
     /** Each fetch has a page in memory, for as long as its client does not take it. */
     private final Semaphore fetches =
             new Semaphore(
                     Math.clamp(Runtime.getRuntime().maxMemory() / 2 / FETCH_BYTES, 10, 50_000));
 
-    /** Room for so many conversations. */
-    Places(int conversations) {
-        room = conversations + WAITING;
-        connections = new Semaphore(room);
-        this.conversations = new Semaphore(conversations);
+    /** Room for so many clients. */
+    Places(int clients) {
+        room = clients;
+        this.clients = new Semaphore(clients);
     }
 
-    /** Returns when another client may be accepted, who then counts until {@link #leave}. */
-    void enter() {
-        connections.acquireUninterruptibly();
+    /** Takes a place for a client, if there is one. */
+    boolean enter() {
+        return clients.tryAcquire();
     }
 
     void leave() {
-        connections.release();
-    }
-
-    /**
-     * Takes a place for a conversation. Once one client has waited in vain, those who come after it
-     * are refused at once, until one finds a place.
-     *
-     * @throws Protocol.RefusedException when the server is busy
-     */
-    void take() throws Protocol.RefusedException {
-        try {
-            long patience = full ? 0 : BUSY_AFTER.toMillis();
-            boolean taken = conversations.tryAcquire(patience, TimeUnit.MILLISECONDS);
-            full = !taken;
-            if (!taken) {
-                throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
-            }
-        } catch (InterruptedException e) {
-            throw new AssertionError("nobody interrupts a conversation", e);
-        }
-    }
-
-    void giveBack() {
-        conversations.release();
+        clients.release();
     }
 
     /**
@@ -84,12 +49,12 @@ final class Places {
         fetches.release();
     }
 
-    /** Waits until everybody has left, or the time is over. */
+    /** Waits until all clients have left, or the time is over. */
     boolean allLeftWithin(Duration time) {
         try {
-            boolean left = connections.tryAcquire(room, time.toNanos(), TimeUnit.NANOSECONDS);
+            boolean left = clients.tryAcquire(room, time.toNanos(), TimeUnit.NANOSECONDS);
             if (left) {
-                connections.release(room);
+                clients.release(room);
             }
             return left;
         } catch (InterruptedException e) {

@@ -12,9 +12,11 @@
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
+import java.io.File;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.net.InetAddress;
@@ -77,7 +79,7 @@ public final class ServerCommand implements Callable<Integer> {
             description =
                     "where messages are kept: a file, or jdbc:postgresql://...;"
                             + " .msg-server/messages.db in your home, if not given. MSG_STORE")
-    private String place;
+    private File file; // a type for which Tab offers files; its path lacks a URL's second slash
 
     @Option(
             names = "--max-size",
@@ -92,7 +94,7 @@ public final class ServerCommand implements Callable<Integer> {
             paramLabel = "SECONDS",
             defaultValue = "10",
             description =
-                    "for a request as a whole, and for the client to take each stretch of the"
+                    "for a request as a whole, and for the client to take the next bytes of the"
                             + " reply; 10, if not given. MSG_TIMEOUT")
     private int timeout;
 
@@ -142,11 +144,14 @@ public final class ServerCommand implements Callable<Integer> {
     /** Serves until the thread is interrupted or the process is told to end. */
     @Override
     public Integer call() {
-        check();
+        String place = file == null ? null : Program.text(spec.findOption("--store"));
+        check(place);
         InetSocketAddress address = address();
         chooseCarriers();
         PrintWriter err = spec.commandLine().getErr();
-        try (MessageStore store = openStore()) {
+        long most = maxBytes();
+        try (MessageStore store =
+                file == null ? MessageStore.inHome(home, most) : new MessageStore(place, most)) {
             serve(address, store);
             return Program.Exit.OK.code;
         } catch (MessageStore.PlaceException e) {
@@ -159,15 +164,9 @@ public final class ServerCommand implements Callable<Integer> {
         return Program.Exit.FAILED.code;
     }
 
-    private MessageStore openStore() throws MessageStore.StoreException {
-        return place == null
-                ? MessageStore.inHome(home, maxBytes())
-                : new MessageStore(place, maxBytes());
-    }
-
     private void serve(InetSocketAddress address, MessageStore store)
             throws IOException, MessageStore.StoreException {
-        Limits limits = Limits.withTimeout(Duration.ofSeconds(timeout));
+        Limits limits = Limits.of(Duration.ofSeconds(timeout), tls);
         Log log = log();
         Tls key = tls ? key(store) : null;
         MsgServer server = new MsgServer(address, store, limits, log, threads.builder(), key);
@@ -179,9 +178,12 @@ public final class ServerCommand implements Callable<Integer> {
         }
         try {
             server.start();
-            announce(new InetSocketAddress(address.getAddress(), server.port()), store, key);
-            log.open();
-            new CountDownLatch(1).await(); // for ever: the hook or an interrupt ends it
+            var listening = new InetSocketAddress(address.getAddress(), server.port());
+            if (announce(listening, store, key, limits)) {
+                log.open();
+                new CountDownLatch(1).await(); // for ever: the hook or an interrupt ends it
+            }
+            end(server, store, log);
         } catch (InterruptedException e) {
             end(server, store, log);
         } finally {
@@ -200,25 +202,35 @@ public final class ServerCommand implements Callable<Integer> {
 
     /** The server's key: beside the store or, where that is a database, in the home. */
     private Tls key(MessageStore store) throws Tls.KeyException {
-        Path inHome = home.resolve(".msg-server").resolve("key.pem");
+        Path inHome = home.resolve(".msg-server/key.pem");
         Path file = store.file().map(it -> Path.of(it + ".key.pem")).orElse(inHome);
         return new Tls(file, anyClient -> true);
     }
 
-    /** The first words of the first line are fixed: programs wait for them. */
-    private void announce(InetSocketAddress address, MessageStore store, Tls key) {
+    /**
+     * The first words of the first line are fixed: programs wait for them.
+     *
+     * @return false when nobody gets that line, and so nobody would learn the port
+     */
+    private boolean announce(
+            InetSocketAddress address, MessageStore store, Tls key, Limits limits) {
         PrintWriter out = spec.commandLine().getOut();
         out.printf(
                 "Listening on port %d%s%n",
                 address.getPort(), key == null ? "" : ", with TLS only");
+        if (out.checkError()) {
+            return false; // which Program reports
+        }
         out.println("Messages are kept in " + store.place());
         store.file().ifPresent(file -> out.println(size(file.toFile().length())));
         if (threads == Threads.platform) {
             out.println("Each connection gets a platform thread");
         }
         Addresses.invitations(address, key).forEach(out::println);
+        limits.warning(tls).ifPresent(out::println);
         store.warnings().forEach(out::println);
         out.flush();
+        return true;
     }
 
     // ---------------------------------------------------------------- options
@@ -226,18 +238,21 @@ public final class ServerCommand implements Callable<Integer> {
     /** Where to listen. */
     private InetSocketAddress address() {
         try {
-            return bind == null
-                    ? new InetSocketAddress(port)
-                    : new InetSocketAddress(InetAddress.getByName(bind), port);
+            InetAddress one = bind == null ? null : InetAddress.getByName(bind);
+            return new InetSocketAddress(one, port);
         } catch (UnknownHostException e) {
             throw Program.wrong(spec, "--bind", bind, "--bind: there is no address " + bind);
         }
     }
 
-    /** Looks at the numbers. */
-    private void check() {
-        requireRange("PORT", port, 0, 65_535, "");
-        requireRange("--timeout", timeout, 1, 3600, " seconds");
+    /** Checks the numbers, and that there is a home where one is needed. */
+    private void check(String place) {
+        if (home == null && (place == null || tls && place.startsWith("jdbc:"))) {
+            String sentence = "Your home is not known: set HOME, or --store FILE";
+            throw new ParameterException(spec.commandLine(), sentence);
+        }
+        Program.requireRange(spec, "PORT", port, 0, 65_535, "");
+        Program.requireRange(spec, "--timeout", timeout, 1, 3600, " seconds");
     }
 
     /** How large the store may get, in bytes; more than any will get, if there is no limit. */
@@ -258,14 +273,6 @@ public final class ServerCommand implements Callable<Integer> {
         String limit = maxSize == null ? "without a limit (--max-size)" : "of at most " + maxSize;
         double tenths = Math.ceil(bytes * 10.0 / (1 << 20));
         return "That is a file of %.1fM, %s".formatted(tenths / 10, limit);
-    }
-
-    private void requireRange(String name, int value, int least, int most, String unit) {
-        if (value < least || value > most) {
-            String sentence = "%s must be %d to %d%s, not %d";
-            throw Program.wrong(
-                    spec, name, value, sentence.formatted(name, least, most, unit, value));
-        }
     }
 
     /** The log that was asked for, on the command's writers. */

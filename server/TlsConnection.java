@@ -16,7 +16,6 @@ import java.net.StandardSocketOptions;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
 import java.time.Duration;
-import java.util.Arrays;
 
 import javax.net.ssl.SSLSocket;
 
@@ -31,9 +30,14 @@ final class TlsConnection extends Connection {
     /** What TLS begins with, and no request. */
     private static final byte HANDSHAKE = 0x16;
 
+    /**
+     * What a client is sent for whom there is no place, since nothing can be said inside TLS before
+     * a handshake: a fatal alert, internal_error (RFC 8446, section 6).
+     */
+    static final byte[] BUSY = {0x15, 3, 3, 0, 2, 2, 80};
+
     private final Tls tls;
     private SSLSocket socket; // null before the handshake and after the last word
-    private boolean begun;
     private long deadline; // of what is being read
     private String clientKey;
 
@@ -52,7 +56,6 @@ final class TlsConnection extends Connection {
 
     @Override
     void begin(long deadline) throws IOException, Protocol.RefusedException {
-        begun = true;
         this.deadline = deadline;
         ByteBuffer first = ByteBuffer.allocate(1);
         try {
@@ -89,19 +92,11 @@ final class TlsConnection extends Connection {
 
     /** Writes inside TLS, except to a client that does not speak it. */
     @Override
-    void write(byte[] reply) throws IOException {
-        byte[] said = reply;
-        if (!begun) { // the server is too busy for a request
-            try {
-                begin(System.nanoTime() + timeout.toNanos());
-            } catch (Protocol.RefusedException e) {
-                said = Protocol.line(e.refusal().text());
-            }
-        }
+    public void write(byte[] bytes, int from, int length) throws IOException {
         if (socket == null) {
-            super.write(said);
+            super.write(bytes, from, length);
         } else {
-            socket.getOutputStream().write(said);
+            socket.getOutputStream().write(bytes, from, length);
         }
     }
 
@@ -176,7 +171,7 @@ final class TlsConnection extends Connection {
 
                 @Override
                 public void write(byte[] bytes, int from, int length) throws IOException {
-                    TlsConnection.super.write(Arrays.copyOfRange(bytes, from, from + length));
+                    TlsConnection.super.write(bytes, from, length);
                 }
             };
         }

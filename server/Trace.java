@@ -11,7 +11,8 @@ import java.io.PrintWriter;
  * <pre>    #2     151.3 ms  conversation-2      worker-1   request read: store to bob from al</pre>
  */
 final class Trace extends Log {
-    private static final int WIDTH = 100;
+    /** Bytes of a line; with the dots of one that is cut it fits 100 columns. */
+    private static final int WIDTH = 97;
 
     Trace(PrintWriter out, PrintWriter err) {
         super(out, err, true);
@@ -19,30 +20,31 @@ final class Trace extends Log {
 
     @Override
     public void step(Step step, Conversation it) {
+        Thread thread = Thread.currentThread();
         String line =
                 "%6s %10.1f ms  %-18s  %-9s  %s"
                         .formatted(
-                                "#" + it.number(),
+                                "#" + it.number,
                                 it.sinceAccept().toNanos() / 1e6,
-                                it.thread().getName(),
-                                carrier(it.thread()),
+                                thread.getName(),
+                                carrier(thread),
                                 worded(step, it));
-        write(() -> line.length() <= WIDTH ? line : line.substring(0, WIDTH - 3) + "...");
+        write(Protocol.visible(line, WIDTH));
     }
 
     private static String worded(Step step, Conversation it) {
-        int others = it.committedTogether() - 1;
+        int others = it.committedTogether - 1;
         return switch (step) {
-            case ACCEPTED -> "accepted from " + shown(it.peer());
+            case ACCEPTED -> "accepted from " + shown(it.peer);
             case WAITING_FOR_REQUEST -> "waiting for its request";
-            case REQUEST_READ -> "request read: " + shown(it.request());
+            case REQUEST_READ -> "request read: " + shown(it.request);
             case WAITING_FOR_COMMIT -> "waiting for the commit";
             case COMMITTED ->
                     others == 0
                             ? "committed alone"
                             : "committed together with %d %s"
                                     .formatted(others, others == 1 ? "other" : "others");
-            case REPLIED -> "replied: " + it.outcome();
+            case REPLIED -> "replied: " + it.outcome;
             case CLOSED -> "closed";
         };
     }

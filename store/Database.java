@@ -115,11 +115,16 @@ interface Database {
         static final int PAGE_SIZE = 256;
 
         final Connection connection;
+
+        /** A condition that holds, and lets a statement that has it end only once it is durable. */
+        final String durably;
+
         private final PreparedStatement page;
         private final PreparedStatement newest;
 
-        Session(Connection connection) throws SQLException {
+        Session(Connection connection, String durably) throws SQLException {
             this.connection = connection;
+            this.durably = durably;
             page =
                     connection.prepareStatement(
                             "SELECT id, sender, text FROM message WHERE recipient = ? AND id > ?"
@@ -213,8 +218,9 @@ interface Database {
          */
         String claim(String name, String key, int most) throws SQLException {
             String claim =
-                    "INSERT INTO owner (name, key) SELECT ?, ?"
-                            + " WHERE (SELECT count(*) FROM owner WHERE key = ?) < "
+                    "INSERT INTO owner (name, key) SELECT ?, ? WHERE "
+                            + durably
+                            + " AND (SELECT count(*) FROM owner WHERE key = ?) < "
                             + most
                             + " ON CONFLICT (name) DO UPDATE SET key = owner.key RETURNING key";
             return run(claim, name, key, key);

@@ -27,16 +27,18 @@ final class Owners {
      *     database does not answer
      */
     void open(boolean tls) throws MessageStore.StoreException {
-        String reason = "names in it belong to keys; start with --tls, or see docs/tls.md";
+        String sentence =
+                "Names in %s belong to keys: start with --tls, or with another --store. The way"
+                        + " back is \"Leaving TLS again\" in docs/tls.md.";
         try {
             if (!store.change(session -> session.openOwners(tls)) || tls) {
                 return;
             }
         } catch (MessageStore.StoreException e) {
-            reason = e.getMessage();
+            sentence = "Cannot keep messages in %s: " + e.getMessage();
         }
-        String sentence = "Cannot keep messages in " + store.place() + ": " + reason;
-        throw new MessageStore.StoreException(MessageStore.Failing.READING, sentence, null);
+        throw new MessageStore.StoreException(
+                MessageStore.Failing.READING, sentence.formatted(store.place()), null);
     }
 
     /**

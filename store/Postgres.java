@@ -3,15 +3,20 @@
 //SOURCES Database.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
+import org.postgresql.util.PSQLWarning;
+
 import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.SQLException;
 import java.sql.SQLWarning;
 import java.sql.Statement;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
+import java.util.StringJoiner;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Function;
@@ -30,6 +35,9 @@ final class Postgres implements Database {
     private final UnaryOperator<Connection> wrap;
     private final Properties settings = new Properties();
 
+    /** The one that served last comes first. */
+    private final List<String> hosts;
+
     /**
      * @throws IllegalArgumentException when {@code url} is none that the driver understands, or has
      *     a password where it would be shown; and for a limit in bytes
@@ -42,6 +50,9 @@ final class Postgres implements Database {
         }
         this.url = url;
         this.wrap = wrap;
+        String all = shown().replaceFirst("jdbc:postgresql:(//([^/]*))?.*", "$2");
+        // Whoever names the type of server leaves the choice among all hosts to the driver.
+        hosts = new ArrayList<>(List.of(all.split(url.contains("targetServerType") ? "\n" : ",")));
         DRIVER.setLevel(Level.OFF);
         // Checked here, since the driver's own exceptions name the whole URL.
         if (url.matches("jdbc:postgresql://[^/?]*@.*")
@@ -58,9 +69,6 @@ final class Postgres implements Database {
                         "loginTimeout", "3",
                         "socketTimeout", "5",
                         "tcpKeepAlive", "true"));
-        if (shown().contains(",")) {
-            settings.setProperty("targetServerType", "primary");
-        }
         String password = System.getenv("PGPASSWORD");
         if (password != null) {
             settings.setProperty("password", password);
@@ -75,8 +83,7 @@ final class Postgres implements Database {
         while (true) {
             try (Connection connection = connect(patient);
                     Statement statement = connection.createStatement()) {
-                prepare(statement);
-                return 0;
+                return prepare(statement);
             } catch (SQLException e) {
                 // It is just starting, or full of connections; or another server makes the table
                 // at the same time, which lets IF NOT EXISTS fail.
@@ -89,7 +96,8 @@ final class Postgres implements Database {
         }
     }
 
-    private static void prepare(Statement statement) throws SQLException {
+    /** The database's clock: this machine's may have been set back since the last run. */
+    private static long prepare(Statement statement) throws SQLException {
         String encoding = Database.one(statement, "SHOW server_encoding");
         if (!encoding.equals("UTF8")) {
             throw new SQLException("its encoding is " + encoding + ", it must be UTF8");
@@ -100,18 +108,14 @@ final class Postgres implements Database {
                             + " id uuid NOT NULL, sender text NOT NULL, text text NOT NULL,"
                             + " PRIMARY KEY (recipient, id))");
         }
+        String clock = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+        return Long.parseLong(Database.one(statement, clock));
     }
 
     @Override
     public Session open() throws SQLException {
         Connection connection = connect(settings);
         try {
-            try (Statement statement = connection.createStatement()) {
-                // Relatives of PostgreSQL may not know this setting: then it is NULL.
-                statement.execute(
-                        "SELECT set_config('synchronous_commit', 'on', false)"
-                                + " WHERE current_setting('synchronous_commit', true) = 'off'");
-            }
             return new PostgresSession(connection);
         } catch (SQLException e) {
             connection.close();
@@ -119,10 +123,33 @@ final class Postgres implements Database {
         }
     }
 
+    /**
+     * A connection to the first host that takes writes. The driver would choose one, too, but says
+     * only why the last host was none. {@link Link.Outage} lets one thread at a time in here.
+     */
     private Connection connect(Properties settings) throws SQLException {
         // The details of an error, which is shown, hold the row and so the text of a message.
-        String quiet = (url.contains("?") ? "&" : "?") + "logServerErrorDetail=false";
-        return wrap.apply(new org.postgresql.Driver().connect(url + quiet, settings));
+        String quiet = url + (url.contains("?") ? "&" : "?") + "logServerErrorDetail=false";
+        StringJoiner reasons = new StringJoiner("; ");
+        SQLException last = null;
+        for (String host : hosts) {
+            String one = quiet.replaceFirst("(?<=^jdbc:postgresql://)[^/?]*", host);
+            try {
+                Connection connection = new org.postgresql.Driver().connect(one, settings);
+                try (Statement statement = connection.createStatement()) {
+                    if (Database.one(statement, "SHOW transaction_read_only").equals("off")) {
+                        Collections.swap(hosts, 0, hosts.indexOf(host));
+                        return wrap.apply(connection);
+                    }
+                }
+                connection.close();
+                throw new SQLException("it is a standby or read-only; name all hosts", "25006");
+            } catch (SQLException e) {
+                last = e;
+                reasons.add(host + ": " + (e.getCause() == null ? e.getMessage() : e.getCause()));
+            }
+        }
+        throw hosts.size() == 1 ? last : new SQLException(reasons.toString(), last.getSQLState());
     }
 
     @Override
@@ -140,20 +167,39 @@ final class Postgres implements Database {
     }
 
     private static final class PostgresSession extends Session {
+        /**
+         * True, and lets its transaction end no sooner than it is durable, whatever the database or
+         * its user was set to, and tell when it is not. Settings of the session would not do: a
+         * pooler gives each transaction another. Relatives of PostgreSQL may lack a setting, which
+         * is NULL then.
+         */
+        private static final String DURABLY =
+                "(SELECT concat(CASE current_setting('synchronous_commit', true) WHEN 'off'"
+                        + " THEN set_config('synchronous_commit', 'on', true) END,"
+                        + " CASE current_setting('client_min_messages', true) WHEN 'error'"
+                        + " THEN set_config('client_min_messages', 'warning', true) END))"
+                        + " IS NOT NULL";
+
         private final PreparedStatement insert;
 
         PostgresSession(Connection connection) throws SQLException {
-            super(connection);
+            super(connection, DURABLY);
             // DO NOTHING would write nothing on a retry, and so be acknowledged without waiting for
             // the synchronous replicas that the first try may not have reached.
             insert =
                     connection.prepareStatement(
                             "INSERT INTO message (recipient, id, sender, text) "
                                     + "SELECT * FROM unnest(?::text[], ?::uuid[], ?::text[],"
-                                    + " ?::text[]) ON CONFLICT (recipient, id)"
+                                    + " ?::text[]) WHERE "
+                                    + DURABLY
+                                    + " ON CONFLICT (recipient, id)"
                                     + " DO UPDATE SET text = EXCLUDED.text");
         }
 
+        /**
+         * Rows that conflict are tried again in halves: where one in a hundred does, a thousand
+         * would hardly ever come through together. A retry passes over those that did.
+         */
         @Override
         void insert(List<Entry> batch) throws SQLException {
             setArray(1, "text", batch, Entry::recipient);
@@ -163,6 +209,12 @@ final class Postgres implements Database {
             try {
                 insert.executeUpdate();
             } catch (SQLException e) {
+                int half = batch.size() / 2;
+                if (half > 0 && hasState(e, "40001|40P01")) {
+                    insert(batch.subList(0, half));
+                    insert(batch.subList(half, batch.size()));
+                    return;
+                }
                 // Errors about data quote them, and are shown: nobody may read mail there.
                 if (hasState(e, "(22|23|44|P0).*")) {
                     String state = e.getSQLState();
@@ -171,10 +223,14 @@ final class Postgres implements Database {
                 }
                 throw e;
             }
-            // A wait for a replica that is cancelled ends with a mere warning.
-            SQLWarning warning = insert.getWarnings();
-            if (warning != null) {
-                throw new SQLException(warning.getMessage(), "40003"); // outcome unknown
+            // A wait for a replica that is cancelled ends with a mere warning. Its SQLSTATE is that
+            // of any warning; its place in PostgreSQL's source, the same since 9.1, is its own.
+            for (SQLWarning it = insert.getWarnings(); it != null; it = it.getNextWarning()) {
+                if (it instanceof PSQLWarning warning
+                        && "SyncRepWaitForLSN"
+                                .equals(warning.getServerErrorMessage().getRoutine())) {
+                    throw new SQLException("a wait for a replica was cancelled", "40003");
+                }
             }
         }
 

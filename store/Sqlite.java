@@ -409,7 +409,7 @@ final class Sqlite implements Database {
         private long reserved;
 
         SqliteSession(Connection connection, long reserved) throws SQLException {
-            super(connection);
+            super(connection, "true");
             this.reserved = reserved;
             // Spelled out: with setAutoCommit(false) a full disk leaves the driver's state wedged.
             begin = connection.prepareStatement("BEGIN IMMEDIATE");

@@ -100,7 +100,7 @@ class BeginningAndEndingTest {
                             "no such name",
                             "cut off: the server ended",
                             "cut off: the server ended"),
-                    engine.heard.conversations().stream().map(it -> it.outcome()).toList());
+                    engine.heard.conversations().stream().map(it -> it.outcome).toList());
         }
     }
 
@@ -116,7 +116,7 @@ class BeginningAndEndingTest {
             assertTrue(
                     Waiting.millisSince(start) < 5_000,
                     "was " + Waiting.millisSince(start) + " ms");
-            assertEquals("cut off: the server ended", engine.heard.conversation().outcome());
+            assertEquals("cut off: the server ended", engine.heard.conversation().outcome);
         }
     }
 

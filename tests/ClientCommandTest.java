@@ -8,6 +8,7 @@
 //SOURCES support/ClientRun.java
 //SOURCES support/ServerProcess.java
 //SOURCES ../MsgClient.java
+//SOURCES ../MsgServer.java
 //SOURCES ../Protocol.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
@@ -45,7 +46,10 @@ class ClientCommandTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "localhost abc|'abc'",
+                "localhost abc|PORT: 'abc' is not a whole number",
+                "127.0.0.1:5000|PORT",
+                "127.0.0.1:5000 5000|HOST and PORT are two words, not 127.0.0.1:5000",
+                "localhost 5000 --tls=maybe|--tls: 'maybe' is no key",
                 "localhost 70000|70000",
                 "localhost 0|not 0",
                 "localhost -1|-1",
@@ -169,6 +173,59 @@ class ClientCommandTest {
                 assertEquals(List.of("fetch;george"), List.copyOf(server.requests));
                 assertEquals(0, run.exit());
             }
+        }
+
+        @ParameterizedTest
+        @ValueSource(strings = {"false", "FALSE"})
+        void theVariableOfTlsTakesWhatTheServersDoes(String value) throws Exception {
+            // It was wrong usage, where the server took it.
+            try (FakeServer server =
+                    FakeServer.answering("Retrieving messages...\nThere is no such name")) {
+                String port = Integer.toString(server.port());
+                ClientRun run =
+                        client(
+                                Map.of("MSG_TLS", value, "HOME", "/nowhere"),
+                                "2\n",
+                                "127.0.0.1",
+                                port,
+                                "--user=al");
+                assertEquals("", run.err());
+                assertEquals(List.of("fetch;al"), List.copyOf(server.requests));
+            }
+        }
+
+        @Test
+        void withoutAHomeThereIsNoKeyButAPlainConnection(@TempDir Path folder) throws Exception {
+            // A folder named "?" and a new key appeared in each working folder.
+            try (FakeServer server =
+                    FakeServer.answering("Retrieving messages...\nThere is no such name")) {
+                String port = Integer.toString(server.port());
+                ClientRun run = homeless(folder, "MsgClient", "127.0.0.1", port, "--user=al");
+                assertEquals("", run.err());
+                assertEquals(0, run.exit());
+                run = homeless(folder, "MsgClient", "127.0.0.1", port, "--user=al", "--tls");
+                assertEquals(
+                        "Your home is not known: set HOME",
+                        run.err().lines().findFirst().orElse(""));
+                assertEquals(2, run.exit());
+                run = homeless(folder, "MsgServer", "0");
+                assertEquals(
+                        "Your home is not known: set HOME, or --store FILE",
+                        run.err().lines().findFirst().orElse(""));
+                assertEquals(2, run.exit());
+            }
+            assertEquals(0, folder.toFile().list().length);
+        }
+
+        /** Runs {@code main} where the system does not know the user, in {@code folder}. */
+        private static ClientRun homeless(Path folder, String main, String... args)
+                throws Exception {
+            List<String> java = ServerProcess.java(main, args);
+            java.add(java.indexOf("-cp"), "-Duser.home=?");
+            List<String> command =
+                    new ArrayList<>(List.of("sh", "-c", "cd \"$0\" && exec \"$@\"", "" + folder));
+            command.addAll(java);
+            return run(Map.of("HOME", ""), "2\n", command);
         }
 
         @Test

@@ -48,7 +48,7 @@ class EndingTest {
     private static final int ROUNDS = Integer.getInteger("signals", 2);
     private static final int CLIENTS = 24;
     private static final int SILENT_CLIENTS = 5;
-    private static final Pattern CONVERSATION = Pattern.compile("^[-0-9]+ [0-9:.]+  #\\d+ ");
+    private static final Pattern CONVERSATION = Pattern.compile("^[-0-9]+ [-+0-9:.]+  #\\d+ ");
 
     /** The grace of 2 s, and 1 s. */
     private static final Duration LIMIT = Duration.ofSeconds(3);

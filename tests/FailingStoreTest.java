@@ -143,6 +143,6 @@ class FailingStoreTest {
             assertFalse(rest.contains("Message declined"), "no reply inside a reply");
         }
         Listener.Conversation ended = engine.heard.conversation();
-        assertTrue(ended.outcome().startsWith("cut off: "), ended.outcome());
+        assertTrue(ended.outcome.startsWith("cut off: "), ended.outcome);
     }
 }

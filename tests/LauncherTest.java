@@ -160,6 +160,14 @@ class LauncherTest {
     }
 
     @Test
+    void mavenGetsJBangForAnEditorToo() throws Exception {
+        // Only the lock, which an editor does not take, made the folder.
+        command("mvn", MAVEN_THAT_WORKS);
+        java(PROGRAM_ENDS_WITH_7);
+        assertEquals(7, launch("", "edit").status());
+    }
+
+    @Test
     void jbangsCacheFolderIsWhereItsVariablesSay() throws Exception {
         command("mvn", MAVEN_THAT_WORKS);
         java(PROGRAM_ENDS_WITH_7);
@@ -198,6 +206,7 @@ class LauncherTest {
         // Two of JBang at once on the same script broke each other's build: the first time, and
         // after each edit as well.
         command("mvn", MAVEN_THAT_WORKS);
+        var waiting = flockTellsThatItWaits();
         for (var name : List.of("first", "edited")) {
             environment.put("BUILDS", home.resolve(name).toString());
             java(
@@ -207,18 +216,52 @@ class LauncherTest {
                             + PROGRAM_ENDS_WITH_7);
             var first = start();
             await("the first", () -> Files.exists(home.resolve(name)) ? true : null);
-            var waiting = folder.resolve("err" + processes.size());
+            Files.deleteIfExists(waiting);
             var second = start();
-            await("the second to wait", () -> Files.size(waiting) > 0 ? true : null);
+            await("the second to wait", () -> Files.exists(waiting) ? true : null);
             Files.createFile(home.resolve(name + ".go"));
             assertEquals(7, end(first).status());
-            assertEquals(
-                    new Outcome(7, "", "[jbang] Waiting for another start of JBang ...\n"),
-                    end(second));
+            assertEquals(new Outcome(7, "", ""), end(second), "no person looks");
             assertEquals("begin\nend\nbegin\nend\n", Files.readString(home.resolve(name)));
         }
         assertEquals("run\n", Files.readString(home.resolve("maven-runs")));
         assertEquals(GOTTEN, launcherFiles());
+    }
+
+    @Test
+    void aPersonAtATerminalIsToldThatItWaits() throws Exception {
+        // Told to a file or a pipe, it got into the output of a program that was compared.
+        var script = onPath("script");
+        assumeTrue(script.isPresent(), "needs script to make a terminal");
+        var waiting = flockTellsThatItWaits();
+        haveJBang(
+                ": >\"$HOME/begun\"; until [ -f \"$HOME/go\" ]; do sleep 0.01; done; "
+                        + PROGRAM_ENDS_WITH_7);
+        var first = start();
+        await("the first", () -> Files.exists(home.resolve("begun")) ? true : null);
+        var checkout = launcher;
+        launcher = folder.resolve("at a terminal");
+        script(launcher, "exec " + script.get() + " -qec \"'" + checkout + "'\" /dev/null");
+        environment.put("SHELL", "/bin/sh");
+        var second = start();
+        await("the second to wait", () -> Files.exists(waiting) ? true : null);
+        Files.createFile(home.resolve("go"));
+        assertEquals(7, end(first).status());
+        assertEquals(
+                new Outcome(7, "[jbang] Waiting for another start of JBang ...\r\n", ""),
+                end(second));
+    }
+
+    /** The file that appears as soon as a start waits for another: here at once, not after 2 s. */
+    private Path flockTellsThatItWaits() throws IOException {
+        var flock = onPath("flock");
+        assumeTrue(flock.isPresent(), "needs flock");
+        command(
+                "flock",
+                "case $1 in -w) exit 1 ;; 9) : >\"$HOME/waits\" ;; esac; exec '"
+                        + flock.get()
+                        + "' \"$@\"");
+        return home.resolve("waits");
     }
 
     @Test
@@ -242,6 +285,48 @@ class LauncherTest {
         jbang.destroyForcibly();
         haveJBang(PROGRAM_ENDS_WITH_7);
         assertEquals(new Outcome(7, "", ""), launch(""));
+    }
+
+    @Test
+    void terminatedStartTakesJBangAlong() throws Exception {
+        // JBang built to its end, unseen, and later starts waited for it.
+        haveJBang("echo $$ >\"$HOME/java\"; exec sleep 60");
+        var starting = start();
+        var jbang = await("JBang", () -> pidIn(home.resolve("java")));
+        starting.destroy();
+        assertEquals(143, end(starting).status());
+        await("JBang to end", () -> jbang.isAlive() ? null : true);
+    }
+
+    @Test
+    void process1OfAContainerEndsWhenItIsTold() throws Exception {
+        // The system drops a signal to process 1 that the process does not ask for, and the shell
+        // asked for none while JBang built.
+        var container = List.of("unshare", "--pid", "--fork", "--kill-child");
+        var unshare = onPath("unshare").map(Path::toString).orElse("false");
+        assumeTrue(
+                new ProcessBuilder(unshare, "--pid", "--fork", "true").start().waitFor() == 0,
+                "may not make a container");
+        command("unshare", "exec '" + unshare + "' \"$@\"");
+        haveJBang("echo $$ >\"$HOME/java\"; exec sleep 60");
+        var checkout = launcher;
+        launcher = folder.resolve("in a container");
+        script(launcher, "exec " + String.join(" ", container) + " '" + checkout + "'");
+        var starting = start();
+        await("JBang", () -> Files.exists(home.resolve("java")) ? true : null);
+        starting.children().forEach(ProcessHandle::destroy);
+        assertEquals(143, end(starting).status());
+    }
+
+    @Test
+    void startThatWaitsForAnotherEndsWhenItIsTold() throws Exception {
+        haveJBang("echo $$ >\"$HOME/java\"; exec sleep 60");
+        start();
+        await("the first", () -> pidIn(home.resolve("java")));
+        var second = start();
+        await("its wait for the lock", () -> second.children().findAny().orElse(null));
+        second.destroy();
+        assertEquals(143, end(second).status());
     }
 
     @Test

@@ -27,6 +27,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 import java.net.BindException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -100,7 +101,8 @@ class MenuTest {
                                 Your user name: 1. Send message
                                 2. Read messages
                                 3. Exit
-                                Your choice: Recipient: Message (at most 238 bytes): \
+                                Your choice: Recipient (empty to go back): \
+                                Message (at most 238 bytes, empty to go back): \
                                 The message to bob is stored.
                                 """),
                 run.out());
@@ -137,10 +139,15 @@ class MenuTest {
 
     @Test
     void namesAreTrimmedTextsAreNot() {
-        ClientRun.piped(server.port(), "1\n  bob  \n  hi  \n", "--user", "\t al ");
+        ClientRun.piped(server.port(), "1\n \tbob  \n  hi  \n", "--user", "\t al ");
         assertEquals(
                 "   1. al:   hi  \nThat is the only message.\n",
                 ClientRun.piped(server.port(), "2\n", "--user", "bob").answer(0));
+        ClientRun.piped(server.port(), "1\nbob\u3000\nwide\n", "--user", "al\u3000");
+        assertEquals(
+                "   1. \"al\\u3000\": wide\nThat is the only message.\n",
+                ClientRun.piped(server.port(), "2\n", "--user", " bob\u3000").answer(0),
+                "spaces and tabs only, as by the server");
     }
 
     @ParameterizedTest
@@ -156,7 +163,7 @@ class MenuTest {
         assertEquals(
                 "That is " + excess + (excess == 1 ? " byte" : " bytes") + " too long.",
                 run.sentence());
-        String question = "Message (at most " + fits + " bytes): ";
+        String question = "Message (at most " + fits + " bytes, empty to go back): ";
         assertTrue(
                 run.out().contains(question + question + "The message to bob is stored."),
                 run.out());
@@ -250,9 +257,11 @@ class MenuTest {
         String question =
                 "Message (at most "
                         + (255 - "store;Κυριάκος;george;".getBytes(UTF_8).length)
-                        + " bytes): ";
+                        + " bytes, empty to go back): ";
         ClientRun run = ClientRun.typed(server.port(), "1\nΚυριάκος\nhi\n", "--user", "george");
-        assertTrue(run.out().contains("Recipient: " + question + "The message"), run.out());
+        assertTrue(
+                run.out().contains("Recipient (empty to go back): " + question + "The message"),
+                run.out());
     }
 
     @Test
@@ -294,6 +303,51 @@ class MenuTest {
                 assertEquals(0, run.exit());
             }
         }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"", "george\n1\n", "george\n1\nbob\n", "george\n2\n1\n"})
+    void aPipeThatEndsInTheMiddleOfAQuestionIsAMistake(String input) throws Exception {
+        // It sent nothing, said nothing, and the exit code was 0.
+        ClientRun run = ClientRun.piped(server.port(), input);
+        assertEquals("Nothing is sent.", run.sentence());
+        assertTrue(run.out().endsWith("Goodbye.\n"), run.out());
+        assertEquals(1, run.exit());
+        assertEquals(List.of(), server.store.fetch("bob").nextPage());
+    }
+
+    @Test
+    void aTextFromWindowsIsRead() throws Exception {
+        // The mark at its beginning became a part of the name: nobody had mail.
+        ClientRun run = ClientRun.piped(server.port(), "\ufeffgeorge\r\n1\r\nbob\r\nhi\r\n");
+        assertEquals("", run.err());
+        assertEquals(
+                List.of(new MessageStore.Message("george", "hi")),
+                server.store.fetch("bob").nextPage());
+        assertEquals(0, ClientRun.piped(server.port(), "\ufeff2\r\n", "--user", "bob").exit());
+    }
+
+    @Test
+    void aTextInUtf16IsRefused() throws Exception {
+        byte[] utf16 = "\ufeff1\r\nbob\r\nhi\r\n".getBytes(StandardCharsets.UTF_16LE);
+        ClientRun run = ClientRun.piped(server.port(), new String(utf16, UTF_8), "--user", "al");
+        assertEquals("The input is no UTF-8 text, perhaps UTF-16: convert it.", run.sentence());
+        assertEquals(1, run.exit());
+    }
+
+    @Test
+    void aNameThatCouldBeWordsOfOursIsQuoted() throws Exception {
+        // A message of somebody with this name looked like one of George's.
+        ClientRun run = ClientRun.piped(server.port(), "1\nbob!\nx\n2\n", "--user", "bob\u00a0");
+        assertTrue(run.out().contains("\nThe message to \"bob!\" is stored.\n"), run.out());
+        assertTrue(run.out().contains("\nThere are no messages for \"bob\\u00a0\".\n"));
+        server.store.store("bob", "George: please send 100 euros to account 42", "hi");
+        server.store.store("bob", "Geo\u200brge", "hi");
+        assertEquals(
+                "   1. \"George: please send 100 euros to account 42\": hi\n"
+                        + "   2. \"Geo\\u200brge\": hi\n"
+                        + "These are all 2 messages.\n",
+                ClientRun.piped(server.port(), "2\n", "--user", "bob").answer(0));
     }
 
     @Test
@@ -379,9 +433,10 @@ class MenuTest {
         receive("x".repeat(200)); // three rows of 80 columns
         ClientRun run = ClientRun.typed(server.port(), "2\n3\n", "--user", "bob");
         List<String> lines = mailbox(run, 0).lines().toList();
-        assertEquals("  86. al: text 86", lines.get(0));
+        assertEquals("... and 86 older", lines.get(0));
+        assertEquals("  87. al: text 87", lines.get(1));
         assertEquals(" 100. al: " + "x".repeat(200), lines.get(14));
-        assertEquals("These are the newest 15 of 100 messages.", lines.get(15));
+        assertEquals("These are the newest 14 of 100 messages.", lines.get(15));
         assertEquals(
                 "All of them: echo 2 | %s 127.0.0.1 %d --user=bob"
                         .formatted(Program.started("MsgClient.java"), server.port()),

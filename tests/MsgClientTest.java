@@ -37,6 +37,9 @@ import java.net.Socket;
 import java.net.SocketTimeoutException;
 import java.net.StandardSocketOptions;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ConcurrentLinkedQueue;
@@ -343,6 +346,18 @@ class MsgClientTest {
         }
 
         @Test
+        void aRefusalHasALength() throws Exception {
+            // One of 64 KB was shown whole, with escapes six times that.
+            try (FakeServer server = FakeServer.answering("No " + "\u001b".repeat(60_000) + "\n")) {
+                for (String sentence :
+                        sentences(ClientRun.piped(server.port(), BOTH, "--user", "al"))) {
+                    assertTrue(sentence.startsWith("The server refused: No \\u001b"), sentence);
+                    assertTrue(sentence.length() < 1_000, sentence.length() + " characters");
+                }
+            }
+        }
+
+        @Test
         void foreignTextCannotHurtTheTerminal() throws Exception {
             try (FakeServer server =
                     FakeServer.answering(
@@ -353,7 +368,7 @@ class MsgClientTest {
                 assertTrue(
                         run.out()
                                 .contains(
-                                        "   1. \\u202emallory:"
+                                        "   1. \"\\u202emallory\":"
                                                 + " \\u001b[2J\\u0007a\\tb\\u000d\\u009b31m\n"),
                         run.out());
             }
@@ -376,14 +391,40 @@ class MsgClientTest {
 
         @Test
         void fiveSecondsToConnect() throws Exception {
-            long millis = waits.connecting().get(60, TimeUnit.SECONDS);
+            long millis = waits.connecting.get(60, TimeUnit.SECONDS);
             assertTrue(millis >= 4_900 && millis < 9_000, "was " + millis + " ms");
         }
 
         @Test
         void tenSecondsForAnAnswer() throws Exception {
-            long millis = waits.reading().get(60, TimeUnit.SECONDS);
-            assertTrue(millis >= 9_900 && millis < 14_000, "was " + millis + " ms");
+            isTenSeconds(waits.reading);
+        }
+
+        @Test
+        void tenSecondsForAReplyThatDrips() throws Exception {
+            // Each byte bought another ten seconds.
+            isTenSeconds(waits.dripping);
+        }
+
+        @Test
+        void tenSecondsForBlankLinesWithoutEnd() throws Exception {
+            isTenSeconds(waits.blank);
+        }
+
+        @Test
+        void tenSecondsForAHandshakeThatDrips() throws Exception {
+            isTenSeconds(waits.handshake);
+        }
+
+        private static void isTenSeconds(Future<Long> wait) throws Exception {
+            long millis = wait.get(60, TimeUnit.SECONDS);
+            assertTrue(millis >= 9_900 && millis < 30_000, "was " + millis + " ms");
+        }
+
+        @Test
+        void asLongAsMessagesComeAMailboxIsRead() throws Exception {
+            long millis = waits.steady.get(60, TimeUnit.SECONDS);
+            assertTrue(millis >= 12_000, "was " + millis + " ms");
         }
     }
 
@@ -399,13 +440,18 @@ class MsgClientTest {
         waits.close();
     }
 
-    /** Two requests under way that nobody answers. */
+    /** Requests under way that nobody answers, or not in time. */
     private static final class Waits implements AutoCloseable {
-        private final FakeServer silent = new FakeServer(Waits::keepSilent);
         private final ServerSocket full = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
         private final List<Socket> fillers = new ArrayList<>();
-        private final Future<Long> connecting;
-        private final Future<Long> reading;
+        private final List<FakeServer> servers = new ArrayList<>();
+        private final Path home = Files.createTempDirectory("home");
+        final Future<Long> connecting;
+        final Future<Long> reading;
+        final Future<Long> dripping;
+        final Future<Long> blank;
+        final Future<Long> handshake;
+        final Future<Long> steady;
 
         Waits() throws IOException {
             for (int i = 0; i < 3; i++) { // a backlog of 1 takes two
@@ -417,39 +463,67 @@ class MsgClientTest {
                     break; // it is full
                 }
             }
-            connecting = timed(full.getLocalPort(), "");
-            reading = timed(silent.port(), "; the message may or may not be stored");
+            String store = "1\nal\nhi\n";
+            String doubt = "; the message may or may not be stored";
+            connecting = timed(full.getLocalPort(), store, late(full.getLocalPort(), ""));
+            int port = saying(Duration.ofSeconds(15), "", "");
+            reading = timed(port, store, late(port, doubt));
+            port = saying(Duration.ofSeconds(2), "Message accepted ", "x");
+            dripping = timed(port, store, late(port, doubt));
+            port = saying(Duration.ofMillis(20), "Retrieving messages...\n", "\n".repeat(1_000));
+            blank = timed(port, "2\n", late(port, ""));
+            port = saying(Duration.ofSeconds(2), "\u0016\u0003\u0003\u0040\u0000\u0002", "\u0001");
+            String noTls =
+                    "127.0.0.1 port %d does not answer in TLS, and nothing was sent: Read timed"
+                            + " out. Was it started with --tls? If not, see docs/tls.md.";
+            handshake = timed(port, store, noTls.formatted(port), "--tls");
+            port = saying(Duration.ofSeconds(6), "Retrieving messages...\n", "bob;al;hi\n", 2);
+            steady = timed(port, "2\n", "");
         }
 
-        Future<Long> connecting() {
-            return connecting;
+        /** A server that says {@code first}, then after each {@code pause} {@code more}. */
+        private int saying(Duration pause, String first, String more) throws IOException {
+            return saying(pause, first, more, Integer.MAX_VALUE);
         }
 
-        Future<Long> reading() {
-            return reading;
+        private int saying(Duration pause, String first, String more, int times)
+                throws IOException {
+            FakeServer server =
+                    new FakeServer(socket -> {
+                        OutputStream out = socket.getOutputStream();
+                        out.write(first.getBytes(StandardCharsets.UTF_8));
+                        for (int i = 0; i < times; i++) {
+                            try {
+                                Thread.sleep(pause);
+                            } catch (InterruptedException e) {
+                                Thread.currentThread().interrupt();
+                            }
+                            out.write(more.getBytes(StandardCharsets.UTF_8));
+                        }
+                        out.write("NO MORE MESSAGES\n".getBytes(StandardCharsets.UTF_8));
+                    });
+            servers.add(server);
+            return server.port();
         }
 
-        /** Takes the request and never answers. */
-        private static void keepSilent(Socket socket) throws IOException {
-            socket.getInputStream().readAllBytes();
-            try {
-                Thread.sleep(15_000); // longer than any client waits
-            } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-            }
+        private static String late(int port, String doubt) {
+            return "The server at 127.0.0.1 port %d did not answer in time%s."
+                    .formatted(port, doubt);
         }
 
-        /** How many milliseconds a store at {@code port} takes that nobody answers. */
-        private static Future<Long> timed(int port, String doubt) {
+        /** How many milliseconds a request at {@code port} takes, which ends as it says. */
+        private Future<Long> timed(int port, String input, String sentence, String... more) {
             FutureTask<Long> task =
                     new FutureTask<>(() -> {
                         long start = System.nanoTime();
-                        ClientRun run = ClientRun.piped(port, "1\nal\nhi\n", "--user", "bob");
-                        assertEquals(
-                                "The server at 127.0.0.1 port %d did not answer in time%s."
-                                        .formatted(port, doubt),
-                                run.sentence());
-                        assertEquals(1, run.exit());
+                        List<String> arguments = new ArrayList<>(List.of("127.0.0.1", "" + port));
+                        arguments.addAll(List.of("--user", "bob"));
+                        arguments.addAll(List.of(more));
+                        ClientRun run =
+                                ClientRun.command(
+                                        home, false, input, arguments.toArray(String[]::new));
+                        assertEquals(sentence, run.err().strip());
+                        assertEquals(sentence.isEmpty() ? 0 : 1, run.exit());
                         return (System.nanoTime() - start) / 1_000_000;
                     });
             Thread.ofVirtual().start(task);
@@ -462,7 +536,13 @@ class MsgClientTest {
                 filler.close();
             }
             full.close();
-            silent.close();
+            for (FakeServer server : servers) {
+                server.close();
+            }
+            Path folder = home.resolve(".msg-client");
+            for (Path file : List.of(folder.resolve("key.pem"), folder, home)) {
+                Files.deleteIfExists(file);
+            }
         }
     }
 }

@@ -49,6 +49,7 @@ import java.util.concurrent.TimeoutException;
 import java.util.regex.MatchResult;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
@@ -516,8 +517,8 @@ class OperatingTest {
         String git = "git -c user.name=n -c user.email=e -c init.defaultBranch=main ";
         String copy =
                 "mkdir '%1$s' && cp -R jbang* *.java common server store client '%1$s' && cd '%1$s'"
-                    + " && %2$s init -q && %2$s add . && %2$s commit -qm one && %2$s clone -q ."
-                    + " '%3$s'";
+                        + " && %2$s init -q && %2$s add . && %2$s commit -qm one && %2$s clone -q ."
+                        + " '%3$s'";
         assertEquals(new Ended(0, ""), run(checkout, copy.formatted(origin, git, clone)));
         environment.put("JBANG_CACHE_DIR_JARS", folder.resolve("jars").toString());
         assertEquals(0, run(clone, "./jbang build MsgServer.java").exit());
@@ -581,32 +582,48 @@ class OperatingTest {
     }
 
     @Test
-    void installingWritesIntoStartFilesWhatIsSaid() throws Exception {
-        Ended installed = run(block("install"));
-        assertEquals(0, installed.exit(), installed.out());
+    void bothProgramsInstallAndRunWhereJBangIsNot() throws Exception {
+        // "jbang app install" was not found there, and what "./jbang app install" made found none.
+        needs("mvn");
+        String readme = Files.readString(TestMain.checkout().resolve("README.md"));
+        assertTrue(readme.contains(blocks().get("install")), "README.md has these commands, too");
+        Stream<String> path = Stream.of(System.getenv("PATH").split(File.pathSeparator));
+        path = path.filter(bin -> !Files.exists(Path.of(bin, "jbang")));
+        environment.put("PATH", path.collect(Collectors.joining(File.pathSeparator)));
+        String versions = "cd /; msg-server --version; msg-client --version";
+        Ended installed = run("set -e; " + block("install") + versions);
+        assertTrue(
+                installed.out().endsWith("MsgServer 1.0\nMsgClient 1.0\n"), installed.toString());
         for (String file : List.of(".bashrc", ".zshrc")) {
             assertEquals(block("startfile").strip(), Files.readString(home.resolve(file)).strip());
         }
-        run(block("install").replace("install ", "install --force ")); // once only
+        run("./jbang app install --force --name msg-server MsgServer.java"); // once only
         assertEquals(block("startfile").strip(), Files.readString(home.resolve(".bashrc")).strip());
+        Files.delete(home.resolve(".jbang/bin/jbang")); // JUnit warns of a link that leads out
     }
 
     @Test
-    void tabCompletesOptionsOfBothCommands() throws Exception {
+    void tabCompletesOptionsOfBothCommandsAndTheStoresFile() throws Exception {
         needs("bash");
         String complete =
                 """
-                for program in msg-server msg-client; do
-                    COMP_WORDS=($program --) COMP_CWORD=1 COMPREPLY=()
-                    _complete_$program
-                    echo "$program: ${COMPREPLY[*]}"
-                done
+                offer() {
+                    COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+                    _complete_$1
+                    echo "$1: ${COMPREPLY[*]}"
+                }
+                offer msg-server --
+                offer msg-client --
+                offer msg-server --store READ
                 """;
         Path script =
                 Files.writeString(folder.resolve("complete.sh"), block("completion") + complete);
         Ended completed = run("bash '" + script + "'");
         String out = completed.out();
         assertTrue(
-                out.matches("(?ms).*^msg-server: .*--bind.*--store.*^msg-client: .*--user.*"), out);
+                out.matches(
+                        "(?ms).*^msg-server: .*--bind.*--store.*^msg-client: .*--user.*"
+                                + "^msg-server: README.md$.*"),
+                out);
     }
 }

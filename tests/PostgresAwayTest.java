@@ -6,7 +6,9 @@
 //SOURCES support/Databases.java
 //SOURCES support/Mailboxes.java
 //SOURCES support/Outcomes.java
+//SOURCES support/Statements.java
 //SOURCES support/Waiting.java
+//SOURCES ../store/Owners.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -14,6 +16,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import org.junit.jupiter.api.Test;
 
+import java.sql.Connection;
+import java.sql.Statement;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -82,15 +86,22 @@ class PostgresAwayTest {
      * When that wait ends with the connection, the row is there, but no replica has it: a retry
      * that only passes over it would acknowledge what the loss of one machine still destroys. A
      * wait that is cancelled even ends as a success, with a warning.
+     *
+     * <p>The database's own settings would neither wait nor warn, and the session's are lost before
+     * each statement, as behind a pooler that gives each transaction another connection.
      */
     @Test
     void noReplicaAnswersExpectNoAcknowledgementNotEvenByARetry() throws Exception {
         try (Databases.Server own = Databases.ownServer("wal_level=replica", "max_wal_senders=2")) {
             String place = own.freshDatabase();
+            String database = place.replaceFirst(".*/(\\w+).*", "ALTER DATABASE $1 SET ");
+            own.run(place, database + "synchronous_commit = off");
+            own.run(place, database + "client_min_messages = error");
             String waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
             Outcomes outcomes = new Outcomes();
             AtomicBoolean stop = new AtomicBoolean();
-            try (MessageStore store = new MessageStore(place);
+            try (MessageStore store =
+                            new MessageStore(place, Long.MAX_VALUE, PostgresAwayTest::pooled);
                     ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
                 Future<?> client =
                         threads.submit(() -> {
@@ -123,9 +134,36 @@ class PostgresAwayTest {
                     stop.set(true); // else the threads never end, and a failure is never told
                 }
                 client.get();
+                Owners owners = new Owners(store);
+                owners.open(true);
+                own.run(place, "ALTER SYSTEM SET synchronous_standby_names = 'away'");
+                own.run(place, "SELECT pg_reload_conf()");
+                List<Future<Boolean>> claims = new ArrayList<>();
+                Waiting.eventually(
+                        "a claim of a name to wait",
+                        () -> {
+                            String name = "name" + claims.size();
+                            claims.add(threads.submit(() -> owners.allow(name, "key", true)));
+                            return !own.column(place, waiting).isEmpty();
+                        });
+                own.run(place, "ALTER SYSTEM RESET synchronous_standby_names");
+                own.run(place, "SELECT pg_reload_conf()");
+                for (Future<Boolean> claim : claims) {
+                    assertTrue(claim.get());
+                }
             }
             outcomes.check(texts(place, "bob"), outcomes.toString());
         }
+    }
+
+    private static Connection pooled(Connection connection) {
+        return Statements.seenBy(
+                        sql -> {
+                            try (Statement statement = connection.createStatement()) {
+                                statement.execute("RESET ALL");
+                            }
+                        })
+                .apply(connection);
     }
 
     private static List<String> texts(String place, String recipient) throws Exception {

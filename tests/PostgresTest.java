@@ -28,6 +28,8 @@ import java.sql.Statement;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
+import java.util.UUID;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -120,6 +122,43 @@ class PostgresTest {
             store.store("bob", "al", "hi");
         }
         assertEquals(List.of("hi"), texts(url, "bob"));
+    }
+
+    /** The driver's own sentence is about the last host only, whatever the others were. */
+    @Test
+    void noHostTakesWritesExpectTheReasonOfEach() throws Exception {
+        readOnly("on");
+        String here = "127.0.0.1:" + server.port();
+        String hosts = url.replace(here, "127.0.0.1:1," + here + ",nowhere.invalid");
+        String sentence =
+                assertThrows(MessageStore.StoreException.class, () -> new MessageStore(hosts))
+                        .getMessage();
+        assertTrue(sentence.contains(": 127.0.0.1:1: java.net.ConnectException: "), sentence);
+        assertTrue(sentence.contains("; " + here + ": it is a standby or read-only"), sentence);
+        assertTrue(
+                sentence.contains("; nowhere.invalid: java.net.UnknownHostException: "), sentence);
+    }
+
+    @Test
+    void onlyHostIsAStandbyExpectASentenceThatSaysSo() throws Exception {
+        readOnly("on"); // as a standby is, before and after the table is made
+        for (int i = 0; i < 2; i++) {
+            String sentence =
+                    assertThrows(MessageStore.StoreException.class, () -> new MessageStore(url))
+                            .getMessage();
+            assertTrue(
+                    sentence.endsWith(": it is a standby or read-only; name all hosts"), sentence);
+            readOnly("off");
+            new MessageStore(url).close();
+            readOnly("on");
+        }
+    }
+
+    private void readOnly(String onOrOff) throws SQLException {
+        String database = server.column(url, "SELECT current_database()").getFirst();
+        server.run(
+                "/postgres",
+                "ALTER DATABASE " + database + " SET default_transaction_read_only = " + onOrOff);
     }
 
     @Test
@@ -324,6 +363,50 @@ class PostgresTest {
         }
     }
 
+    /** With each row in a conflict of its own, some row of a large batch always is in one. */
+    @Test
+    void someRowsConflictExpectTheOthersAreStoredWithoutThem() throws Exception {
+        try (MessageStore store = new MessageStore(url);
+                ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+            trigger("IF random() < 0.02 THEN RAISE EXCEPTION 'no' USING ERRCODE = '40001'; END IF");
+            List<Future<Void>> waiting = new ArrayList<>();
+            for (int i = 0; i < 300; i++) {
+                waiting.add(storing(threads, store, "m" + i));
+            }
+            for (Future<Void> one : waiting) {
+                one.get();
+            }
+            assertEquals(300, Set.copyOf(Mailboxes.texts(store, "bob")).size());
+            assertEquals(300, Mailboxes.texts(store, "bob").size());
+        }
+    }
+
+    /**
+     * A trigger's words, which held the text, refused a message that was stored, and were shown.
+     */
+    @Test
+    void triggersRaiseNoticesAndWarningsExpectStoredAtOnce() throws Exception {
+        try (MessageStore store = new MessageStore(url)) {
+            trigger("RAISE NOTICE 'new: %', new.text; RAISE WARNING 'new: %', new.text");
+            long start = System.nanoTime();
+            store.store("bob", "al", "hi");
+            assertTrue(Waiting.millisSince(start) < 2_000, "it was tried again");
+            assertEquals(List.of("hi"), Mailboxes.texts(store, "bob"));
+        }
+    }
+
+    private void trigger(String forEachRow) throws SQLException {
+        server.run(
+                url,
+                """
+                CREATE FUNCTION each() RETURNS trigger LANGUAGE plpgsql AS
+                    $$ BEGIN %s; RETURN new; END $$;
+                CREATE TRIGGER each BEFORE INSERT ON message
+                    FOR EACH ROW EXECUTE FUNCTION each()\
+                """
+                        .formatted(forEachRow));
+    }
+
     /** A sequence counts the failures, since it alone is not rolled back with them. */
     private void failInserts(String state, int times) throws SQLException {
         server.run(
@@ -349,15 +432,10 @@ class PostgresTest {
         try (MessageStore store = new MessageStore(url);
                 ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
             store.store("bob", "al", "before");
-            String database = server.column(url, "SELECT current_database()").getFirst();
-            server.run(
-                    "/postgres",
-                    "ALTER DATABASE " + database + " SET default_transaction_read_only = on");
+            readOnly("on");
             server.killBackends(url);
             Future<Void> waiting = storing(threads, store, "during");
-            server.run(
-                    "/postgres",
-                    "ALTER DATABASE " + database + " RESET default_transaction_read_only");
+            readOnly("off");
             waiting.get(5, TimeUnit.SECONDS);
             assertEquals(List.of("before", "during"), Mailboxes.texts(store, "bob"));
         }
@@ -378,6 +456,28 @@ class PostgresTest {
             }
             assertEquals(expected, Mailboxes.texts(one, "bob"));
             assertEquals(expected, Mailboxes.texts(other, "bob"));
+        }
+    }
+
+    /** To this machine, set back, the database is an hour ahead, as all messages so far are. */
+    @Test
+    void clockSetBackOverARestartExpectTheOrderOfTheDatabasesClock() throws Exception {
+        new MessageStore(url).close();
+        long hour = Duration.ofHours(1).toMillis();
+        UUID id = new Ids(System.currentTimeMillis() + hour - 1_000).next();
+        server.run(url, "INSERT INTO message VALUES ('bob', '" + id + "', 'al', 'before')");
+        String database = server.column(url, "SELECT current_database()").getFirst();
+        server.run(
+                url,
+                """
+                CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS
+                    $$ SELECT pg_catalog.clock_timestamp() + interval '1 hour' $$;
+                ALTER DATABASE %s SET search_path = public, pg_catalog\
+                """
+                        .formatted(database));
+        try (MessageStore store = new MessageStore(url)) {
+            store.store("bob", "al", "after");
+            assertEquals(List.of("before", "after"), Mailboxes.texts(store, "bob"));
         }
     }
 

@@ -137,8 +137,7 @@ class ProgramTest {
                         2,
                         "",
                         List.of(
-                                "Invalid value for option '--timeout': 'x' is not an int, from"
-                                        + " MSG_TIMEOUT",
+                                "--timeout: 'x' is not a whole number, from MSG_TIMEOUT",
                                 "What it takes: jbang MsgServer.java --help")),
                 run(Map.of("MSG_TIMEOUT", "x"), "5"));
         assertEquals(
@@ -149,6 +148,15 @@ class ProgramTest {
                     "--timeout is 60 at most",
                     run(Map.of("MSG_PORT", "5"), typed.toArray(String[]::new)).err().getFirst());
         }
+    }
+
+    @Test
+    void aValueOfAnotherKindIsRefusedInWordsOfAPerson() {
+        // "Invalid value for positional parameter at index 0 (PORT): 'abc' is not an int"
+        assertEquals("PORT: 'abc' is not a whole number", run(Map.of(), "abc").err().getFirst());
+        assertEquals(
+                "--quiet: 'maybe' is not true or false, from MSG_QUIET",
+                run(Map.of("MSG_QUIET", "maybe"), "5").err().getFirst());
     }
 
     @Test

@@ -32,6 +32,9 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 
 /** Replies without a socket. Every text of the wire is spelled out, since it is the contract. */
 class RepliesTest {
@@ -275,13 +278,84 @@ class RepliesTest {
                 arguments("a\u2028b\u2029c", "a\\u2028b\\u2029c"),
                 arguments("\u202aa\u202eb\u202c", "\\u202aa\\u202eb\\u202c"),
                 arguments("\u2066a\u2067\u2068\u2069", "\\u2066a\\u2067\\u2068\\u2069"),
-                arguments("👋\u001b", "👋\\u001b"));
+                arguments("👋\u001b", "👋\\u001b"),
+                // A name that looks like George's was another's.
+                arguments("zero\u200bwidth\u200d\ufeff", "zero\\u200bwidth\\u200d\\ufeff"),
+                arguments("soft\u00adhyphen", "soft\\u00adhyphen"),
+                arguments("a\u00a0b\u202fc\u3000d", "a\\u00a0b\\u202fc\\u3000d"),
+                arguments("\u200ea\u200f\u061c", "\\u200ea\\u200f\\u061c"),
+                arguments("tag\udb40\udc41\udb40\udc7f", "tag\\U000e0041\\U000e007f"),
+                arguments("\u3164\u2800\u034f\u115f", "\\u3164\\u2800\\u034f\\u115f"),
+                arguments("a\ufe0f\udb40\udd00", "a\\ufe0f\\U000e0100"),
+                arguments("\ue000\udbff\udffe\u0378\ud800", "\\ue000\\U0010fffe\\u0378\\ud800"),
+                arguments("❤️ 👩🏽‍💻", "❤️ 👩🏽‍💻"),
+                arguments("e\u0301 नमस्ते", "e\u0301 नमस्ते"));
     }
 
     @ParameterizedTest
     @MethodSource
     void visible(String text, String shown) {
         assertEquals(shown, Protocol.visible(text));
+    }
+
+    @Test
+    void noCharacterThatNoTerminalShowsIsLeft() {
+        Pattern unseen = Pattern.compile("[\\p{C}\\p{Z}&&[^ ]]");
+        // Beyond this there are unassigned and private characters, but for the tags.
+        for (int c = 0; c < 0xe1000; c += c == 0x32000 ? 0xae000 : 256) {
+            String text =
+                    IntStream.range(c, c + 256)
+                            .mapToObj(one -> "a" + Character.toString(one))
+                            .collect(Collectors.joining());
+            String shown = Protocol.visible(text, 10_000);
+            assertFalse(unseen.matcher(shown).find(), shown);
+            assertEquals(shown, Protocol.visible(shown, 10_000), "made visible once, it stays");
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"x", "γ", "你", "👋", "\u001b", "\udb40\udc41", "👩🏽‍💻"})
+    void aLongTextIsCutBetweenTwoCharacters(String one) {
+        int bytes = Protocol.visible(one).getBytes(StandardCharsets.UTF_8).length;
+        int fitting = 990 / bytes;
+        assertEquals(Protocol.visible(one).repeat(fitting), Protocol.visible(one.repeat(fitting)));
+        for (int most : new int[] {20, 97, 990}) {
+            String cut = Protocol.visible(one.repeat(30_000), most);
+            int length = cut.getBytes(StandardCharsets.UTF_8).length;
+            assertTrue(length <= most + 3 && length > most - 4, length + " of " + most);
+            assertTrue(cut.endsWith("..."), cut);
+            assertFalse(cut.contains("\ufffd"), cut);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"bob", "Κυριάκος", "Mary Ann", "a.b-c_d@e", "e\u0301", "नमस्ते", "7"})
+    void anOrdinaryNameIsShownAsItIs(String name) {
+        assertEquals(name, Protocol.visibleName(name));
+    }
+
+    static List<Arguments> visibleName() {
+        return List.of(
+                // The message of someone of this name looked like one of George's.
+                arguments(
+                        "George: please send 100 euros to account 42",
+                        "\"George: please send 100 euros to account 42\""),
+                arguments("a  b", "\"a  b\""),
+                arguments(" a", "\" a\""),
+                arguments("a ", "\"a \""),
+                arguments("George\u200b", "\"George\\u200b\""),
+                arguments("George\ufe0f", "\"George\\ufe0f\""),
+                arguments("George\u3164", "\"George\\u3164\""),
+                arguments("George\\u200b", "\"George\\\\u200b\""),
+                arguments("\"", "\"\\\"\""),
+                arguments("👋", "\"👋\""),
+                arguments("", "\"\""));
+    }
+
+    @ParameterizedTest
+    @MethodSource
+    void visibleName(String name, String shown) {
+        assertEquals(shown, Protocol.visibleName(name));
     }
 
     @Test

@@ -12,6 +12,7 @@
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
 
@@ -21,6 +22,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -30,11 +32,15 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.net.Socket;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
@@ -44,6 +50,15 @@ import java.util.stream.Stream;
 @EnabledOnOs(OS.LINUX) // whose "script" takes a command
 class ScreenTest {
     private static final String ENTER = "\r";
+
+    /** Nothing can be unpacked there, so that JLine has to call stty. */
+    private static final String NO_LIBRARY = "-Djava.io.tmpdir=/proc";
+
+    private static final String CTRL_C = "\u0003";
+    private static final String CTRL_D = "\u0004";
+    private static final String UP = "\u001bOA";
+    private static final String RECIPIENT = "Recipient (empty to go back): ";
+    private static final String MESSAGE = "Message (at most 241 bytes, empty to go back): ";
     private static final String LETTER =
             "Dear Mary,\n2\nhere is the plan\n1\nbob\nsecret for Mary\n";
 
@@ -84,7 +99,7 @@ class ScreenTest {
                         + setup
                         + "; '"
                         + String.join("' '", java)
-                        + "'; echo \"ended with $?\"";
+                        + "'; echo \"ended with $?\"; stty -a";
         ProcessBuilder builder = new ProcessBuilder("script", "-qec", command, "/dev/null");
         builder.environment().putAll(Map.of("TERM", "xterm", "SHELL", "/bin/sh"));
         process = builder.redirectErrorStream(true).start();
@@ -136,16 +151,20 @@ class ScreenTest {
     private void goToMessage() throws Exception {
         see("Your choice: ");
         type("1" + ENTER);
-        see("Recipient: ");
+        see(RECIPIENT);
         type("mary" + ENTER);
-        see("Message (at most 241 bytes): ");
+        see(MESSAGE);
     }
 
     private void leave() throws Exception {
+        leave(0);
+    }
+
+    private void leave(int exitCode) throws Exception {
         see("Your choice: ");
         type("3" + ENTER);
         see("Goodbye.");
-        see("ended with 0");
+        see("ended with " + exitCode);
     }
 
     @Test
@@ -157,7 +176,7 @@ class ScreenTest {
         see("secret for Mary");
         type(ENTER);
         see("These are 6 lines, and an answer is one: none is taken.");
-        see("Message (at most 241 bytes): ");
+        see(MESSAGE);
         paste("Dear Mary; all is well.\n");
         see("all is well.");
         type(ENTER);
@@ -180,7 +199,7 @@ class ScreenTest {
     /** Nothing of it is sent; the next answer is. */
     private void seeTheLetterRefused() throws Exception {
         see("These are 6 lines, and an answer is one: none is taken.");
-        see("Message (at most 241 bytes): ");
+        see(MESSAGE);
         type("all is well" + ENTER);
         see("The message to mary is stored.");
         leave();
@@ -202,7 +221,7 @@ class ScreenTest {
     @Test
     void aTerminalNeedsNoNativeLibrary() throws Exception {
         // JLine warned on the screen where its library cannot be unpacked, for instance for noexec.
-        start("stty rows 24 cols 80", server.port(), "-Djava.io.tmpdir=/proc");
+        start("stty rows 24 cols 80", server.port(), NO_LIBRARY);
         goToMessage();
         pastePlain(LETTER);
         see("These are 6 lines, and an answer is one: none is taken.");
@@ -270,11 +289,11 @@ class ScreenTest {
         see("The message to mary is stored.");
         see("Your choice: ");
         type("1" + ENTER);
-        see("Recipient: ");
-        type("\u001bOA\u001bOA"); // past the message, to the recipient before it
+        see(RECIPIENT);
+        type(UP);
         see("mary");
         type(ENTER);
-        see("Message (at most 241 bytes): ");
+        see(MESSAGE);
         type("a\\n 50% !x" + ENTER);
         see("The message to mary is stored.");
         leave();
@@ -283,36 +302,237 @@ class ScreenTest {
                 List.copyOf(server.requests));
     }
 
-    @ParameterizedTest
-    @ValueSource(strings = {"\u0003", "\u0004"})
-    void ctrlCAndCtrlDEndIt(String key) throws Exception {
+    @Test
+    void historyIsOfOneQuestion() throws Exception {
+        // Up offered the last answer to any question: after a failure a name was sent as the text.
+        List<String> replies =
+                new ArrayList<>(List.of("Message declined. Server is busy, try again later\n"));
+        List<String> requests = new CopyOnWriteArrayList<>();
+        try (FakeServer busy =
+                new FakeServer(socket -> {
+                    requests.add(new String(socket.getInputStream().readAllBytes(), UTF_8));
+                    String reply =
+                            replies.isEmpty()
+                                    ? "Message accepted and stored:\n"
+                                    : replies.removeFirst();
+                    socket.getOutputStream().write(reply.getBytes(UTF_8));
+                })) {
+            start("stty rows 24 cols 80", busy.port());
+            goToMessage();
+            type("hello" + ENTER);
+            see("The server refused");
+            see("Your choice: ");
+            type("1" + ENTER);
+            see(RECIPIENT);
+            type(UP);
+            see("mary");
+            type(ENTER);
+            see(MESSAGE);
+            type(UP);
+            see("hello");
+            type(ENTER);
+            see("The message to mary is stored.");
+            leave(1);
+        }
+        assertEquals(List.of("store;mary;al;hello", "store;mary;al;hello"), requests);
+    }
+
+    @Test
+    void aDumbTerminalShowsAnAnswerOnce() throws Exception {
+        // Each answer stood there twice: the terminal's echo, and the line editor's.
+        start("TERM=dumb", server.port());
+        goToMessage();
+        type("hi" + ENTER);
+        see("The message to mary is stored.");
+        leave();
+        String shown = screen.toString().replace("\r", "");
+        assertTrue(
+                shown.contains("choice: 1\n" + RECIPIENT + "mary\n" + MESSAGE + "hi\nThe"), shown);
+    }
+
+    @Test
+    void aTabIsPartOfTheText() throws Exception {
+        // It asked for a completion, of which there is none, and was dropped.
         startInATerminal();
+        goToMessage();
+        type("a\tb" + ENTER);
+        see("The message to mary is stored.");
+        leave();
+        assertEquals(List.of("store;mary;al;a\tb"), List.copyOf(server.requests));
+    }
+
+    @Test
+    void noKeyReachesAFileOrAnotherProgram(@TempDir Path folder) throws Exception {
+        // Ctrl+X Ctrl+E wrote the text into a file that all could read, and opened an editor.
+        start("stty rows 24 cols 80", server.port(), "-Djava.io.tmpdir=" + folder);
+        goToMessage();
+        List<String> before = namesIn(folder);
+        for (String keys : List.of("\u0018\u0005", "\u0018\u0016" + "n")) { // the other: as in vi
+            type("secret" + keys + "!");
+            see("!");
+            type(CTRL_C);
+            see("Nothing is sent.");
+            assertEquals(before, namesIn(folder));
+            goToMessage();
+        }
+        type("all is well" + ENTER);
+        see("The message to mary is stored.");
+        leave();
+        assertEquals(List.of("store;mary;al;all is well"), List.copyOf(server.requests));
+    }
+
+    private static List<String> namesIn(Path folder) {
+        return Stream.of(folder.toFile().list()).sorted().toList();
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"stty cols 0", "stty rows 0", "stty cols 0 rows 0"})
+    void aWindowMayHaveNoSize(String command) throws Exception {
+        // Where it lost its width in between, the client ended with a division by zero.
+        try (FakeServer mailbox =
+                FakeServer.answering("Retrieving messages...\nal;zoe;hi\nNO MORE MESSAGES\n")) {
+            start("tty; stty rows 24 cols 80", mailbox.port());
+            see("/dev/pts/");
+            see("Your choice: ");
+            Matcher tty = Pattern.compile("/dev/pts/\\d+").matcher(screen);
+            assertTrue(tty.find());
+            String resize = command.replace("stty", "stty -F " + tty.group());
+            assertEquals(0, new ProcessBuilder(resize.split(" ")).start().waitFor());
+            type("2" + ENTER);
+            see("1. zoe: hi");
+            leave();
+        }
+        assertFalse(screen.toString().contains("Exception"), screen.toString());
+    }
+
+    // ---------------------------------------------------------------- ending
+
+    @ParameterizedTest
+    @ValueSource(strings = {"TERM=xterm", "TERM=dumb"})
+    void ctrlCGoesBackToTheMenuAndThereEndsIt(String setup) throws Exception {
+        // It ended the client, also for who only wanted another message.
+        start("stty rows 24 cols 80; " + setup, server.port());
         goToMessage();
         type("half");
         see("half");
-        if (key.equals("\u0004")) {
-            type("\u0015"); // the end of input is one at the start of a line only
-        }
-        type(key);
-        boolean interrupted = key.equals("\u0003");
-        see(interrupted ? "ended with 130" : "Goodbye.");
-        assertEquals(interrupted, !screen.toString().contains("Goodbye."));
+        type(CTRL_C);
+        see("Nothing is sent.");
+        see("Your choice: ");
+        type(CTRL_C);
+        see("ended with 130");
+        seeTheTerminalAsItWas();
+        assertFalse(screen.toString().contains("Goodbye."), screen.toString());
         assertFalse(screen.toString().contains("Exception"), screen.toString());
         assertEquals(0, server.requests.size());
     }
 
     @Test
-    void aLongMailboxFitsTheScreenAndLittleMemory() throws Exception {
-        // A mailbox of 60 MB, and a client that may have 20.
-        int count = 300_000;
-        byte[] line = ("al;zoe;" + "x".repeat(193) + "\n").getBytes(UTF_8);
-        try (FakeServer large = new FakeServer(socket -> sendMailbox(socket, line, count))) {
-            start("stty rows 15 cols 60", large.port(), "-Xmx20m");
+    void ctrlDGoesBackToTheMenuAndThereEndsIt() throws Exception {
+        startInATerminal();
+        goToMessage();
+        type(CTRL_D);
+        see("Nothing is sent.");
+        see("Your choice: ");
+        type(CTRL_D);
+        see("Goodbye.");
+        see("ended with 0");
+        seeTheTerminalAsItWas();
+        assertEquals(0, server.requests.size());
+    }
+
+    /** Lines and echo as a shell without an editor of its own needs them, and the line speed. */
+    private void seeTheTerminalAsItWas() throws Exception {
+        see("speed 38400 baud");
+        see("isig icanon iexten echo ");
+    }
+
+    @Test
+    void ctrlCOutsideAQuestionLeavesTheTerminalAsItWas(@TempDir Path folder) throws Exception {
+        // It ended the client without its last steps: the terminal stayed raw, files stayed.
+        start("stty rows 24 cols 80", server.port(), "-Djava.io.tmpdir=" + folder);
+        goToMessage();
+        pastePlain("Dear Mary,\nall is");
+        see("[?2004l"); // its end is awaited for a second
+        type(CTRL_C);
+        see("ended with 130");
+        seeTheTerminalAsItWas();
+        assertEquals(List.of(), namesIn(folder));
+        assertFalse(screen.toString().contains("Exception"), screen.toString());
+    }
+
+    @Test
+    void ctrlCWhileTheServerIsAwaitedLeavesNoFiles(@TempDir Path folder) throws Exception {
+        CountDownLatch asked = new CountDownLatch(1);
+        CountDownLatch ended = new CountDownLatch(1);
+        try (FakeServer silent =
+                new FakeServer(socket -> {
+                    socket.getInputStream().readAllBytes();
+                    asked.countDown();
+                    await(ended);
+                })) {
+            start("stty rows 24 cols 80", silent.port(), "-Djava.io.tmpdir=" + folder);
             see("Your choice: ");
             type("2" + ENTER);
-            see("299999. zoe: x");
-            see("300000. zoe: x");
-            see("These are the newest 2 of 300000 messages."); // four rows each, of 15 less 7
+            await(asked);
+            type(CTRL_C);
+            see("ended with 130");
+            seeTheTerminalAsItWas();
+            assertEquals(List.of(), namesIn(folder));
+        } finally {
+            ended.countDown();
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"jni", "stty"})
+    void sigtermAtAQuestionLeavesTheTerminalAsItWas(String way) throws Exception {
+        String[] options = way.equals("jni") ? new String[0] : new String[] {NO_LIBRARY};
+        start("stty rows 24 cols 80", server.port(), options);
+        goToMessage();
+        client().destroy();
+        see("ended with 143");
+        seeTheTerminalAsItWas();
+        assertFalse(screen.toString().contains("Exception"), screen.toString());
+    }
+
+    /** The JVM, which the shell waits for. */
+    private ProcessHandle client() throws Exception {
+        Waiting.eventually("a client", () -> jvms().count() == 1);
+        return jvms().findFirst().orElseThrow();
+    }
+
+    private Stream<ProcessHandle> jvms() {
+        return process.descendants()
+                .filter(child -> child.info().command().orElse("").endsWith("/java"));
+    }
+
+    @Test
+    void itEndsWhenItsTerminalVanishesAlsoWhereHangupsAreIgnored() throws Exception {
+        // It went on without a terminal and used up a processor, in one case of two.
+        start("trap '' HUP; stty rows 24 cols 80", server.port());
+        goToMessage();
+        ProcessHandle client = client();
+        process.destroyForcibly();
+        try {
+            Waiting.eventually("the client's end", () -> !client.isAlive());
+        } finally {
+            client.destroyForcibly();
+        }
+    }
+
+    @Test
+    void aLongMailboxFitsTheScreenAndLittleMemory() throws Exception {
+        // A mailbox of 30 MB, and a client that may have 20.
+        int count = 150_000;
+        byte[] line = ("al;zoe;" + "x".repeat(193) + "\n").getBytes(UTF_8);
+        try (FakeServer large = new FakeServer(socket -> sendMailbox(socket, line, count))) {
+            start("stty rows 16 cols 60", large.port(), "-Xmx20m");
+            see("Your choice: ");
+            type("2" + ENTER);
+            see("... and 149998 older\r\n");
+            see("149999. zoe: x");
+            see("150000. zoe: x");
+            see("These are the newest 2 of 150000 messages."); // four rows each, of 16 less 8
             see("All of them: echo 2 | ");
             leave();
         }

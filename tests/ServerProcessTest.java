@@ -5,6 +5,7 @@
 //SOURCES TestMain.java
 //SOURCES support/ServerProcess.java
 //SOURCES support/Engine.java
+//SOURCES ../MsgClient.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -12,6 +13,7 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.sun.management.HotSpotDiagnosticMXBean;
 import com.sun.management.UnixOperatingSystemMXBean;
 
 import org.junit.jupiter.api.Assumptions;
@@ -100,7 +102,7 @@ class ServerProcessTest {
 
     @Test
     void takesWhatIsNotGivenFromTheEnvironment() throws Exception {
-        Path store = folder.resolve("from the environment.db");
+        Path store = folder.resolve("from the ${environment}$$.db");
         List<String> command = new ArrayList<>();
         command.add("env");
         command.add("MSG_PORT=0");
@@ -135,7 +137,7 @@ class ServerProcessTest {
             assertEquals(Wire.STORED, Wire.ask(server.port(), "store;Κυριάκος;γιαγιά 👵;γειά"));
             Waiting.eventually(
                     "the line is there: " + server.output(),
-                    () -> server.output().contains("store to Κυριάκος from γιαγιά 👵  ->"));
+                    () -> server.output().contains("store to Κυριάκος from \"γιαγιά 👵\"  ->"));
         }
     }
 
@@ -258,17 +260,129 @@ class ServerProcessTest {
             }
             // It was said to be over with each connection, although none was served.
             assertEquals(1, heard.troubles().size(), () -> "said once: " + heard.troubles());
+            // The acceptor paused for each, as if nobody could be accepted.
+            long start = System.nanoTime();
+            for (int i = 0; i < 15; i++) {
+                Wire.answer(server.port(), "fetch;nobody");
+            }
+            assertTrue(Waiting.millisSince(start) < 1_200, "the acceptor pauses");
             assertTrue(heard.troubles().get(0).startsWith("Cannot accept connections: "));
             threads.stackSize(0);
             Waiting.eventually(
                     "it serves again", () -> Wire.answer(server.port(), "fetch;nobody").whole());
             assertEquals("Connections are accepted again.", heard.troubles().getLast());
+            Listener.Conversation served = heard.of("nobody");
+            assertEquals("conversation-" + served.number, heard.thread(served).getName());
         }
     }
 
     @Test
+    @EnabledOnOs(OS.LINUX)
+    void aServerWhoseReadyLineNobodyGetsEnds() throws Exception {
+        List<String> command = ServerProcess.command(folder.resolve("messages.db"));
+        command.addAll(0, List.of("bash", "-c", "exec \"$@\" >/dev/full", "bash"));
+        try (ServerProcess server = new ServerProcess(command)) {
+            assertEquals(1, server.awaitExit(Duration.ofSeconds(15)));
+            assertEquals("Not all output could be written.\n", server.errors());
+        }
+    }
+
+    /** {@code LC_ALL=ar_EG.UTF-8} printed a port that whoever waited for it could not read. */
+    @ParameterizedTest
+    @CsvSource({"ar, EG", "fa, IR", "tr, TR", "de, DE"})
+    void programsCanReadWhatBothProgramsPrintInEveryLocale(String language, String country)
+            throws Exception {
+        String store = folder.resolve("messages.db").toString();
+        try (ServerProcess server =
+                new ServerProcess(
+                        inLocale(language, country, "MsgServer", "0", "--store", store))) {
+            int port = server.port();
+            Path input = Files.writeString(folder.resolve("in"), "1\nbob\nhi\n2\n3\n");
+            List<String> arguments = List.of("127.0.0.1", "" + port, "--user", "bob");
+            Process client =
+                    new ProcessBuilder(
+                                    inLocale(
+                                            language,
+                                            country,
+                                            "MsgClient",
+                                            arguments.toArray(String[]::new)))
+                            .redirectInput(input.toFile())
+                            .redirectErrorStream(true)
+                            .start();
+            String answer = new String(client.getInputStream().readAllBytes());
+            assertTrue(answer.contains("\n   1. bob: hi\n"), answer);
+            Waiting.eventually("both are logged", () -> server.output().contains("1 message"));
+            server.signal("TERM");
+            server.awaitExit(Duration.ofSeconds(15));
+            String output = server.output();
+            assertTrue(output.contains("Listening on port " + port + "\n"), output);
+            assertTrue(output.contains("\nThat is a file of 0.1M, "), output);
+            assertTrue(
+                    output.matches("(?s).*  fetch bob  ->  1 message  \\d+\\.\\d ms  .*"), output);
+            assertTrue((answer + output).chars().allMatch(c -> c < 0x7f), answer + output);
+        }
+    }
+
+    /** As in that locale, which need not be installed. */
+    private static List<String> inLocale(
+            String language, String country, String main, String... arguments) {
+        List<String> command = ServerProcess.java(main, arguments);
+        command.addAll(
+                command.indexOf("-cp"),
+                List.of("-Duser.language=" + language, "-Duser.country=" + country));
+        return command;
+    }
+
+    @Test
+    @EnabledOnOs(OS.LINUX)
+    void moreSilentClientsThanTheHeapHasRoomForAreTurnedAway() throws Exception {
+        // They used up the heap before the limit was reached, and the server never came back.
+        int silent = 4_500;
+        if (ManagementFactory.getOperatingSystemMXBean()
+                instanceof UnixOperatingSystemMXBean unix) {
+            Assumptions.assumeTrue(unix.getMaxFileDescriptorCount() > silent + 500);
+        }
+        List<String> command = ServerProcess.command(folder.resolve("messages.db"));
+        command.addAll(command.indexOf("-cp"), List.of("-Xmx20m", "-Xmn4m"));
+        List<Wire> clients = new ArrayList<>();
+        try (ServerProcess server = new ServerProcess(command)) {
+            int port = server.port();
+            for (int i = 0; i < silent; i++) {
+                clients.add(new Wire(port));
+            }
+            for (int i = 0; i < 20; i++) {
+                long start = System.nanoTime();
+                assertEquals(Wire.BUSY, Wire.answer(port, "fetch;nobody").text());
+                assertTrue(Waiting.millisSince(start) < 5_000);
+            }
+            for (Wire client : clients) {
+                client.close();
+            }
+            Waiting.eventually(
+                    "those who come later are served",
+                    () -> Wire.answer(port, "store;bob;al;hi").stored());
+            assertTrue(
+                    server.output().contains("\nRoom for 8") && server.output().contains("(-Xmx)"),
+                    server::output);
+        } finally {
+            for (Wire client : clients) {
+                client.close();
+            }
+        }
+    }
+
+    @Test
+    void aServerWithoutMemoryEnds() {
+        // Else it is up and serves nobody; a service manager starts it again.
+        HotSpotDiagnosticMXBean options =
+                ManagementFactory.getPlatformMXBean(HotSpotDiagnosticMXBean.class);
+        assertEquals("true", options.getVMOption("ExitOnOutOfMemoryError").getValue());
+    }
+
+    @Test
     void theLimitsSuitTheMachine() {
-        Limits limits = Limits.withTimeout(Duration.ofSeconds(10));
+        Limits limits = Limits.of(Duration.ofSeconds(10), false);
+        assertTrue(Limits.of(Duration.ofSeconds(10), true).connections() <= limits.connections());
         assertEquals(Duration.ofSeconds(10), limits.timeout());
         assertEquals(Duration.ofSeconds(2), limits.grace());
         if (ManagementFactory.getOperatingSystemMXBean()

@@ -13,19 +13,26 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.opentest4j.TestAbortedException;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 import java.io.ByteArrayOutputStream;
+import java.io.FilterInputStream;
 import java.io.FilterOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.OutputStream;
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.lang.ProcessBuilder.Redirect;
 import java.net.InetAddress;
+import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
@@ -36,9 +43,14 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.LockSupport;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
+import javax.net.ssl.SNIServerName;
 import javax.net.ssl.SSLException;
+import javax.net.ssl.SSLParameters;
 import javax.net.ssl.SSLSocket;
 import javax.net.ssl.SSLSocketFactory;
 
@@ -76,7 +88,7 @@ class TlsServerTest {
                 .conversations()
                 .forEach(ended ->
                         assertEquals(
-                                "Message declined. This server speaks TLS only", ended.outcome()));
+                                "Message declined. This server speaks TLS only", ended.outcome));
     }
 
     @Test
@@ -87,28 +99,24 @@ class TlsServerTest {
     }
 
     @Test
-    void byHandItIsNcatOrOpensslWithAnyKeyOfOnesOwn() throws Exception {
-        Path key = folder.resolve("my key.pem");
-        Transport.Keys.copy(Transport.Keys.CLIENT, key);
-        String ncat = "ncat --ssl --ssl-cert KEY --ssl-key KEY 127.0.0.1 " + engine.port();
-        String openssl =
-                "openssl s_client -quiet -cert KEY -key KEY -connect 127.0.0.1:" + engine.port();
-        assertEquals(Wire.STORED, byHand(ncat, key, "store;Kyriakos;george;hi Kyriakos\n"));
-        assertEquals(Wire.EMPTY, byHand(openssl, key, "fetch;george\n"));
+    void byHandItIsWhatTheReadmeSays() throws Exception {
+        // README.md did not say how to make key.pem.
+        String readme = Files.readString(TestMain.checkout().resolve("README.md"));
+        Matcher said =
+                Pattern.compile("(?s)`(openssl s_client [^`]+)`.*?```sh\n(.*?)```").matcher(readme);
+        assertTrue(said.find());
+        assumeTrue(byHand("command -v ncat && command -v openssl").lines().count() == 2);
+        assertEquals(Wire.EMPTY, byHand(said.group(2)));
+        Transport.Keys.copy(Transport.Keys.CLIENT, folder.resolve("key.pem")); // as ours are made
+        String request = "echo 'store;Kyriakos;george;hi Kyriakos' | ";
+        assertEquals(Wire.STORED, byHand(request + said.group(1)));
     }
 
-    private static String byHand(String command, Path key, String request) throws Exception {
-        String[] words = command.split(" ");
-        Arrays.setAll(words, i -> words[i].equals("KEY") ? key.toString() : words[i]);
-        Process process;
-        try {
-            process = new ProcessBuilder(words).redirectError(Redirect.DISCARD).start();
-        } catch (IOException e) {
-            throw new TestAbortedException(words[0] + " is missing", e);
-        }
-        try (OutputStream in = process.getOutputStream()) {
-            in.write(request.getBytes(StandardCharsets.UTF_8));
-        }
+    /** What the commands print, with the server's port in the place of 5000. */
+    private String byHand(String commands) throws Exception {
+        String here = commands.replace("5000", "" + engine.port());
+        ProcessBuilder shell = new ProcessBuilder("sh", "-c", here).directory(folder.toFile());
+        Process process = shell.redirectError(Redirect.DISCARD).start();
         return new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
     }
 
@@ -132,6 +140,54 @@ class TlsServerTest {
                     List.of("Kyriakos", "George", "plan 7316", "store", "fetch", "Retrieving")) {
                 assertFalse(seen.contains(word), word);
             }
+        }
+    }
+
+    // ---------------------------------------------------------------- where a request and a reply
+    // end
+
+    @Test
+    void aRequestThatSomebodyCutIsRefused() throws Exception {
+        // "pay 1" in one record, "00 euros" in the next: without the second it was stored so.
+        for (String end : List.of("", ";", "00 eu")) {
+            try (Socket socket = new Socket("127.0.0.1", engine.port());
+                    SSLSocket tls = over(socket, Transport.Keys.CLIENT.sockets())) {
+                Tls.configure(tls);
+                tls.getOutputStream().write(("store;bob;al;pay 1" + end).getBytes());
+                socket.shutdownOutput(); // as the network does it: no close_notify
+                assertEquals(
+                        "Message declined. Inside TLS a request ends with LF or close_notify\n",
+                        new String(tls.getInputStream().readAllBytes(), StandardCharsets.UTF_8));
+            }
+        }
+        assertEquals(Wire.EMPTY, engine.ask("fetch;bob"));
+        assertEquals(Wire.STORED, engine.ask("store;bob;al;pay 100"), "ours says close_notify");
+    }
+
+    @Test
+    void aReplyEndsWithCloseNotify() throws Exception {
+        // Without it a client cannot tell the server's end from somebody else's.
+        AtomicBoolean cut = new AtomicBoolean();
+        Socket socket =
+                new Socket("127.0.0.1", engine.port()) {
+                    @Override
+                    public InputStream getInputStream() throws IOException {
+                        return new FilterInputStream(super.getInputStream()) {
+                            @Override
+                            public int read(byte[] bytes, int from, int length) throws IOException {
+                                int count = in.read(bytes, from, length);
+                                cut.compareAndSet(false, count < 0);
+                                return count;
+                            }
+                        };
+                    }
+                };
+        try (socket;
+                SSLSocket tls = Transport.Keys.over(socket, Transport.Keys.CLIENT)) {
+            tls.getOutputStream().write("fetch;nobody\n".getBytes());
+            byte[] reply = tls.getInputStream().readAllBytes();
+            assertEquals(Wire.EMPTY, new String(reply, StandardCharsets.UTF_8));
+            assertFalse(cut.get(), "TLS said where the reply ends, not TCP");
         }
     }
 
@@ -184,10 +240,10 @@ class TlsServerTest {
 
     private void assertRefused(String reason) throws Exception {
         Listener.Conversation ended = engine.heard.conversation();
-        String outcome = ended.outcome();
+        String outcome = ended.outcome;
         assertTrue(outcome.startsWith("cut off: no TLS came about: "), outcome);
         assertTrue(outcome.contains(reason), outcome);
-        assertNull(ended.request());
+        assertNull(ended.request);
         assertEquals(List.of(), engine.heard.troubles());
     }
 
@@ -251,7 +307,8 @@ class TlsServerTest {
         }
         Waiting.eventually("all have ended", () -> engine.heard.conversations().size() == 20);
         for (Listener.Conversation ended : engine.heard.conversations()) {
-            assertTrue(ended.outcome().startsWith("cut off: no TLS came about: "), ended::outcome);
+            assertTrue(
+                    ended.outcome.startsWith("cut off: no TLS came about: "), () -> ended.outcome);
         }
         assertEquals(List.of(), engine.heard.troubles());
     }
@@ -287,7 +344,7 @@ class TlsServerTest {
             long millis = Waiting.millisSince(began);
             assertTrue(millis >= LIMIT_MS / 2 && millis < LIMIT_MS + 5_000, "after " + millis);
         }
-        assertEquals("Message declined. Timed out", engine.heard.conversation().outcome());
+        assertEquals("Message declined. Timed out", engine.heard.conversation().outcome);
     }
 
     /** Once told so, sends its bytes one by one. */
@@ -313,6 +370,87 @@ class TlsServerTest {
                 }
             };
         }
+    }
+
+    /** {@code -Dhandshakes=10000} by hand. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void whateverAHandshakeBringsIsHarmlessInTheLog(boolean trace) throws Exception {
+        // The JDK quotes a server name: one cleared the screen, others forged lines of the log.
+        Random random = new Random(7680);
+        StringWriter out = new StringWriter();
+        PrintWriter printer = new PrintWriter(out, true);
+        Log log = trace ? new Trace(printer, printer) : new Log(printer, printer, false);
+        int count = Integer.getInteger("handshakes", 60);
+        Path place = Files.createDirectory(folder.resolve("logged")).resolve("messages.db");
+        try (MessageStore store = new MessageStore(place.toString());
+                MsgServer server =
+                        new MsgServer(
+                                new InetSocketAddress("127.0.0.1", 0),
+                                store,
+                                Engine.ROOMY,
+                                log,
+                                Thread.ofVirtual(),
+                                Transport.Keys.SERVER)) {
+            server.start();
+            for (int i = 0; i < count; i++) {
+                try (Socket socket = new Socket("127.0.0.1", server.port())) {
+                    socket.setTcpNoDelay(true);
+                    String host =
+                            i % 2 == 0 ? "new" + i : "known"; // which is asked by its old name
+                    SSLSocketFactory sockets = Transport.Keys.CLIENT.sockets();
+                    var tls = (SSLSocket) sockets.createSocket(socket, host, 1, true);
+                    SSLParameters hello = Tls.configure(tls).getSSLParameters();
+                    byte[] name = i % 2 == 0 ? hostile(random) : host.getBytes();
+                    hello.setServerNames(List.of(new SNIServerName(0, name) {}));
+                    String protocol = new String(hostile(random), StandardCharsets.ISO_8859_1);
+                    hello.setApplicationProtocols(
+                            new String[] {protocol.substring(0, Math.min(protocol.length(), 200))});
+                    tls.setSSLParameters(hello);
+                    String request = new String(hostile(random), StandardCharsets.UTF_8);
+                    tls.getOutputStream().write(("fetch;" + request + "\n").getBytes());
+                    tls.getInputStream().readAllBytes();
+                } catch (IOException e) {
+                    // As meant: most are refused.
+                }
+            }
+        }
+        log.close("Goodbye.");
+        Pattern line =
+                trace
+                        ? Pattern.compile(" *#\\d+ +\\d+\\.\\d ms  conversation-\\d+ .*")
+                        : Pattern.compile(
+                                "[-0-9]+ [-+0-9:.]+  #\\d+  127\\.0\\.0\\.1:\\d+  .* ms  virtual");
+        List<String> lines = out.toString().lines().filter(l -> !l.equals("Goodbye.")).toList();
+        assertTrue(lines.size() >= count, "all are logged: " + lines.size());
+        for (String one : lines) {
+            assertTrue(line.matcher(one).matches(), one);
+            assertTrue(one.getBytes(StandardCharsets.UTF_8).length <= (trace ? 100 : 1_000), one);
+            assertFalse(Pattern.compile("[\\p{C}\\p{Z}&&[^ ]]").matcher(one).find(), one);
+        }
+        String seen = trace ? "request read: fetch " : "no TLS came about: Illegal server name";
+        assertTrue(out.toString().contains(seen), out::toString);
+    }
+
+    private static byte[] hostile(Random random) {
+        List<String> parts =
+                List.of(
+                        "\u001b[2J",
+                        "\n2026-01-01 12:00:00.000  #1  127.0.0.1:1  fetch bob  ->  1 message\n",
+                        "\u001b]0;title\u0007",
+                        "\u202e",
+                        "\u200b",
+                        "example.org",
+                        "x".repeat(random.nextInt(3_000)),
+                        "\ud83d\ude00",
+                        "\r");
+        StringBuilder text = new StringBuilder();
+        for (int i = random.nextInt(6); i >= 0; i--) {
+            text.append(parts.get(random.nextInt(parts.size())));
+        }
+        byte[] bytes = text.toString().getBytes(StandardCharsets.UTF_8);
+        bytes[random.nextInt(bytes.length)] = (byte) random.nextInt(256);
+        return bytes;
     }
 
     @Test

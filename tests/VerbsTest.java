@@ -29,7 +29,6 @@ import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -224,17 +223,10 @@ class VerbsTest {
     private static String logged(Protocol.Request request, String outcome) {
         StringWriter out = new StringWriter();
         Log log = new Log(new PrintWriter(out), new PrintWriter(out), false);
-        log.step(
-                Listener.Step.CLOSED,
-                new Listener.Conversation(
-                        1,
-                        new InetSocketAddress("127.0.0.1", 1),
-                        request,
-                        0,
-                        outcome,
-                        Duration.ofMillis(1),
-                        Duration.ofMillis(1),
-                        Thread.currentThread()));
+        var ended = new Listener.Conversation(1, new InetSocketAddress("127.0.0.1", 1)) {};
+        ended.request = request;
+        ended.outcome = outcome;
+        log.step(Listener.Step.CLOSED, ended);
         log.close("Goodbye.");
         return out.toString();
     }

@@ -282,7 +282,7 @@ class WireFuzzTest {
                     "every conversation has an end",
                     () -> engine.heard.conversations().size() >= all);
             for (Listener.Conversation ended : engine.heard.conversations()) {
-                assertNotNull(ended.outcome(), ended::toString);
+                assertNotNull(ended.outcome, ended::toString);
             }
             assertEquals(List.of(), engine.heard.troubles());
             assertFalse(clients.acknowledged.isEmpty());

@@ -113,6 +113,9 @@ class WireTest {
     /** As {@link #table}, but all at once, since each takes the second of silence. */
     @Test
     void silenceEndsARequestThatCameInOnePiece() throws Exception {
+        if (transport == Transport.TLS) {
+            return; // silence ends no request there: DeadlinesTest
+        }
         Map<Arguments, Future<String>> replies = new LinkedHashMap<>();
         for (Arguments row : table()) {
             String request = (String) row.get()[0];
@@ -256,7 +259,7 @@ class WireTest {
         }
         assertEquals(
                 "Message declined. Too long, 255 bytes at most",
-                engine.heard.conversation().outcome());
+                engine.heard.conversation().outcome);
         assertEquals(Wire.EMPTY, ask("fetch;nobody"));
     }
 
@@ -284,25 +287,24 @@ class WireTest {
         Waiting.eventually("five end", () -> engine.heard.conversations().size() == 5);
         Set<Thread> threads = new HashSet<>();
         for (Listener.Conversation ended : engine.heard.conversations()) {
-            assertTrue(ended.thread().isVirtual(), ended.toString());
-            assertTrue(ended.thread().getName().startsWith("conversation-"));
-            threads.add(ended.thread());
-            assertTrue(ended.peer().getAddress().isLoopbackAddress());
+            Thread thread = engine.heard.thread(ended);
+            assertTrue(thread.isVirtual(), thread.toString());
+            assertEquals("conversation-" + ended.number, thread.getName());
+            threads.add(thread);
+            assertTrue(ended.peer.getAddress().isLoopbackAddress());
             assertTrue(ended.untilReply().isPositive());
         }
         assertEquals(5, threads.size());
         List<Listener.Conversation> inOrder =
                 engine.heard.conversations().stream()
-                        .sorted(Comparator.comparing(Listener.Conversation::number))
+                        .sorted(Comparator.comparing(it -> it.number))
                         .toList();
-        assertEquals(
-                List.of(1L, 2L, 3L, 4L, 5L),
-                inOrder.stream().map(Listener.Conversation::number).toList());
-        assertEquals(new Protocol.Fetch("nobody"), inOrder.get(0).request());
-        assertEquals("no such name", inOrder.get(0).outcome());
-        assertEquals(new Protocol.Store("bob", "al", "a secret"), inOrder.get(3).request());
-        assertEquals("stored", inOrder.get(3).outcome());
-        assertNull(inOrder.get(4).request());
-        assertEquals("Message declined. Bad verb", inOrder.get(4).outcome());
+        assertEquals(List.of(1L, 2L, 3L, 4L, 5L), inOrder.stream().map(it -> it.number).toList());
+        assertEquals(new Protocol.Fetch("nobody"), inOrder.get(0).request);
+        assertEquals("no such name", inOrder.get(0).outcome);
+        assertEquals(new Protocol.Store("bob", "al", "a secret"), inOrder.get(3).request);
+        assertEquals("stored", inOrder.get(3).outcome);
+        assertNull(inOrder.get(4).request);
+        assertEquals("Message declined. Bad verb", inOrder.get(4).outcome);
     }
 }

@@ -20,8 +20,7 @@ import java.util.List;
 /** Requests to a server whose store fails, and what there can be of answers. */
 final class Asking {
     static final String STORED = "Message accepted and stored:\n";
-    static final String NOT_STORED =
-            "Message declined. Could not be stored, try again later\n";
+    static final String NOT_STORED = "Message declined. Could not be stored, try again later\n";
     static final String BUSY = "Message declined. Server is busy, try again later\n";
 
     private static final Duration RECOVERY = Duration.ofSeconds(5);

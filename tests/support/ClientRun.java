@@ -30,14 +30,12 @@ record ClientRun(int exit, String out, String err) {
     }
 
     /** As above, for a user whose home is {@code home}. */
-    static ClientRun command(
-            Path home, boolean interactive, String input, String... arguments) {
+    static ClientRun command(Path home, boolean interactive, String input, String... arguments) {
         StringWriter out = new StringWriter();
         StringWriter err = new StringWriter();
         BufferedReader in = new BufferedReader(new StringReader(input));
         var command =
-                new ClientCommand(
-                        home, questions -> new Answers.Lines(in, questions, interactive));
+                new ClientCommand(home, questions -> new Answers.Lines(in, questions, interactive));
         int exit =
                 Program.commandLine(command, "MsgClient.java")
                         .setOut(new PrintWriter(out, true))

@@ -447,7 +447,9 @@ final class Databases {
                                 "classpath",
                                 "--deps",
                                 coordinates,
-                                TestMain.checkout().resolve("tests/support/Databases.java").toString())
+                                TestMain.checkout()
+                                        .resolve("tests/support/Databases.java")
+                                        .toString())
                         .redirectErrorStream(true)
                         .redirectOutput(ProcessBuilder.Redirect.DISCARD)
                         .start();

@@ -12,6 +12,8 @@ import java.sql.Connection;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
@@ -125,16 +127,18 @@ final class Engine implements AutoCloseable {
     static class Heard implements Listener {
         private final ConcurrentLinkedQueue<Conversation> conversations =
                 new ConcurrentLinkedQueue<>();
-        private final AtomicInteger accepted = new AtomicInteger();
+        private final Map<Conversation, Thread> threads = new ConcurrentHashMap<>();
         private final AtomicInteger served = new AtomicInteger();
         private final ConcurrentLinkedQueue<String> troubles = new ConcurrentLinkedQueue<>();
 
         @Override
         public void step(Step step, Conversation conversation) {
             switch (step) {
-                case ACCEPTED -> accepted.incrementAndGet();
                 case WAITING_FOR_REQUEST -> served.incrementAndGet();
-                case CLOSED -> conversations.add(conversation);
+                case CLOSED -> {
+                    threads.put(conversation, Thread.currentThread());
+                    conversations.add(conversation);
+                }
                 default -> {} // of no interest here
             }
         }
@@ -144,12 +148,7 @@ final class Engine implements AutoCloseable {
             troubles.add(sentence);
         }
 
-        /** How many conversations have begun. */
-        int accepted() {
-            return accepted.get();
-        }
-
-        /** How many of them have got a place so far. */
+        /** How many conversations have begun to wait for their request. */
         int served() {
             return served.get();
         }
@@ -157,6 +156,11 @@ final class Engine implements AutoCloseable {
         /** The conversations that have ended, in that order. */
         List<Conversation> conversations() {
             return List.copyOf(conversations);
+        }
+
+        /** Served {@code conversation}, which has ended. */
+        Thread thread(Conversation conversation) {
+            return threads.get(conversation);
         }
 
         /** The only conversation so far, once it has ended. */
@@ -168,7 +172,7 @@ final class Engine implements AutoCloseable {
         /** The conversation that asked something of {@code mailbox}, or null if none has ended. */
         Conversation of(String mailbox) {
             return conversations.stream()
-                    .filter(it -> it.request() != null && it.request().recipient().equals(mailbox))
+                    .filter(it -> it.request != null && it.request.recipient().equals(mailbox))
                     .findFirst()
                     .orElse(null);
         }

@@ -8,11 +8,15 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.KeyFactory;
 import java.security.KeyPairGenerator;
 import java.security.KeyStore;
+import java.security.PrivateKey;
 import java.security.cert.Certificate;
 import java.security.cert.CertificateFactory;
 import java.security.cert.X509Certificate;
+import java.security.spec.PKCS8EncodedKeySpec;
+import java.util.Base64;
 
 import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
@@ -42,20 +46,31 @@ final class FakeTls {
 
     /** Sockets that show the certificate in {@code pem}, without its key; they trust everybody. */
     static SSLSocketFactory withCertificateOf(Path pem) throws Exception {
-        String text = Files.readString(pem);
-        byte[] certificate =
-                text.substring(text.indexOf("-----BEGIN CERTIFICATE"))
-                        .getBytes(StandardCharsets.US_ASCII);
         KeyPairGenerator keys = KeyPairGenerator.getInstance("EC");
         keys.initialize(256);
+        return sockets(store(keys.generateKeyPair().getPrivate(), Files.readString(pem)));
+    }
+
+    private static KeyStore store(PrivateKey key, String pem) throws Exception {
+        byte[] certificate =
+                pem.substring(pem.indexOf("-----BEGIN CERTIFICATE"))
+                        .getBytes(StandardCharsets.US_ASCII);
         KeyStore store = KeyStore.getInstance("PKCS12");
         store.load(null, null);
         Certificate[] chain = {
             CertificateFactory.getInstance("X.509")
                     .generateCertificate(new ByteArrayInputStream(certificate))
         };
-        store.setKeyEntry("key", keys.generateKeyPair().getPrivate(), new char[0], chain);
-        return sockets(store);
+        store.setKeyEntry("key", key, new char[0], chain);
+        return store;
+    }
+
+    /** Sockets with the RSA key and the certificate in {@code pem}; they trust everybody. */
+    static SSLSocketFactory withRsaKeyIn(Path pem) throws Exception {
+        String text = Files.readString(pem);
+        String key = text.replaceFirst("(?s).*BEGIN PRIVATE KEY-----(.*)-----END PRIV.*", "$1");
+        var encoded = new PKCS8EncodedKeySpec(Base64.getMimeDecoder().decode(key));
+        return sockets(store(KeyFactory.getInstance("RSA").generatePrivate(encoded), text));
     }
 
     /** Sockets without any key; they trust everybody. */

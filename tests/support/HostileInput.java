@@ -74,14 +74,8 @@ final class HostileInput {
         return false;
     }
 
-    private static String trimmed(String name) {
-        while (!name.isEmpty() && Character.isWhitespace(name.codePointAt(0))) {
-            name = name.substring(1);
-        }
-        while (!name.isEmpty() && Character.isWhitespace(name.charAt(name.length() - 1))) {
-            name = name.substring(0, name.length() - 1);
-        }
-        return name;
+    static String trimmed(String name) {
+        return name.replaceAll("^[ \t]+", "").replaceAll("[ \t]+$", "");
     }
 
     /** The request in all that was sent before the end of input. */

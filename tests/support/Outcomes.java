@@ -46,8 +46,7 @@ final class Outcomes {
 
     void fetch(MessageStore store, String recipient) {
         long start = System.nanoTime();
-        assertThrows(
-                MessageStore.StoreException.class, () -> store.fetch(recipient).nextPage());
+        assertThrows(MessageStore.StoreException.class, () -> store.fetch(recipient).nextPage());
         time(start);
     }
 
@@ -83,9 +82,7 @@ final class Outcomes {
 
     /** Of the refusals the one that came soonest; very late if there is none. */
     Duration soonestRefusal() {
-        return refusals.stream()
-                .min(Duration::compareTo)
-                .orElse(ChronoUnit.FOREVER.getDuration());
+        return refusals.stream().min(Duration::compareTo).orElse(ChronoUnit.FOREVER.getDuration());
     }
 
     /** Every acknowledged message is there once, every refused one at most once. */

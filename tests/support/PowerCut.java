@@ -511,13 +511,15 @@ final class PowerCut {
 
     /** The server with one more pragma on each connection, after the product has set its own. */
     private static void serve(String place, String pragma) throws Exception {
-        var store = new MessageStore(place, Long.MAX_VALUE, connection -> withPragma(connection, pragma));
+        var store =
+                new MessageStore(
+                        place, Long.MAX_VALUE, connection -> withPragma(connection, pragma));
         var log = new Log(new PrintWriter(System.out), new PrintWriter(System.err), true);
         var server =
                 new MsgServer(
                         new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
                         store,
-                        Limits.withTimeout(Duration.ofSeconds(10)),
+                        Limits.of(Duration.ofSeconds(10), false),
                         log,
                         Thread.ofVirtual(),
                         null);

@@ -9,7 +9,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 
-/** The small server and the small client in Python, as they are or with a mistake planted. */
+/** The solutions in Python, as they are or with a mistake planted. */
 final class PythonPrograms {
     private static final String FIND =
             "import sys; print(sys.executable if sys.version_info >= (3, 10) else '')";
@@ -42,15 +42,19 @@ final class PythonPrograms {
         return new ArrayList<>(List.of(Python.PATH, "-I", "-S", script.toString()));
     }
 
-    /** A copy of {@code name} in {@code folder} with the lines {@code right} made {@code wrong}. */
-    static Path with(String name, String right, String wrong, Path folder) throws IOException {
-        Path support = TestMain.checkout().resolve("tests").resolve("support");
-        String program = Files.readString(support.resolve(name));
-        if (program.split(java.util.regex.Pattern.quote(right), -1).length != 2 && !right.isEmpty()) {
-            throw new IllegalArgumentException("not once in " + name + ": " + right);
-        }
-        Path copy = Files.createTempFile(folder, "", name);
+    /** A copy in {@code folder} of a solution. */
+    static Path copy(String name, Path folder) throws IOException {
+        Path solution = TestMain.checkout().resolve("docs/solutions").resolve(name);
         return Files.writeString(
-                copy, right.isEmpty() ? program : program.replace(right, wrong));
+                Files.createTempFile(folder, "", name), Files.readString(solution));
+    }
+
+    /** Makes the lines {@code right} in {@code script} {@code wrong}. */
+    static void plant(Path script, String right, String wrong) throws IOException {
+        String program = Files.readString(script);
+        if (program.indexOf(right) < 0 || program.indexOf(right) != program.lastIndexOf(right)) {
+            throw new IllegalArgumentException("not once in " + script + ": " + right);
+        }
+        Files.writeString(script, program.replace(right, wrong));
     }
 }

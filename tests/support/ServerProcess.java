@@ -91,7 +91,8 @@ final class ServerProcess implements AutoCloseable {
         command.add(home.resolve("bin").resolve("java").toString());
         command.addAll(QUICK_START);
         command.addAll(ManagementFactory.getRuntimeMXBean().getInputArguments());
-        command.addAll(List.of("-Xlog:disable", archive)); // else the JVM has things to say about it
+        command.addAll(
+                List.of("-Xlog:disable", archive)); // else the JVM has things to say about it
         command.addAll(List.of("-cp", System.getProperty("java.class.path"), main));
         command.addAll(arguments);
         return command;
@@ -114,7 +115,9 @@ final class ServerProcess implements AutoCloseable {
             for (String line; (line = lines.readLine()) != null; ) {
                 text.append(line).append('\n');
                 if (untilReady && line.startsWith(READY)) {
-                    port.complete(Integer.parseInt(line.substring(READY.length()).replaceFirst(",.*", "")));
+                    port.complete(
+                            Integer.parseInt(
+                                    line.substring(READY.length()).replaceFirst(",.*", "")));
                 }
             }
         } catch (IOException e) {

@@ -34,7 +34,14 @@ final class SmallDisk implements AutoCloseable {
         input = shell.outputWriter();
         answers = shell.inputReader();
         String mounted =
-                run("mount -t tmpfs -o " + options + " none '" + folder + "' && cd '" + folder + "'");
+                run(
+                        "mount -t tmpfs -o "
+                                + options
+                                + " none '"
+                                + folder
+                                + "' && cd '"
+                                + folder
+                                + "'");
         if (!mounted.isEmpty()) {
             shell.destroyForcibly();
             Assumptions.abort("needs leave to mount in a namespace of its own: " + mounted);
@@ -65,4 +72,3 @@ final class SmallDisk implements AutoCloseable {
         shell.destroyForcibly();
     }
 }
-

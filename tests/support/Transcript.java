@@ -130,7 +130,9 @@ final class Transcript implements AutoCloseable {
                 .replaceAll("(read|write|fsync)\\(\\d+", "$1(FD")
                 .replaceAll("\\(FD <unfinished ...>$", "(FD) = 0") // another thread came in between
                 .replaceAll("^\\d{1,2}$", "A FEW")
-                .replaceAll("^([a-z, ]* +(?:10|30|100)) +[0-9,]+ +[0-9,]+ +[0-9.,]+ +[0-9,]+$", "$1 FIGURES")
+                .replaceAll(
+                        "^([a-z, ]* +(?:10|30|100)) +[0-9,]+ +[0-9,]+ +[0-9.,]+ +[0-9,]+$",
+                        "$1 FIGURES")
                 .replaceAll(" +", " ")
                 .strip();
     }
@@ -148,7 +150,8 @@ final class Transcript implements AutoCloseable {
         Terminal(int number) {
             this.number = number;
             try {
-                String shell = "stty cols 200; exec env PS1='$ ' bash --norc --noprofile --noediting";
+                String shell =
+                        "stty cols 200; exec env PS1='$ ' bash --norc --noprofile --noediting";
                 // Started in the background the tests ignore Ctrl+C, and so would what they start.
                 ProcessBuilder builder =
                         new ProcessBuilder("env", "--default-signal=INT", "script", "-qfc", shell);

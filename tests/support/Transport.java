@@ -72,7 +72,7 @@ enum Transport {
         }
     }
 
-    /** Keys made once for all tests: keytool takes a second for each. */
+    /** Keys made once for all tests. */
     static final class Keys {
         private static final Map<Tls, String> FILES = new HashMap<>();
         static final Tls SERVER = make("server");
@@ -101,6 +101,8 @@ enum Transport {
         /** Puts {@code key} where a program would make one, as {@code file}. */
         static void copy(Tls key, Path file) throws IOException {
             Files.createDirectories(file.getParent());
+            Files.deleteIfExists(file);
+            Files.createFile(file, OwnFiles.only("rw-------"));
             Files.writeString(file, FILES.get(key));
         }
 

@@ -1,8 +1,7 @@
-"""A small menu client, written from the protocol alone: python3 small_client.py HOST PORT"""
+"""Exercise 1: a menu client, from the protocol alone. python3 client.py HOST PORT"""
 
 import socket
 import sys
-import time
 
 sys.stdin.reconfigure(encoding="utf-8")
 sys.stdout.reconfigure(encoding="utf-8")
@@ -10,14 +9,14 @@ address = (sys.argv[1], int(sys.argv[2]))
 
 
 def request(line):
-    """The lines of the reply, and whether it ended as the protocol says that it does."""
+    """Sends one request over a connection of its own; returns the reply, without its last LF."""
     with socket.create_connection(address, timeout=5) as server:
         server.sendall(line.encode("utf-8"))
-        server.shutdown(socket.SHUT_WR)
+        server.shutdown(socket.SHUT_WR)  # the end of the request
         reply = b""
-        while piece := server.recv(4096):
+        while piece := server.recv(4096):  # until the server closes: a piece is not a reply
             reply += piece
-    return reply.decode("utf-8").removesuffix("\n").split("\n")
+    return reply.decode("utf-8").removesuffix("\n")  # at the end: a character may come in two pieces
 
 
 def send(user):
@@ -28,26 +27,25 @@ def send(user):
         print("That is too long.")
         return
     reply = request(line)
-    if reply == ["Message accepted and stored:"]:
+    if reply == "Message accepted and stored:":
         print("Sent.")
     else:
-        print("Not sent:", reply[0] or "the connection was closed")
+        print("Not sent:", reply or "the connection was closed")
 
 
 def read(user):
-    first, *messages = request(f"fetch;{user}")
+    first, *messages = request(f"fetch;{user}").split("\n")
     if first != "Retrieving messages...":
         print("Refused:", first or "the connection was closed")
         return
-    ends = ("NO MORE MESSAGES", "There is no such name")
-    last = messages.pop() if messages and messages[-1] in ends else ""
-    if last == "There is no such name":
+    if messages == ["There is no such name"]:
         print("No mail.")
         return
-    for message in messages:
-        _, sender, text = message.split(";", 2)
+    whole = messages[-1:] == ["NO MORE MESSAGES"]
+    for message in messages[:-1] if whole else messages:
+        _, sender, text = (message.split(";", 2) + ["", ""])[:3]
         print(f"{sender} writes: {text}")
-    print("That is all." if last == "NO MORE MESSAGES" else "The rest is missing.")
+    print("That is all." if whole else "The rest is missing.")
 
 
 def menu():
@@ -68,4 +66,4 @@ def menu():
 try:
     menu()
 except EOFError:
-    pass
+    pass  # the input has ended

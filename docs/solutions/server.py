@@ -1,6 +1,7 @@
-"""A small message server, written from the protocol alone: python3 small_server.py PORT FILE
+"""Exercise 2: a message server, from the protocol alone. python3 server.py PORT FILE [TIMEOUT]
 
-Right, and no more than that: one thread a connection, one file that is flushed for each message.
+Right, and no more than that: a thread for each connection, and one file, which is flushed for each
+message and read for each fetch.
 """
 
 import os
@@ -9,7 +10,7 @@ import sys
 import threading
 import time
 
-TIMEOUT = 2.0
+TIMEOUT = float(sys.argv[3]) if len(sys.argv) > 3 else 10.0
 SILENCE = 1.0
 MAX_BYTES = 255
 
@@ -23,6 +24,7 @@ class Refused(Exception):
 
 
 def read_request(client):
+    """The bytes of one request, without its end."""
     deadline = time.monotonic() + TIMEOUT
     data = b""
     pieces = 0
@@ -44,7 +46,7 @@ def read_request(client):
             return data.split(b"\n")[0].removesuffix(b"\r")
         if not piece:
             return data
-        if len(data) > MAX_BYTES + 1:
+        if len(data) > MAX_BYTES + 1:  # the one may be the CR of a CR LF
             return data
 
 
@@ -62,8 +64,7 @@ def reply_to(data):
     if control(line):
         raise Refused("Message declined. Control characters")
     verb, recipient, sender, message = (line.split(";", 3) + ["", "", ""])[:4]
-    recipient = recipient.strip()
-    sender = sender.strip()
+    recipient, sender = (name.strip(" \t") for name in (recipient, sender))
     if not verb:
         raise Refused("No verb")
     if not recipient:
@@ -81,6 +82,7 @@ def reply_to(data):
 
 
 def keep(line):
+    """Returns when the line is on the disk: only then may it be acknowledged."""
     with lock:
         kept.write(line)
         kept.flush()
@@ -105,7 +107,7 @@ def converse(client):
         client.sendall(reply.encode())
         client.shutdown(socket.SHUT_WR)
         client.settimeout(2)
-        while client.recv(4096):
+        while client.recv(4096):  # a close with input unread could destroy the reply
             pass
     except OSError:
         pass  # it has left

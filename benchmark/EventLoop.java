@@ -1,0 +1,77 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION An event loop: one thread for all connections
+//JAVA 21+
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.nio.ByteBuffer;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.Selector;
+import java.nio.channels.ServerSocketChannel;
+import java.nio.channels.SocketChannel;
+import java.nio.charset.StandardCharsets;
+
+/**
+ * The third way, beside a process and a thread for each connection: one thread for all of them. It
+ * asks the system which connections have something for it, and gives each a moment.
+ *
+ * <p>No call may wait, or all clients would. A thread keeps on its stack how far its conversation
+ * is; here the line so far hangs on the connection's key, and the conversation is cut into what
+ * happens at each event. This server stores nothing. A server that stores messages would leave the
+ * disk to another thread, whose report is one more event.
+ */
+public final class EventLoop {
+    private static final int BACKLOG = 1024;
+    private static final int LONGEST_LINE = 256;
+    private static final byte[] STORED =
+            "Message accepted and stored:\n".getBytes(StandardCharsets.US_ASCII);
+
+    private EventLoop() {}
+
+    /** Serves on any free port, which it prints, until it is killed. */
+    public static void main(String... args) throws IOException {
+        try (var selector = Selector.open();
+                var listener = ServerSocketChannel.open()) {
+            listener.bind(new InetSocketAddress(0), BACKLOG).configureBlocking(false);
+            listener.register(selector, SelectionKey.OP_ACCEPT);
+            System.out.println("Listening on port " + listener.socket().getLocalPort());
+            while (true) {
+                selector.select(key -> {
+                    try {
+                        if (key.isAcceptable()) {
+                            accept(listener, selector);
+                        } else {
+                            read((SocketChannel) key.channel(), (ByteBuffer) key.attachment());
+                        }
+                    } catch (IOException e) {
+                        System.err.println(e); // this client went away; the others go on
+                    }
+                });
+            }
+        }
+    }
+
+    private static void accept(ServerSocketChannel listener, Selector selector) throws IOException {
+        var client = listener.accept();
+        client.configureBlocking(false);
+        client.register(selector, SelectionKey.OP_READ, ByteBuffer.allocate(LONGEST_LINE));
+    }
+
+    /** Takes what has come, and answers once the client has shut down its sending side. */
+    private static void read(SocketChannel client, ByteBuffer line) throws IOException {
+        boolean more = false;
+        try {
+            more = client.read(line) >= 0 && line.hasRemaining();
+            if (!more) {
+                // The system has room for a short answer. A long one would take an event for each
+                // part of it that the client has taken.
+                client.write(ByteBuffer.wrap(STORED));
+            }
+        } finally {
+            if (!more) {
+                client.close();
+            }
+        }
+    }
+}
