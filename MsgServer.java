@@ -24,6 +24,7 @@ import java.nio.ByteBuffer;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.time.Duration;
+import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.locks.LockSupport;
@@ -64,6 +65,7 @@ public final class MsgServer implements AutoCloseable {
     private final Trouble failing;
     private final Trouble storing;
     private final Trouble reading;
+    private final Trouble damage; // reported once, since it does not pass by itself
     private final Set<Connection> openConnections = ConcurrentHashMap.newKeySet();
     private final Tls tls; // null: plain connections, and a name is anybody's
     private ServerSocketChannel listening;
@@ -98,6 +100,7 @@ public final class MsgServer implements AutoCloseable {
         failing = new Trouble(listener, "A conversation failed: ", "Conversations end well");
         storing = new Trouble(listener, "The message store fails: ", "Messages can be stored");
         reading = new Trouble(listener, "Mailboxes cannot be read: ", "Mailboxes can be read");
+        damage = new Trouble(listener, "The store is damaged, see docs/operating.md; mailbox ", "");
         places = new Places(limits.connections());
         this.tls = tls;
     }
@@ -212,24 +215,28 @@ public final class MsgServer implements AutoCloseable {
             }
         }
 
-        /** With TLS, the first key that uses a name becomes its owner here; others are refused. */
-        private void requireOwner(String name)
+        /**
+         * With TLS, refuses a client whose key is not the owner of {@code name}.
+         *
+         * @param claims whether its key becomes the owner if there is none yet
+         */
+        private void requireOwner(String name, boolean claims)
                 throws MessageStore.StoreException, Protocol.RefusedException {
-            if (tls != null && !owners.owns(name, connection.clientKey())) {
+            if (tls != null && !owners.allow(name, connection.clientKey(), claims)) {
                 throw new Protocol.RefusedException(Protocol.Refusal.NOT_THE_OWNER);
             }
         }
 
         private void store(Protocol.Store message) throws IOException, Protocol.RefusedException {
             try {
-                requireOwner(message.sender());
+                requireOwner(message.sender(), true);
                 tell(Listener.Step.WAITING_FOR_COMMIT);
                 committedTogether =
                         store.store(message.recipient(), message.sender(), message.message());
                 storing.succeeded();
                 tell(Listener.Step.COMMITTED);
             } catch (MessageStore.StoreException e) {
-                storing.failed(e.getMessage());
+                report(e);
                 throw new Protocol.RefusedException(Protocol.Refusal.NOT_STORED);
             }
             outcome = "stored";
@@ -239,12 +246,11 @@ public final class MsgServer implements AutoCloseable {
         private void fetch(String recipient) throws IOException, Protocol.RefusedException {
             places.takeFetch();
             try {
-                requireOwner(recipient);
                 sendMailbox(recipient);
                 outcome =
                         sent == 0 ? "no such name" : sent + (sent == 1 ? " message" : " messages");
             } catch (MessageStore.StoreException e) {
-                reading.failed(e.getMessage());
+                report(e);
                 if (sent == 0) {
                     throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
                 }
@@ -255,13 +261,26 @@ public final class MsgServer implements AutoCloseable {
             }
         }
 
+        private void report(MessageStore.StoreException e) {
+            switch (e.failing()) {
+                case READING -> reading.failed(e.getMessage());
+                case WRITING -> storing.failed(e.getMessage());
+                case DAMAGED -> damage.failed(request.recipient() + ": " + e.getMessage());
+            }
+        }
+
         /** Sends it page by page, so that memory stays flat however many messages it holds. */
-        private void sendMailbox(String recipient) throws IOException, MessageStore.StoreException {
+        private void sendMailbox(String recipient)
+                throws IOException, MessageStore.StoreException, Protocol.RefusedException {
             MessageStore.Mailbox mailbox = store.fetch(recipient);
             Page page = new Page();
             page.writeBytes(Protocol.line(Protocol.RETRIEVING));
             while (mailbox.hasNext()) {
-                for (MessageStore.Message message : mailbox.nextPage()) {
+                List<MessageStore.Message> messages = mailbox.nextPage();
+                if (sent == 0) {
+                    requireOwner(recipient, !messages.isEmpty()); // empty, it stays nobody's
+                }
+                for (MessageStore.Message message : messages) {
                     var stored = new Protocol.Store(recipient, message.sender(), message.text());
                     page.writeBytes(Protocol.line(stored.parts()));
                     sent++;

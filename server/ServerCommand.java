@@ -168,7 +168,7 @@ public final class ServerCommand implements Callable<Integer> {
             throws IOException, MessageStore.StoreException {
         Limits limits = Limits.of(Duration.ofSeconds(timeout), tls);
         Log log = log();
-        Tls key = tls ? key(store.place()) : null;
+        Tls key = tls ? key(store) : null;
         MsgServer server = new MsgServer(address, store, limits, log, threads.builder(), key);
         Thread ending = Thread.ofPlatform().unstarted(() -> end(server, store, log));
         try {
@@ -201,9 +201,9 @@ public final class ServerCommand implements Callable<Integer> {
     }
 
     /** The server's key: beside the store or, where that is a database, in the home. */
-    private Tls key(String place) throws Tls.KeyException {
-        boolean isFile = !place.startsWith("jdbc:");
-        Path file = isFile ? Path.of(place + ".key.pem") : home.resolve(".msg-server/key.pem");
+    private Tls key(MessageStore store) throws Tls.KeyException {
+        Path inHome = home.resolve(".msg-server/key.pem");
+        Path file = store.file().map(it -> Path.of(it + ".key.pem")).orElse(inHome);
         return new Tls(file, anyClient -> true);
     }
 
@@ -222,7 +222,7 @@ public final class ServerCommand implements Callable<Integer> {
             return false; // which Program reports
         }
         out.println("Messages are kept in " + store.place());
-        store.size().ifPresent(bytes -> out.println(size(bytes)));
+        store.file().ifPresent(file -> out.println(size(file.toFile().length())));
         if (threads == Threads.platform) {
             out.println("Each connection gets a platform thread");
         }

@@ -6,18 +6,20 @@ import java.time.Duration;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
- * Something that fails for a while. It is said once when it begins and once when it is over,
- * however many fail in between; and should both alternate quickly, once a minute. Any thread may
- * use it.
+ * A lasting failure: reported once when it starts and once when it ends. If it flaps, its end is
+ * reported once a minute, or when it has not failed for some seconds. Each new start is reported at
+ * once, so that the last report is never that it ended while it still fails. Any thread may use it.
  */
 final class Trouble {
-    private static final Duration SAY_AGAIN_AFTER = Duration.ofMinutes(1);
+    private static final long MINUTE = Duration.ofMinutes(1).toNanos();
+    private static final long QUIET = Duration.ofSeconds(5).toNanos();
 
     private final Listener listener;
     private final String begun;
     private final String over;
     private final AtomicBoolean said = new AtomicBoolean();
-    private long silentUntil = System.nanoTime();
+    private volatile long failed;
+    private volatile long ended = System.nanoTime() - MINUTE;
 
     /**
      * Tells {@code listener}.
@@ -32,16 +34,21 @@ final class Trouble {
     }
 
     synchronized void failed(String reason) {
-        if (!said.get() && System.nanoTime() - silentUntil >= 0) {
+        failed = System.nanoTime();
+        if (!said.get()) {
             listener.trouble(begun + reason);
             said.set(true); // now, since for want of memory the sentence may have failed
-            silentUntil = System.nanoTime() + SAY_AGAIN_AFTER.toNanos();
         }
     }
 
     /** Costs next to nothing when there was no trouble. */
     void succeeded() {
-        if (said.get() && said.compareAndSet(true, false)) { // of those who see it, one says so
+        boolean steady =
+                said.get()
+                        && (System.nanoTime() - ended >= MINUTE
+                                || System.nanoTime() - failed >= QUIET);
+        if (steady && said.compareAndSet(true, false)) { // of those who see it, one says so
+            ended = System.nanoTime();
             listener.trouble(over + " again.");
         }
     }

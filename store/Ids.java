@@ -3,6 +3,7 @@
 
 import java.security.SecureRandom;
 import java.util.UUID;
+import java.util.concurrent.TimeUnit;
 
 /**
  * Makes ids as UUIDs of version 7 (RFC 9562, section 5.7): milliseconds, then a 12-bit counter,
@@ -27,8 +28,8 @@ final class Ids {
         return new UUID(last >>> 12 << 16 | 0x7000 | last & 0xfff, process);
     }
 
-    /** When an id was made, in milliseconds since 1970. */
-    static long millis(UUID id) {
-        return id.getMostSignificantBits() >>> 16;
+    /** When an id was made, in minutes since 1970. */
+    static long minutes(UUID id) {
+        return TimeUnit.MILLISECONDS.toMinutes(id.getMostSignificantBits() >>> 16);
     }
 }

@@ -1,10 +1,10 @@
 //JAVA 21+
 //SOURCES Database.java
 //SOURCES Ids.java
-//SOURCES Link.java
 //SOURCES ../common/OwnFiles.java
 //SOURCES Sqlite.java
 //SOURCES Postgres.java
+//SOURCES ThreadSession.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
@@ -16,7 +16,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
-import java.util.OptionalLong;
+import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.BlockingQueue;
@@ -28,6 +28,8 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.Function;
+import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 
@@ -36,41 +38,66 @@ import java.util.stream.Collectors;
  * {@link #fetch} gives a mailbox page by page.
  *
  * <p>Between opening and closing only the threads of this class use the database: one writer, which
- * commits all stores that wait in one transaction (group commit), and {@value #READERS} readers,
- * which also look up {@link Owners}. They are platform threads: SQLite is native code, in which a
- * virtual thread would block the platform thread that carries it and others. Callers wait for them.
+ * commits all stores that wait in one transaction (group commit), and {@value #READERS} readers.
+ * They are platform threads: SQLite is native code, in which a virtual thread would block the
+ * platform thread that carries it and others. Callers wait for them.
  *
  * <p>Left out on purpose: deleting. Fetching deletes nothing, as in the original.
  */
 public final class MessageStore implements AutoCloseable {
 
-    /** The longest that a caller waits; less than a client's 10 s, so that it gets a reply. */
-    public static final Duration PATIENCE = Duration.ofSeconds(8);
+    /** The longest that a caller waits; with all else it is less than a client's 10 s. */
+    public static final Duration PATIENCE = Duration.ofSeconds(6);
 
     private static final int READERS = 2;
     private static final String CLOSED = "the message store is closed";
 
+    /** The order to stop, for the thread that takes it. */
+    private static final Job LAST = new Job(null, null);
+
     private final Database database;
     private final Ids ids;
-    private final Link.Outage outage = new Link.Outage();
+    private final ThreadSession.Outage outage = new ThreadSession.Outage();
     private final List<CompletableFuture<Void>> threads = new ArrayList<>();
+    private final BlockingQueue<Job> writings = new LinkedBlockingQueue<>();
+    private final BlockingQueue<Job> readings = new LinkedBlockingQueue<>();
+    private final Set<Job> waiting = ConcurrentHashMap.newKeySet();
+    private final ScheduledExecutorService patience =
+            Executors.newSingleThreadScheduledExecutor(
+                    Thread.ofPlatform().daemon().name("store-patience").factory());
     private volatile boolean closed;
+
+    /** What a store can fail at. */
+    public enum Failing {
+        READING,
+        WRITING,
+        /** A mailbox is on a damaged page, until its operator has repaired the database. */
+        DAMAGED
+    }
 
     /** Thrown, with one sentence for a person, when the store cannot do what it was asked to. */
     public static sealed class StoreException extends Exception {
         private static final long serialVersionUID = 1;
 
-        StoreException(String sentence, Throwable cause) {
+        private final Failing failing;
+
+        StoreException(Failing failing, String sentence, Throwable cause) {
             super(sentence, cause);
+            this.failing = failing;
+        }
+
+        /** What failed. */
+        public Failing failing() {
+            return failing;
         }
     }
 
-    /** Thrown when what was given as a place cannot be one, whatever the machine looks like. */
+    /** Thrown when the value of {@code --store} is wrong in itself, on any machine. */
     public static final class PlaceException extends StoreException {
         private static final long serialVersionUID = 1;
 
         PlaceException(String sentence, Throwable cause) {
-            super(sentence, cause);
+            super(Failing.READING, sentence, cause);
         }
     }
 
@@ -102,13 +129,20 @@ public final class MessageStore implements AutoCloseable {
     /** As above; each connection goes through {@code wrap}, for fault tests. */
     MessageStore(String place, long maxBytes, UnaryOperator<Connection> wrap)
             throws StoreException {
-        database = databaseAt(place, maxBytes, wrap);
+        try {
+            database = Database.at(place, maxBytes, wrap);
+        } catch (IllegalArgumentException e) {
+            String shown = place.matches("(?s).*[:=].*") ? "that database" : place; // a password?
+            throw new PlaceException("Cannot keep messages in " + shown + ": " + reason(e), e);
+        } catch (IOException e) {
+            throw cannotKeep(place, e);
+        }
         try {
             ids = new Ids(database.prepare());
             // So that a database that cannot be written or read is told now.
             try (Database.Session check = database.open()) {
                 check.insert(List.of());
-                check.page(new Database.Range(""), (sender, text) -> {});
+                check.page(new Database.Range(""));
             }
         } catch (SQLException | IOException e) {
             database.release();
@@ -121,8 +155,22 @@ public final class MessageStore implements AutoCloseable {
         patience.scheduleWithFixedDelay(this::endPatience, 500, 500, TimeUnit.MILLISECONDS);
     }
 
-    private void start(String name, Runnable work) {
-        threads.add(CompletableFuture.runAsync(work, Thread.ofPlatform().name(name)::start));
+    /** Starts a thread that takes {@code step} after {@code step} until one is the last. */
+    private void start(String name, Predicate<ThreadSession> step) {
+        ThreadSession own = new ThreadSession(database, outage);
+        Runnable steps =
+                () -> {
+                    for (boolean goOn = true; goOn; ) {
+                        try {
+                            goOn = step.test(own);
+                        } catch (RuntimeException | Error e) {
+                            // Tolerated, or nobody would serve its queue any more: the jobs that
+                            // it had in hand are refused when their patience ends.
+                        }
+                    }
+                    own.drop();
+                };
+        threads.add(CompletableFuture.runAsync(steps, Thread.ofPlatform().name(name)::start));
     }
 
     /** Opens the store that a user has without naming a place, in a folder of its own. */
@@ -136,22 +184,9 @@ public final class MessageStore implements AutoCloseable {
         return new MessageStore(folder.resolve("messages.db").toString(), maxBytes);
     }
 
-    private static Database databaseAt(String place, long maxBytes, UnaryOperator<Connection> wrap)
-            throws StoreException {
-        try {
-            return place.startsWith("jdbc:postgresql:")
-                    ? new Postgres(place, maxBytes, wrap)
-                    : new Sqlite(place.replaceFirst("^jdbc:sqlite:", ""), maxBytes, wrap);
-        } catch (IllegalArgumentException e) {
-            String shown = place.contains(":") ? "that database" : place; // it may hold a password
-            throw new PlaceException("Cannot keep messages in " + shown + ": " + reason(e), e);
-        } catch (IOException e) {
-            throw cannotKeep(place, e);
-        }
-    }
-
     private static StoreException cannotKeep(String shown, Exception e) {
-        return new StoreException("Cannot keep messages in " + shown + ": " + reason(e), e);
+        String sentence = "Cannot keep messages in " + shown + ": " + reason(e);
+        return new StoreException(Failing.READING, sentence, e);
     }
 
     /** Where messages are kept, to be shown: an absolute path, or a URL without its parameters. */
@@ -159,9 +194,9 @@ public final class MessageStore implements AutoCloseable {
         return database.shown();
     }
 
-    /** Bytes that the store takes on this machine's disk, if that can be told. */
-    public OptionalLong size() {
-        return database.size();
+    /** The file that messages are kept in, unless a database server keeps them. */
+    public Optional<Path> file() {
+        return database.file();
     }
 
     /** What its operator should know, a sentence each; mostly nothing. */
@@ -182,8 +217,8 @@ public final class MessageStore implements AutoCloseable {
      */
     public void close(Duration limit) {
         closed = true;
-        storings.add(LAST_STORING);
-        readings.addAll(Collections.nCopies(READERS, LAST_READING));
+        writings.add(LAST);
+        readings.addAll(Collections.nCopies(READERS, LAST));
         boolean ended =
                 CompletableFuture.allOf(threads.toArray(CompletableFuture<?>[]::new))
                         .handle((all, failure) -> true)
@@ -196,22 +231,13 @@ public final class MessageStore implements AutoCloseable {
         }
     }
 
-    // ---------------------------------------------------------------- storing
+    // ---------------------------------------------------------------- writing
 
     private static final int MAX_BATCH = 1024;
     private static final Duration RETRY_FOR = Duration.ofSeconds(5);
 
-    /** After this long without a store the writer tidies up. */
+    /** After this long without a job the writer tidies up. */
     private static final Duration QUIET = Duration.ofSeconds(1);
-
-    private static final Job<Letter, Integer> LAST_STORING = new Job<>(null);
-
-    private final BlockingQueue<Job<Letter, Integer>> storings = new LinkedBlockingQueue<>();
-
-    /** A message that waits for its id, and then to be stored. */
-    private interface Letter {
-        Database.Entry with(UUID id);
-    }
 
     /**
      * Puts a message into a mailbox and returns when it is durable.
@@ -221,7 +247,14 @@ public final class MessageStore implements AutoCloseable {
      *     #PATIENCE} whether it was
      */
     public int store(String recipient, String sender, String text) throws StoreException {
-        return outcome(storings, new Job<>(id -> new Database.Entry(recipient, id, sender, text)));
+        return this.<Integer>outcome(
+                Failing.WRITING,
+                new Job(id -> new Database.Entry(recipient, id, sender, text), null));
+    }
+
+    /** Makes a change that is no message, on the writer's thread and durably. */
+    <A> A change(Database.Work<A> change) throws StoreException {
+        return outcome(Failing.WRITING, new Job(null, change));
     }
 
     /**
@@ -229,72 +262,58 @@ public final class MessageStore implements AutoCloseable {
      * for the disk. That is the whole of group commit; waiting for company on purpose would gain
      * nothing.
      */
-    private void write() {
-        Link link = new Link(database, outage);
-        List<Job<Letter, Integer>> batch = new ArrayList<>(MAX_BATCH);
-        boolean tidy = true;
-        for (boolean stop = false; !stop; batch.clear()) {
-            try {
-                Job<Letter, Integer> first = take(storings);
-                if (first == null) {
-                    tidy = tidy || database.tidyUp();
-                    continue;
-                }
-                tidy = false;
-                batch.add(first);
-                storings.drainTo(batch, MAX_BATCH - 1);
-                stop = batch.remove(LAST_STORING);
-                batch.removeIf(CompletableFuture::isDone); // interrupted, or waited too long
-                commit(link, batch);
-                batch.forEach(job -> job.complete(batch.size()));
-            } catch (SQLException | RuntimeException | Error e) {
-                link.drop(); // whatever it was, the writer goes on, with a new connection
-                batch.forEach(job -> job.completeExceptionally(e));
-            }
+    private boolean write(ThreadSession own) {
+        Job first = take(writings);
+        if (first == null) {
+            database.tidyUp();
+            return !closed; // a step that failed may have taken the order to stop
         }
-        link.drop();
+        List<Job> batch = new ArrayList<>(List.of(first));
+        writings.drainTo(batch, MAX_BATCH - 1);
+        boolean goOn = !batch.removeIf(job -> job == LAST);
+        batch.forEach(job -> work(own, job));
+        batch.removeIf(Job::isDone); // a change, interrupted, or waited too long
+        commit(own, batch, batch.stream().map(job -> job.message.apply(ids.next())).toList());
+        return goOn;
     }
 
     /**
-     * Stores all of {@code batch} or throws. When the connection fails while an insert is under
-     * way, nobody knows whether it was committed: the same ids are sent again, and rows that are
-     * there already stay as they are.
+     * Stores all of {@code batch}. When the connection fails while an insert is under way, nobody
+     * knows whether it was committed: the same ids are sent again, and rows that are there already
+     * stay as they are. When something else fails each message is tried by itself, so that one that
+     * cannot be stored is refused alone.
      */
-    private void commit(Link link, List<Job<Letter, Integer>> batch) throws SQLException {
-        if (batch.isEmpty()) {
-            return;
-        }
-        List<Database.Entry> entries = new ArrayList<>(batch.size());
-        batch.forEach(job -> entries.add(job.asked.with(ids.next())));
+    private void commit(ThreadSession own, List<Job> batch, List<Database.Entry> entries) {
         long giveUp = System.nanoTime() + RETRY_FOR.toNanos();
         boolean underWay = false;
-        for (int retries = 0; ; retries++) {
+        for (int retries = 0; !batch.stream().allMatch(Job::isDone); retries++) {
             try {
-                Database.Session session = link.session();
+                Database.Session session = own.session();
                 underWay = true;
                 session.insert(entries);
-                return;
-            } catch (SQLException e) {
-                link.drop();
-                if (!underWay || !database.mayRetry(e) || System.nanoTime() - giveUp > 0) {
-                    throw e;
+                batch.forEach(job -> job.complete(batch.size()));
+            } catch (SQLException | RuntimeException | Error e) {
+                own.drop(); // whatever it was, the writer goes on, with a new connection
+                boolean passing =
+                        underWay && e instanceof SQLException failure && database.mayRetry(failure);
+                if (passing && System.nanoTime() - giveUp < 0) {
+                    LockSupport.parkNanos(ThreadSession.pause(retries).toNanos());
+                } else if (underWay && !passing && batch.size() > 1) {
+                    for (int i = 0; i < batch.size(); i++) {
+                        commit(own, batch.subList(i, i + 1), entries.subList(i, i + 1));
+                    }
+                } else {
+                    batch.forEach(job -> job.completeExceptionally(e));
                 }
             }
-            LockSupport.parkNanos(Link.pause(retries).toNanos());
         }
     }
 
-    // ---------------------------------------------------------------- fetching
+    // ---------------------------------------------------------------- reading
 
-    private static final Job<Database.Lookup<?>, Object> LAST_READING = new Job<>(null);
-
-    private final BlockingQueue<Job<Database.Lookup<?>, Object>> readings =
-            new LinkedBlockingQueue<>();
-
-    /** What {@code lookup} finds on the thread of a reader. */
-    @SuppressWarnings("unchecked") // the answer to a job is what its lookup has found
-    <A> A look(Database.Lookup<A> lookup) throws StoreException {
-        return (A) outcome(readings, new Job<>(lookup));
+    /** What {@code lookup} finds, on the thread of a reader. */
+    <A> A look(Database.Work<A> lookup) throws StoreException {
+        return outcome(Failing.READING, new Job(null, lookup));
     }
 
     /** The mailbox of {@code recipient}, to be read page by page from its oldest message on. */
@@ -316,82 +335,73 @@ public final class MessageStore implements AutoCloseable {
         }
 
         /**
-         * The next 256 messages at most, in the order of acceptance; none after the last page. What
-         * comes after the first full page is for the next fetch: reading a busy mailbox ends.
+         * The next 256 messages at most, in the order of acceptance. What comes after the first
+         * full page is for the next fetch: reading a busy mailbox ends.
          *
          * @throws StoreException when the database cannot be read; the page may be asked for again
          */
         public List<Message> nextPage() throws StoreException {
-            if (rest == null) {
-                return List.of();
-            }
             Database.Range range = rest;
-            Page page =
-                    look(session -> {
-                        List<Message> messages = new ArrayList<>();
-                        return new Page(
-                                messages,
-                                session.page(
-                                        range,
-                                        (sender, text) -> messages.add(new Message(sender, text))));
-                    });
+            Database.Page page = look(session -> session.page(range));
             rest = page.rest();
             return page.messages();
         }
     }
 
-    private record Page(List<Message> messages, Database.Range rest) {}
+    private boolean read(ThreadSession own) {
+        Job job = take(readings);
+        if (job != null) {
+            work(own, job);
+        }
+        return job != LAST;
+    }
 
-    /** A reader: a page that fails is tried once more over a new connection. */
-    private void read() {
-        Link link = new Link(database, outage);
-        for (Job<Database.Lookup<?>, Object> job; (job = take(readings)) != LAST_READING; ) {
-            for (int attempt = 1; job != null && !job.isDone(); attempt++) {
-                try {
-                    job.complete(job.asked.in(link.session()));
-                } catch (SQLException | RuntimeException | Error e) {
-                    link.drop();
-                    if (attempt == 2) {
-                        job.completeExceptionally(e);
-                    }
+    // ---------------------------------------------------------------- jobs
+
+    /** What a caller waits for: a message to be stored with others, or else work by itself. */
+    private static final class Job extends CompletableFuture<Object> {
+        final Function<UUID, Database.Entry> message;
+        final Database.Work<?> work;
+        final long since = System.nanoTime();
+
+        Job(Function<UUID, Database.Entry> message, Database.Work<?> work) {
+            this.message = message;
+            this.work = work;
+        }
+    }
+
+    /** Does the work of {@code job}, if it has any: once more over a new connection if it fails. */
+    private static void work(ThreadSession own, Job job) {
+        for (int attempt = 1; job.work != null && !job.isDone(); attempt++) {
+            try {
+                job.complete(job.work.in(own.session()));
+            } catch (SQLException | RuntimeException | Error e) {
+                own.drop();
+                if (attempt == 2) {
+                    job.completeExceptionally(e);
                 }
             }
         }
-        link.drop();
     }
 
-    // ---------------------------------------------------------------- waiting for the threads
-
-    private final Set<Job<?, ?>> waiting = ConcurrentHashMap.newKeySet();
-    private final ScheduledExecutorService patience =
-            Executors.newSingleThreadScheduledExecutor(
-                    Thread.ofPlatform().daemon().name("store-patience").factory());
-
-    /** What a caller asked for, and waits for. */
-    private static final class Job<Q, A> extends CompletableFuture<A> {
-        final Q asked;
-        final long since = System.nanoTime();
-
-        Job(Q asked) {
-            this.asked = asked;
-        }
-    }
-
-    /** Hands a job to the threads that serve {@code queue} and waits for what comes of it. */
-    private <Q, A> A outcome(BlockingQueue<Job<Q, A>> queue, Job<Q, A> job) throws StoreException {
+    /** Hands a job to the threads that do such jobs and waits for what comes of it. */
+    @SuppressWarnings("unchecked") // the answer to a job is what its work has returned
+    private <A> A outcome(Failing failing, Job job) throws StoreException {
         waiting.add(job);
         try {
             if (closed) {
-                throw new StoreException(CLOSED, null);
+                throw new StoreException(failing, CLOSED, null);
             }
-            queue.add(job);
-            return job.get();
+            (failing == Failing.WRITING ? writings : readings).add(job);
+            return (A) job.get();
         } catch (ExecutionException e) {
-            throw new StoreException(reason(e.getCause()), e.getCause());
+            Throwable cause = e.getCause();
+            boolean damaged = cause instanceof SQLException failure && database.isDamage(failure);
+            throw new StoreException(damaged ? Failing.DAMAGED : failing, reason(cause), cause);
         } catch (InterruptedException e) {
             job.cancel(false); // if no thread has taken it up yet, none will
             Thread.currentThread().interrupt();
-            throw new StoreException("interrupted while waiting for the database", e);
+            throw new StoreException(failing, "interrupted while waiting for the database", e);
         } finally {
             waiting.remove(job);
         }
@@ -402,20 +412,20 @@ public final class MessageStore implements AutoCloseable {
      * far less than a timer for each, which wakes one more thread for every message.
      */
     private void endPatience() {
-        for (Job<?, ?> job : waiting) {
-            try {
+        try {
+            for (Job job : waiting) {
                 if (System.nanoTime() - job.since > PATIENCE.toNanos()) {
                     job.completeExceptionally(
                             new SQLException("the database did not answer in time"));
                 }
-            } catch (RuntimeException | Error e) {
-                // Tolerated, or nobody would look again: its turn comes with the next look.
             }
+        } catch (RuntimeException | Error e) {
+            // Tolerated, or nobody would look again: the turn of the others comes then.
         }
     }
 
     /** The next job, or null when all is quiet. Nobody interrupts the threads of a store. */
-    private static <T> T take(BlockingQueue<T> queue) {
+    private static Job take(BlockingQueue<Job> queue) {
         try {
             return queue.poll(QUIET.toNanos(), TimeUnit.NANOSECONDS);
         } catch (InterruptedException e) {

@@ -6,14 +6,22 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED
 
+import static java.nio.file.attribute.PosixFilePermission.GROUP_EXECUTE;
+import static java.nio.file.attribute.PosixFilePermission.GROUP_READ;
+import static java.nio.file.attribute.PosixFilePermission.OTHERS_EXECUTE;
+import static java.nio.file.attribute.PosixFilePermission.OTHERS_READ;
+
 import org.sqlite.JDBC;
 import org.sqlite.SQLiteConfig;
+import org.sqlite.SQLiteErrorCode;
+import org.sqlite.SQLiteException;
 import org.sqlite.SQLiteJDBCLoader;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
+import java.nio.charset.Charset;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
@@ -31,7 +39,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.OptionalLong;
+import java.util.Optional;
 import java.util.Properties;
 import java.util.Set;
 import java.util.UUID;
@@ -40,13 +48,20 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.UnaryOperator;
 import java.util.logging.Level;
 import java.util.logging.Logger;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * Keeps messages in one SQLite file, for one server; called on platform threads only. Up to 3.51.2
  * SQLite loses commits ("WAL-reset" on sqlite.org/wal.html); the driver above brings a later one.
  */
 final class Sqlite implements Database {
-    private static final int APPLICATION_ID = 0x4d534753; // "MSGS", see PRAGMA application_id
+
+    /** What the file is marked as, see PRAGMA application_id: "MSGS". */
+    private static final int MESSAGES = 0x4d534753;
+
+    /** The same where names may have owners, "MSGO": versions that know no owners refuse it. */
+    private static final int OWNED_MESSAGES = 0x4d53474f;
 
     /** The driver logs what we get as exceptions. A logger that nobody holds loses its level. */
     private static final Logger DRIVER = Logger.getLogger("org.sqlite");
@@ -58,6 +73,12 @@ final class Sqlite implements Database {
     /** Open for as long as the store is, so that {@link #lock} holds; it serves no request. */
     private Connection anchor;
 
+    private FileLock lock;
+    private FileChannel channel;
+    private List<Object> opened;
+    private volatile long looked = System.nanoTime();
+    private volatile boolean gone;
+
     /**
      * @param maxBytes the file grows no larger than this
      * @throws IllegalArgumentException when {@code place} is no name of a file
@@ -66,10 +87,11 @@ final class Sqlite implements Database {
     Sqlite(String place, long maxBytes, UnaryOperator<Connection> wrap) throws IOException {
         this.maxBytes = maxBytes;
         this.wrap = wrap;
-        if (place.matches("(?s)[A-Za-z][A-Za-z0-9+.-]+:.*")) { // a single letter is a drive
+        // A URL, "host=db1 dbname=msg", ":memory:". A single letter before a colon is a drive.
+        if (place.matches("(?s)([A-Za-z][A-Za-z0-9+._-]+ *)?[:=].*")) {
             throw new IllegalArgumentException(
                     "write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME, or the name of a file;"
-                            + " if that has a colon, ./NAME");
+                            + " if that has a colon or a =, ./NAME");
         }
         if (place.matches("(?s)~[^/]*(/.*)?")) {
             throw new IllegalArgumentException("nobody replaced the ~; write the whole path");
@@ -107,21 +129,27 @@ final class Sqlite implements Database {
             int application = Integer.parseInt(Database.one(statement, "PRAGMA application_id"));
             boolean empty =
                     Database.one(statement, "SELECT count(*) FROM sqlite_schema").equals("0");
-            if (application != APPLICATION_ID && !(application == 0 && empty)) {
+            boolean ours = application == MESSAGES || application == OWNED_MESSAGES;
+            if (!ours && !(application == 0 && empty)) {
                 throw new SQLException("it is a database of another program");
             }
             configure(statement);
             lock.release();
             takeLock(); // again: see there
             if (application == 0) {
-                statement.execute("PRAGMA application_id = " + APPLICATION_ID);
+                statement.execute("PRAGMA application_id = " + MESSAGES);
             }
             statement.execute(
                     "CREATE TABLE IF NOT EXISTS message (recipient TEXT NOT NULL,"
                             + " id BLOB NOT NULL, sender TEXT NOT NULL, text TEXT NOT NULL,"
                             + " PRIMARY KEY (recipient, id)) WITHOUT ROWID");
             opened = files();
-            return reserved(statement);
+            return TimeUnit.MINUTES.toMillis(reserved(statement));
+        } catch (SQLiteException e) {
+            // The -shm file takes 32 KB and the -wal file a page, should a kill have left neither.
+            throw e.getResultCode() == SQLiteErrorCode.SQLITE_IOERR_SHMSIZE
+                    ? new SQLException("the disk is full; a start takes 40 KB")
+                    : e;
         }
     }
 
@@ -137,12 +165,6 @@ final class Sqlite implements Database {
 
     private static final String TAKEN = "another server has it open";
 
-    private FileLock lock;
-    private FileChannel channel;
-    private List<Object> opened;
-    private volatile long looked = System.nanoTime();
-    private volatile boolean gone;
-
     /** One server per file, in this process and among all. */
     private void hold() throws IOException {
         if (!Files.exists(file)) {
@@ -157,6 +179,24 @@ final class Sqlite implements Database {
             // SQLite has a log for each name: what one's holds would be lost to the other.
             throw new IOException("it has a second name, a hard link; remove one of them");
         }
+        if (isMounted()) {
+            throw new IOException("it is mounted by itself, without its log; mount its folder");
+        }
+    }
+
+    /**
+     * Whether the file itself is a mount point, as a container's volume may be. Its log would lie
+     * in the folder around it, and be missed wherever else the file is. See proc(5), mountinfo.
+     */
+    private boolean isMounted() throws IOException {
+        Path mounts = Path.of("/proc/self/mountinfo"); // not Linux, not a file: only folders
+        Matcher special = Pattern.compile("[ \t\n\\\\]").matcher(file.toString());
+        String name = special.replaceAll(it -> "\\\\%03o".formatted((int) it.group().charAt(0)));
+        Charset charset = Charset.forName(System.getProperty("sun.jnu.encoding"));
+        return Files.exists(mounts)
+                && new String(Files.readAllBytes(mounts), charset)
+                        .lines()
+                        .anyMatch(line -> line.split(" ")[4].equals(name));
     }
 
     /**
@@ -211,16 +251,8 @@ final class Sqlite implements Database {
 
     @Override
     public void release() {
-        // SQLite's last connection first: with it all goes into the one file.
-        for (AutoCloseable open : Arrays.asList(anchor, channel)) {
-            try {
-                if (open != null) {
-                    open.close();
-                }
-            } catch (Exception e) {
-                // Tolerated: what was acknowledged is durable without it.
-            }
-        }
+        OwnFiles.closeQuietly(anchor); // first: SQLite's last connection puts all into one file
+        OwnFiles.closeQuietly(channel);
         HELD.values().remove(this);
     }
 
@@ -270,17 +302,17 @@ final class Sqlite implements Database {
     }
 
     @Override
-    public boolean mayRetry(SQLException e) {
-        return false; // after an I/O error the cache cannot be trusted
+    public boolean isDamage(SQLException e) {
+        return e.getErrorCode() == SQLiteErrorCode.SQLITE_CORRUPT.code;
     }
 
     /** Copies the log into the database, so that a plain copy of a quiet one has everything. */
     @Override
-    public boolean tidyUp() throws SQLException {
-        try (Statement statement = anchor.createStatement();
-                ResultSet row = statement.executeQuery("PRAGMA wal_checkpoint(PASSIVE)")) {
-            row.next();
-            return row.getInt("log") == row.getInt("checkpointed");
+    public void tidyUp() {
+        try (Statement statement = anchor.createStatement()) {
+            statement.execute("PRAGMA wal_checkpoint(PASSIVE)");
+        } catch (SQLException e) {
+            // Tolerated: the log has everything, and the next second brings another try.
         }
     }
 
@@ -292,24 +324,21 @@ final class Sqlite implements Database {
     }
 
     @Override
-    public OptionalLong size() {
-        return OptionalLong.of(file.toFile().length());
+    public Optional<Path> file() {
+        return Optional.of(file);
     }
 
     @Override
     public List<String> warnings() {
         try {
-            Set<PosixFilePermission> file = Files.getPosixFilePermissions(this.file);
-            Set<PosixFilePermission> folder = Files.getPosixFilePermissions(this.file.getParent());
-            boolean group =
-                    file.contains(PosixFilePermission.GROUP_READ)
-                            && folder.contains(PosixFilePermission.GROUP_EXECUTE);
-            boolean others =
-                    file.contains(PosixFilePermission.OTHERS_READ)
-                            && folder.contains(PosixFilePermission.OTHERS_EXECUTE);
+            Set<PosixFilePermission> rights = Files.getPosixFilePermissions(file);
+            Set<PosixFilePermission> folder = Files.getPosixFilePermissions(file.getParent());
+            boolean readable =
+                    rights.contains(GROUP_READ) && folder.contains(GROUP_EXECUTE)
+                            || rights.contains(OTHERS_READ) && folder.contains(OTHERS_EXECUTE);
             String cure =
                     "Other users of this machine can read all messages; to end that: chmod go= ";
-            return group || others ? List.of(cure + this.file + "*") : List.of();
+            return readable ? List.of(cure + file + "*") : List.of();
         } catch (IOException | UnsupportedOperationException e) {
             return List.of();
         }
@@ -366,13 +395,11 @@ final class Sqlite implements Database {
     private static final int RESERVED_MINUTES = 2;
 
     /**
-     * All ids lie before this moment, in milliseconds since 1970, and those of the next run beyond
-     * it: order holds when the clock is set back, also between two runs. SQLite's user_version has
-     * 32 bits, so it is kept in minutes.
+     * Minutes since 1970, as SQLite's user_version has 32 bits. No id of this run is later; the
+     * next run starts after it. So order holds when the clock is set back, also between two runs.
      */
     private static long reserved(Statement statement) throws SQLException {
-        return TimeUnit.MINUTES.toMillis(
-                Long.parseLong(Database.one(statement, "PRAGMA user_version")));
+        return Long.parseLong(Database.one(statement, "PRAGMA user_version"));
     }
 
     private static final class SqliteSession extends Session {
@@ -393,7 +420,10 @@ final class Sqlite implements Database {
             commit = connection.prepareStatement("COMMIT");
         }
 
-        /** A session whose commit fails is not used again, so that reserved is what is stored. */
+        /**
+         * A session whose commit fails is not used again, so {@code reserved} never differs from
+         * user_version on disk.
+         */
         @Override
         void insert(List<Entry> batch) throws SQLException {
             begin.execute();
@@ -405,20 +435,15 @@ final class Sqlite implements Database {
                 insert.addBatch();
             }
             insert.executeBatch();
-            if (batch.isEmpty()) {
-                reserve(TimeUnit.MILLISECONDS.toMinutes(reserved)); // writes what is there already
-            } else if (Ids.millis(batch.getLast().id()) >= reserved) {
-                long minute = TimeUnit.MILLISECONDS.toMinutes(Ids.millis(batch.getLast().id()));
-                reserve(minute + RESERVED_MINUTES);
+            long last =
+                    batch.isEmpty()
+                            ? reserved - RESERVED_MINUTES // so that the same is written again
+                            : Ids.minutes(batch.getLast().id());
+            if (batch.isEmpty() || last >= reserved) {
+                reserved = last + RESERVED_MINUTES;
+                run("PRAGMA user_version = " + reserved);
             }
             commit.execute();
-        }
-
-        private void reserve(long minute) throws SQLException {
-            try (Statement statement = connection.createStatement()) {
-                statement.execute("PRAGMA user_version = " + minute);
-            }
-            reserved = TimeUnit.MINUTES.toMillis(minute);
         }
 
         @Override
@@ -436,6 +461,17 @@ final class Sqlite implements Database {
         @Override
         String ownerTables() {
             return "SELECT count(*) FROM sqlite_schema WHERE name = 'owner'";
+        }
+
+        /** Marks the file, too, so that no server that knows no owners gives out their mail. */
+        @Override
+        boolean openOwners(boolean tls) throws SQLException {
+            boolean owned = super.openOwners(tls);
+            int mark = tls || owned ? OWNED_MESSAGES : MESSAGES;
+            if (!run("PRAGMA application_id").equals("" + mark)) { // a full disk has no room for it
+                run("PRAGMA application_id = " + mark);
+            }
+            return owned;
         }
     }
 }

@@ -91,7 +91,7 @@ class EndOfAStoreTest {
                     }
                     if (sticks.get() && sql.startsWith("SELECT id, ")) {
                         stuck.countDown();
-                        await(goOn);
+                        Waiting.until(goOn);
                     }
                 };
         String place = folder.resolve("messages.db").toString();
@@ -99,7 +99,7 @@ class EndOfAStoreTest {
         store.store("bob", "al", "hi");
         sticks.set(true);
         Future<?> fetching = Waiting.inBackground(() -> store.fetch("bob").nextPage());
-        await(stuck);
+        Waiting.until(stuck);
         long closing = System.nanoTime();
         store.close(Duration.ofMillis(300));
         assertTrue(Waiting.millisSince(closing) < 2_000, "it has one deadline");
@@ -109,13 +109,5 @@ class EndOfAStoreTest {
         goOn.countDown();
         Waiting.eventually("its threads end", () -> threads.stream().noneMatch(Thread::isAlive));
         assertTrue(threads.size() >= 2, threads.toString());
-    }
-
-    private static void await(CountDownLatch latch) {
-        try {
-            assertTrue(latch.await(20, TimeUnit.SECONDS), "waited 20 s in vain");
-        } catch (InterruptedException e) {
-            throw new AssertionError(e);
-        }
     }
 }

@@ -3,6 +3,7 @@
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
+//SOURCES support/Asking.java
 //SOURCES support/Engine.java
 //SOURCES support/Statements.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
@@ -98,6 +99,23 @@ class FailingStoreTest {
                 List.of("The message store fails: disk I/O error", "Messages can be stored again."),
                 engine.heard.troubles(),
                 "said once, however many clients it concerns");
+    }
+
+    @Test
+    void aFailureThatComesAndGoesIsReportedAsLasting() throws Exception {
+        // At its limit a store refused 1,348 messages; the last report was that all was well.
+        for (int i = 0; i < 3; i++) {
+            failing = "COMMIT";
+            assertEquals(Asking.NOT_STORED, ask("store;bob;al;lost"));
+            failing = "nothing";
+            assertEquals(Wire.STORED, ask("store;bob;al;kept"));
+        }
+        assertEquals(
+                List.of(
+                        "The message store fails: disk I/O error",
+                        "Messages can be stored again.",
+                        "The message store fails: disk I/O error"),
+                engine.heard.troubles());
     }
 
     @Test

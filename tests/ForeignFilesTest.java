@@ -149,11 +149,13 @@ class ForeignFilesTest {
         corrupt(store, kind);
         try (var served = new Engine(Transport.PLAIN, folder, Engine.ROOMY)) {
             int spoiled = 0;
+            String firstSpoiled = null;
             for (int i = 0; i < mailboxes; i++) {
                 Wire.Answer answer = Wire.answer(served.port(), "fetch;" + ledger.mailbox(i));
                 List<Protocol.Store> found = new ArrayList<>();
                 boolean whole = answer.whole() && !answer.text().equals(Asking.BUSY);
                 spoiled += whole ? 0 : 1;
+                firstSpoiled = whole || firstSpoiled != null ? firstSpoiled : ledger.mailbox(i);
                 if (whole) {
                     Protocol.readReply(
                             new ByteArrayInputStream(
@@ -175,6 +177,11 @@ class ForeignFilesTest {
                 stored += reply.equals(Asking.STORED) ? 1 : 0;
             }
             assertTrue(stored > (kind.equals("cut") ? 0 : mailboxes / 2), stored + " stored");
+            // That mailboxes could be read again was reported after each whole one.
+            List<String> said = served.heard.troubles();
+            String found = "The store is damaged, see docs/operating.md; mailbox ";
+            assertEquals(1, said.size(), said::toString);
+            assertTrue(said.getFirst().startsWith(found + firstSpoiled + ": "), said::toString);
         } catch (MessageStore.StoreException e) {
             Asking.assertOneSentence(e, store); // to refuse all of it is just as good
         }

@@ -13,9 +13,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assertions.fail;
 
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -23,13 +23,21 @@ import org.junit.jupiter.params.Parameter;
 import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.provider.EnumSource;
 
+import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.PreparedStatement;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.sql.Statement;
+import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
-import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
@@ -55,6 +63,14 @@ class MessageStoreTest {
             boolean commits(String sql) {
                 return sql.equals("COMMIT");
             }
+
+            @Override
+            void refuseLongTexts(String place) throws SQLException {
+                run(
+                        "jdbc:sqlite:" + place,
+                        "CREATE TRIGGER no BEFORE INSERT ON message WHEN length(NEW.text) > 20"
+                                + " BEGIN SELECT RAISE(ABORT, 'too long'); END");
+            }
         },
         POSTGRESQL {
             @Override
@@ -66,12 +82,27 @@ class MessageStoreTest {
             boolean commits(String sql) {
                 return sql.startsWith("INSERT"); // autocommit: one statement, one transaction
             }
+
+            @Override
+            void refuseLongTexts(String place) throws SQLException {
+                run(place, "ALTER TABLE message ADD CHECK (length(text) <= 20)");
+            }
         };
 
         abstract String place(Path folder);
 
         /** Whether this statement ends a transaction that stores. */
         abstract boolean commits(String sql);
+
+        /** Makes the database refuse each message of more than 20 characters. */
+        abstract void refuseLongTexts(String place) throws SQLException;
+
+        private static void run(String url, String sql) throws SQLException {
+            try (Connection connection = DriverManager.getConnection(url);
+                    Statement statement = connection.createStatement()) {
+                statement.execute(sql);
+            }
+        }
     }
 
     @Parameter Kind kind;
@@ -236,12 +267,13 @@ class MessageStoreTest {
             Mailboxes.storeNumbers(store, "bob", count, size);
             count = size;
             MessageStore.Mailbox mailbox = store.fetch("bob");
-            for (int from = 0; from <= size; from += 256) {
+            for (int from = 0; from < size; from += 256) {
                 assertEquals(
                         Mailboxes.numbers(from, Math.min(size, from + 256)),
                         mailbox.nextPage().stream().map(MessageStore.Message::text).toList(),
                         "page of " + size + " messages from " + from);
             }
+            assertFalse(mailbox.hasNext(), size + " messages");
         }
     }
 
@@ -263,7 +295,7 @@ class MessageStoreTest {
         MessageStore.Mailbox mailbox = store.fetch("bob");
         assertEquals(256, mailbox.nextPage().size());
         Mailboxes.storeNumbers(store, "bob", 256, 260);
-        assertEquals(List.of(), mailbox.nextPage());
+        assertFalse(mailbox.hasNext());
     }
 
     @Test
@@ -273,6 +305,46 @@ class MessageStoreTest {
             reopen(UnaryOperator.identity());
         }
         assertEquals(Mailboxes.numbers(0, 50), Mailboxes.texts(store, "bob"));
+    }
+
+    /** As if all that is in the file came from a server whose clock was an hour ahead. */
+    private static void writtenAnHourAhead(String file) throws SQLException {
+        try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + file);
+                Statement statement = connection.createStatement();
+                PreparedStatement shift =
+                        connection.prepareStatement("UPDATE message SET id = ? WHERE id = ?")) {
+            List<byte[]> ids = new ArrayList<>();
+            try (ResultSet rows = statement.executeQuery("SELECT id FROM message")) {
+                while (rows.next()) {
+                    ids.add(rows.getBytes(1));
+                }
+            }
+            for (byte[] id : ids) {
+                ByteBuffer shifted = ByteBuffer.wrap(id.clone());
+                long hour = Duration.ofHours(1).toMillis() << 16; // 48 bits of time first
+                shifted.putLong(0, shifted.getLong(0) + hour);
+                shift.setBytes(1, shifted.array());
+                shift.setBytes(2, id);
+                assertEquals(1, shift.executeUpdate());
+            }
+            int minutes = Integer.parseInt(Database.one(statement, "PRAGMA user_version"));
+            statement.execute("PRAGMA user_version = " + (minutes + 60)); // see Sqlite
+        }
+    }
+
+    @Test
+    void aClockSetBackDuringARestartDoesNotChangeTheOrder() throws Exception {
+        // Ids begin with the time: after a step back new messages came before older ones, and
+        // when the first start after it took that into account, the second did not.
+        Assumptions.assumeTrue(kind == Kind.SQLITE, "other databases have a clock themselves");
+        Mailboxes.storeNumbers(store, "bob", 0, 5);
+        store.close();
+        writtenAnHourAhead(place);
+        for (int i = 1; i < 4; i++) {
+            reopen(UnaryOperator.identity());
+            Mailboxes.storeNumbers(store, "bob", i * 5, (i + 1) * 5);
+            assertEquals(Mailboxes.numbers(0, (i + 1) * 5), Mailboxes.texts(store, "bob"));
+        }
     }
 
     @Test
@@ -311,10 +383,10 @@ class MessageStoreTest {
         CountDownLatch mayCommit = new CountDownLatch(1);
         reopen(() -> {
             committing.countDown();
-            await(mayCommit);
+            Waiting.until(mayCommit);
         });
         Future<?> storing = Waiting.inBackground(() -> store.store("bob", "al", "hi"));
-        await(committing);
+        Waiting.until(committing);
         assertEquals(List.of(), Mailboxes.texts(store, "bob"), "nobody sees it yet");
         assertFalse(storing.isDone(), "acknowledged before it was durable");
         mayCommit.countDown();
@@ -330,38 +402,75 @@ class MessageStoreTest {
         reopen(() -> {
             commits.incrementAndGet();
             committing.countDown();
-            await(mayCommit);
+            Waiting.until(mayCommit);
         });
-        List<Future<?>> storings = new ArrayList<>();
-        storings.add(Waiting.inBackground(() -> store.store("bob", "al", "0")));
-        await(committing);
-        List<Thread> others = new ArrayList<>();
-        for (int i = 1; i <= 100; i++) {
-            String text = Integer.toString(i);
-            CompletableFuture<Void> storing = new CompletableFuture<>();
-            storings.add(storing);
-            others.add(
-                    Thread.ofVirtual()
-                            .start(() -> {
-                                try {
-                                    store.store("bob", "al", text);
-                                    storing.complete(null);
-                                } catch (Exception e) {
-                                    storing.completeExceptionally(e);
-                                }
-                            }));
-        }
-        Waiting.eventually(
-                "the others wait for the store",
-                () -> others.stream().allMatch(MessageStoreTest::waits));
-        mayCommit.countDown();
-        for (Future<?> storing : storings) {
-            storing.get(20, TimeUnit.SECONDS);
-        }
-        assertEquals(101, Mailboxes.texts(store, "bob").size());
+        String[] others = new String[100];
+        Arrays.setAll(others, i -> "bob;" + i);
+        List<Boolean> stored = Mailboxes.storedTogether(store, committing, mayCommit, others);
+        assertEquals(Collections.nCopies(100, true), stored);
+        assertEquals(100, Mailboxes.texts(store, "bob").size());
         assertTrue(
                 commits.get() <= 3,
                 "101 stores, one of them alone, in " + commits.get() + " commits");
+    }
+
+    @Test
+    void aMessageThatTheDatabaseRefusesIsRefusedAlone() throws Exception {
+        // All that waited for the same commit were refused with it.
+        kind.refuseLongTexts(place);
+        CountDownLatch committing = new CountDownLatch(1);
+        CountDownLatch mayCommit = new CountDownLatch(1);
+        reopen(() -> {
+            committing.countDown();
+            Waiting.until(mayCommit);
+        });
+        String tooLong = "b;" + "x".repeat(30);
+        assertEquals(
+                List.of(true, false, true, false, true),
+                Mailboxes.storedTogether(
+                        store, committing, mayCommit, "b;1", tooLong, "b;2", tooLong, "b;3"));
+        List<String> texts = Mailboxes.texts(store, "b");
+        assertEquals(Set.of("1", "2", "3"), Set.copyOf(texts));
+        assertEquals(3, texts.size(), "none twice");
+    }
+
+    @Test
+    void closingTwiceCommitsWhatIsWaiting() throws Exception {
+        // The second order to stop was taken for a message: a NullPointerException for all.
+        CountDownLatch committing = new CountDownLatch(1);
+        CountDownLatch mayCommit = new CountDownLatch(1);
+        reopen(() -> {
+            committing.countDown();
+            Waiting.until(mayCommit);
+        });
+        List<Thread> threads = new ArrayList<>();
+        List<Future<Integer>> storings = new ArrayList<>();
+        for (String text : List.of("one", "two")) {
+            storings.add(
+                    Waiting.inBackground(() -> {
+                        threads.add(Thread.currentThread());
+                        return store.store("bob", "al", text);
+                    }));
+            Waiting.until(committing);
+        }
+        Waiting.eventually(
+                "the second waits",
+                () -> threads.size() == 2 && threads.stream().allMatch(MessageStoreTest::waits));
+        List<Thread> closings = new ArrayList<>();
+        for (int i = 0; i < 2; i++) {
+            closings.add(Thread.ofVirtual().start(store::close));
+        }
+        Waiting.eventually(
+                "both wait for the end", () -> closings.stream().allMatch(MessageStoreTest::waits));
+        mayCommit.countDown();
+        for (Future<Integer> storing : storings) {
+            storing.get(20, TimeUnit.SECONDS);
+        }
+        for (Thread closing : closings) {
+            assertTrue(closing.join(Duration.ofSeconds(20)));
+        }
+        reopen(UnaryOperator.identity());
+        assertEquals(List.of("one", "two"), Mailboxes.texts(store, "bob"));
     }
 
     @Test
@@ -409,7 +518,7 @@ class MessageStoreTest {
                         }
                     }));
         }
-        await(some);
+        Waiting.until(some);
         MessageStore closing = store;
         closing.close();
         for (Future<?> one : done) {
@@ -425,7 +534,7 @@ class MessageStoreTest {
     @Test
     void anInterruptedCallerLearnsThatTheOutcomeIsUnknown() throws Exception {
         CountDownLatch mayCommit = new CountDownLatch(1);
-        reopen(() -> await(mayCommit));
+        reopen(() -> Waiting.until(mayCommit));
         Thread.currentThread().interrupt();
         assertThrows(MessageStore.StoreException.class, () -> store.store("bob", "al", "perhaps"));
         assertTrue(Thread.interrupted(), "the interrupt is not swallowed");
@@ -437,15 +546,5 @@ class MessageStoreTest {
     private static boolean waits(Thread thread) {
         return thread.getState() == Thread.State.WAITING
                 || thread.getState() == Thread.State.TIMED_WAITING;
-    }
-
-    private static void await(CountDownLatch latch) {
-        try {
-            if (!latch.await(20, TimeUnit.SECONDS)) {
-                fail("waited 20 s in vain");
-            }
-        } catch (InterruptedException e) {
-            throw new AssertionError(e);
-        }
     }
 }

@@ -48,6 +48,10 @@ class NoTextInTheLogTest {
                 "CREATE UNIQUE INDEX ON message (substr(text, 1, 4))",
                 "ALTER TABLE message ADD CHECK (text::int > 0) NOT VALID",
                 "ALTER TABLE message RENAME text TO body",
+                // An SQLSTATE that no standard knows: only its detail has the text.
+                "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION"
+                    + " 'no' USING DETAIL = NEW.text, ERRCODE = 'MSG01'; END $$; CREATE TRIGGER no"
+                    + " BEFORE INSERT ON message FOR EACH ROW EXECUTE FUNCTION no()",
                 "REVOKE INSERT ON message FROM " + Databases.USER,
                 "DROP TABLE message"
             })

@@ -7,6 +7,7 @@
 //SOURCES support/Engine.java
 //SOURCES support/Load.java
 //SOURCES support/ServerProcess.java
+//SOURCES support/SmallDisk.java
 //SOURCES support/Statements.java
 //SOURCES support/Waiting.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
@@ -24,6 +25,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.sql.SQLException;
 import java.time.Duration;
@@ -159,6 +161,38 @@ class OneServerOneFileTest {
         run("rm second.db");
         try (var next = new ServerProcess(ServerProcess.command(store))) {
             ledger.assertAllThere(next.port());
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"other", "a place\\with blanks"})
+    void fileThatIsMountedByItselfIsRefused(String other) throws Exception {
+        // Its log lay in the folder around it: acknowledged messages were missed at the file's
+        // other name, and a start at the first one laid its old log over newer messages.
+        Path disk = Files.createDirectory(store.resolveSibling("disk"));
+        try (var mounts = new SmallDisk(disk, "size=6m")) {
+            Path place = disk.resolve(other).resolve("messages.db");
+            Path first = disk.resolve("messages.db");
+            try (var server = new ServerProcess(mounts.inside(ServerProcess.command(first)))) {
+                assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "before"));
+                server.signal("TERM");
+                assertEquals(143, server.awaitExit(Duration.ofSeconds(15)), server.errors());
+            }
+            mounts.run("mkdir '" + other + "'; cd '" + other + "'; touch messages.db");
+            assertEquals("", mounts.run("mount --bind ../messages.db messages.db"));
+            try (var server = new ServerProcess(mounts.inside(ServerProcess.command(place)))) {
+                assertEquals(1, server.awaitExit(Duration.ofSeconds(15)), server.output());
+                assertEquals(
+                        "Cannot keep messages in "
+                                + place
+                                + ": it is mounted by itself, without its log; mount its folder\n",
+                        server.errors());
+            }
+            mounts.run("umount messages.db");
+            assertEquals("", mounts.run("mount --bind .. ."));
+            try (var server = new ServerProcess(mounts.inside(ServerProcess.command(place)))) {
+                ledger.assertAllThere(server.port());
+            }
         }
     }
 

@@ -38,6 +38,7 @@ import java.sql.DriverManager;
 import java.sql.Statement;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -378,6 +379,54 @@ class OperatingTest {
         try (ServerProcess server = serve()) {
             assertEquals(5, mailbox(server, "bob"));
         }
+    }
+
+    @Test
+    void aDamagedStoreIsReportedAndRecovered() throws Exception {
+        needs("sqlite3");
+        Path where = Files.createDirectory(folder.resolve("backups"));
+        try (ServerProcess server = serve()) {
+            store(server, "bob", 200);
+            store(server, "zoe", 200);
+            end(server);
+        }
+        Files.copy(store, where.resolve("backup.db"));
+        damageAPageOf("bob");
+        try (ServerProcess server = serve()) {
+            for (int i = 0; i < 2; i++) {
+                assertEquals(Wire.BUSY, Wire.ask(server.port(), "fetch;bob"));
+                assertEquals(200, mailbox(server, "zoe"));
+            }
+            store(server, "bob", 1);
+            store(server, "zoe", 1);
+            end(server);
+            String errors = server.errors();
+            assertEquals(1, errors.lines().count(), errors);
+            assertTrue(errors.contains("The store is damaged, see docs/operating.md; mailbox bob"));
+        }
+        assertEquals(new Ended(0, "402\n"), run(where, block("recover")));
+        try (ServerProcess server = serve()) {
+            assertEquals(201, mailbox(server, "bob"));
+            assertEquals(201, mailbox(server, "zoe"));
+            store(server, "bob", 1);
+        }
+    }
+
+    /** Overwrites a page in the middle of this mailbox. */
+    private void damageAPageOf(String recipient) throws IOException {
+        int page = 2048;
+        byte leaf = 10; // sqlite.org/fileformat.html, section 1.6
+        byte[] bytes = Files.readAllBytes(store);
+        List<Integer> pages = new ArrayList<>();
+        for (int at = page; at < bytes.length; at += page) {
+            String text = new String(bytes, at, page, StandardCharsets.ISO_8859_1);
+            if (bytes[at] == leaf && text.contains(recipient)) {
+                pages.add(at);
+            }
+        }
+        int damaged = pages.get(pages.size() / 2);
+        Arrays.fill(bytes, damaged, damaged + page, (byte) 0);
+        Files.write(store, bytes);
     }
 
     private static final String SECRET = "b4n4n4s-4t-m1dn1ght";

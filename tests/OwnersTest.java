@@ -5,6 +5,7 @@
 //SOURCES TestMain.java
 //SOURCES support/Databases.java
 //SOURCES support/Engine.java
+//SOURCES support/Mailboxes.java
 //SOURCES support/ServerProcess.java
 //SOURCES support/Statements.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
@@ -28,6 +29,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.DriverManager;
+import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.time.Duration;
@@ -38,6 +40,10 @@ import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.locks.LockSupport;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 import javax.net.ssl.SSLSocket;
 
@@ -54,6 +60,12 @@ class OwnersTest {
     private Engine engine;
     private volatile String failing = "nothing";
 
+    /** Done before an owner is looked up. */
+    private volatile Runnable meanwhile;
+
+    /** No failure: a commit takes 20 ms. */
+    private static final String SLOW_COMMIT = "slow commit";
+
     @BeforeEach
     void start() throws Exception {
         engine =
@@ -64,6 +76,12 @@ class OwnersTest {
                         Statements.seenBy(sql -> {
                             if (sql.contains(failing)) {
                                 throw new SQLException("disk I/O error");
+                            }
+                            if (failing.equals(SLOW_COMMIT) && sql.equals("COMMIT")) {
+                                LockSupport.parkNanos(Duration.ofMillis(20).toNanos());
+                            }
+                            if (meanwhile != null && sql.contains("FROM owner")) {
+                                meanwhile.run();
                             }
                         }));
     }
@@ -97,16 +115,128 @@ class OwnersTest {
 
     // ---------------------------------------------------------------- claiming
 
+    private static final String ONE_FROM_AL =
+            "Retrieving messages...\ngeorge;al;hi\nNO MORE MESSAGES\n";
+
     @ParameterizedTest
     @ValueSource(strings = {"fetch;george", "store;bob;george;hi"})
     void theFirstKeyThatUsesANameOwnsIt(String first) throws Exception {
+        assertEquals(Wire.STORED, ask(OTHER, "store;george;al;hi"));
         assertFalse(ask(ME, first).startsWith("Message declined"));
         for (int i = 0; i < 2; i++) {
             assertEquals(NOT_THE_OWNER, ask(OTHER, "fetch;george"));
             assertEquals(NOT_THE_OWNER, ask(OTHER, "store;bob;george;forged"));
-            assertEquals(Wire.EMPTY, ask(ME, "fetch;george"));
+            assertEquals(ONE_FROM_AL, ask(ME, "fetch;george"));
         }
         assertFalse(ask(ME, "fetch;bob").contains("forged"));
+    }
+
+    @Test
+    void anEmptyMailboxThatIsNobodysStaysSo() throws Exception {
+        // 1,673 fetches of new names filled a store of 1 MB with their owners.
+        assertEquals(Wire.EMPTY, ask(ME, "fetch;george"));
+        assertEquals(Wire.EMPTY, ask(OTHER, "fetch;george"));
+        assertEquals(Wire.STORED, ask(OTHER, "store;george;al;hi"));
+        assertEquals(ONE_FROM_AL, ask(ME, "fetch;george"));
+        assertEquals(NOT_THE_OWNER, ask(OTHER, "fetch;george"));
+        execute("DELETE FROM message");
+        assertEquals(NOT_THE_OWNER, ask(OTHER, "fetch;george"), "empty, but not nobody's");
+    }
+
+    @Test
+    void mailThatComesDuringAFetchIsForItsOwner() throws Exception {
+        // The first key is allowed to fetch, since the name is nobody's and has no mail. Mail that
+        // comes just then must not go to this key, which owns nothing.
+        meanwhile =
+                () -> {
+                    meanwhile = null;
+                    assertTrue(Mailboxes.isStored(engine.store, "george;hi"));
+                };
+        assertEquals(Wire.EMPTY, ask(ME, "fetch;george"));
+        assertEquals(null, meanwhile, "it came");
+        assertEquals(ONE_FROM_AL, ask(OTHER, "fetch;george"));
+    }
+
+    @Test
+    void oneKeyMayOwnAHundredNames() throws Exception {
+        try (MessageStore other = new MessageStore(Databases.freshPostgres())) {
+            for (MessageStore store : List.of(engine.store, other)) {
+                Owners owners = new Owners(store);
+                owners.open(true);
+                for (int i = 1; i <= 110; i++) {
+                    assertEquals(i <= 100, owners.allow("name-" + i, "key", true), "name " + i);
+                    assertEquals(
+                            i > 100, owners.allow("name-" + i, "another key", true), "name " + i);
+                }
+                assertTrue(owners.allow("name-1", "key", true), "its own it keeps");
+            }
+        }
+    }
+
+    @Test
+    void aClaimThatCannotBeWrittenIsNoMailboxThatCannotBeRead() throws Exception {
+        assertEquals(Wire.STORED, ask(OTHER, "store;george;al;hi"));
+        failing = "INTO owner";
+        assertEquals(Wire.BUSY, ask(ME, "fetch;george"));
+        assertEquals(List.of("The message store fails: disk I/O error"), engine.heard.troubles());
+    }
+
+    @Test
+    void aPlainCopyOfAQuietStoreHasTheNamesThatFetchesClaimed() throws Exception {
+        // It had not: on the copy another key read the mail, and then the owner was refused.
+        assertEquals(Wire.STORED, ask(OTHER, "store;george;al;hi"));
+        Path copy = folder.resolve("copy.db");
+        Waiting.eventually("the message is copied", () -> rows(copy, "message").size() == 1);
+        assertEquals(ONE_FROM_AL, ask(ME, "fetch;george"));
+        Waiting.eventually(
+                "the claim is copied", () -> rows(copy, "owner").equals(Set.of("al", "george")));
+    }
+
+    /** The first column of a table of a plain copy made just now, or nothing. */
+    private Set<String> rows(Path copy, String table) throws Exception {
+        Files.deleteIfExists(copy);
+        Files.copy(folder.resolve("messages.db"), copy);
+        Set<String> found = new HashSet<>();
+        try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + copy);
+                Statement statement = connection.createStatement();
+                ResultSet rows = statement.executeQuery("SELECT * FROM " + table)) {
+            while (rows.next()) {
+                found.add(rows.getString(1));
+            }
+        } catch (SQLException e) {
+            return Set.of(); // not even the table is there yet
+        }
+        return found;
+    }
+
+    @Test
+    void claimsDoNotWaitForALullOfStores() throws Exception {
+        // SQLite lets one connection write; a second one polls for its turn, each 100 ms in the
+        // end. Beside stores whose commits took 20 ms, claims took up to 2.1 s, or failed.
+        failing = SLOW_COMMIT;
+        List<Future<Integer>> storing = new ArrayList<>();
+        AtomicBoolean stop = new AtomicBoolean();
+        for (int i = 0; i < 8; i++) {
+            storing.add(
+                    Waiting.inBackground(() -> {
+                        int stored = 0;
+                        for (; !stop.get(); stored++) {
+                            engine.store.store("bob", "al", "hi");
+                        }
+                        return stored;
+                    }));
+        }
+        Owners owners = new Owners(engine.store);
+        long begun = System.nanoTime();
+        for (int i = 0; i < 30; i++) {
+            assertTrue(owners.allow("name-" + i, "key", true));
+        }
+        long took = Waiting.millisSince(begun);
+        stop.set(true);
+        for (Future<Integer> each : storing) {
+            assertTrue(each.get(20, TimeUnit.SECONDS) > 0, "a store that did not get its turn");
+        }
+        assertTrue(took < 5_000, "30 claims took " + took + " ms");
     }
 
     @Test
@@ -122,7 +252,7 @@ class OwnersTest {
     @Test
     void oneKeyMayOwnSeveralNames() throws Exception {
         for (String name : List.of("george", "George", "ge orge", "γιώργος")) {
-            assertEquals(Wire.EMPTY, ask(ME, "fetch;" + name));
+            assertEquals(Wire.STORED, ask(ME, "store;bob;" + name + ";hi"));
             assertEquals(NOT_THE_OWNER, ask(OTHER, "fetch;" + name));
         }
     }
@@ -132,15 +262,15 @@ class OwnersTest {
         for (String request : List.of("store;bob;george", "store;bob;george;", "read;george")) {
             ask(ME, request);
         }
-        assertEquals(Wire.EMPTY, ask(OTHER, "fetch;george"));
+        assertEquals(Wire.STORED, ask(OTHER, "store;bob;george;hi"));
     }
 
     @Test
     void whoOwnsANameIsNotRemembered() throws Exception {
         // Another server on the same database, or its operator, may have changed it.
-        assertEquals(Wire.EMPTY, ask(ME, "fetch;george"));
+        assertEquals(Wire.STORED, ask(ME, "store;bob;george;hi"));
         execute("DELETE FROM owner WHERE name = 'george'");
-        assertEquals(Wire.EMPTY, ask(OTHER, "fetch;george"));
+        assertEquals(Wire.STORED, ask(OTHER, "store;bob;george;hi"));
         assertEquals(NOT_THE_OWNER, ask(ME, "fetch;george"));
     }
 
@@ -153,6 +283,8 @@ class OwnersTest {
             assertEquals(Wire.BUSY, ask(key, "fetch;george"));
             assertEquals(NOT_STORED, ask(key, "store;bob;george;hi"));
         }
+        failing = "nothing";
+        assertEquals(Wire.STORED, ask(ME, "store;new;george;hi"));
         failing = "INTO owner";
         assertEquals(Wire.BUSY, ask(ME, "fetch;new"));
         assertEquals(NOT_STORED, ask(ME, "store;bob;new;hi"));
@@ -160,7 +292,7 @@ class OwnersTest {
         assertEquals(NOT_THE_OWNER, ask(OTHER, "fetch;george"));
         assertTrue(ask(ME, "fetch;george").contains("note to self"));
         assertEquals(Wire.EMPTY, ask(OTHER, "fetch;bob"));
-        assertEquals(Wire.EMPTY, ask(OTHER, "fetch;new"), "nobody owns it yet");
+        assertTrue(ask(OTHER, "fetch;new").contains("george;hi"), "nobody owned it yet");
     }
 
     @Test
@@ -168,12 +300,12 @@ class OwnersTest {
         Path store = folder.resolve("killed.db");
         String[] tls = Transport.TLS.options(store);
         for (int i = 0; i < 2; i++) {
-            String claim = "fetch;name-" + i;
+            String claim = "store;bob;name-" + i + ";hi";
             try (var server = new ServerProcess(ServerProcess.command(store, tls))) {
                 for (int before = 0; before < i; before++) {
                     assertEquals(NOT_THE_OWNER, ask(server.port(), OTHER, "fetch;name-" + before));
                 }
-                assertEquals(Wire.EMPTY, ask(server.port(), ME, claim));
+                assertEquals(Wire.STORED, ask(server.port(), ME, claim));
                 server.kill();
             }
         }
@@ -188,8 +320,10 @@ class OwnersTest {
     private static final int CLIENTS = 50;
     private static final List<Tls> KEYS = List.of(ME, OTHER, Transport.Keys.SERVER);
 
-    /** Clients of three keys use {@code name} for the first time, all at once. */
+    /** Clients of three keys use {@code name}, which has mail, for the first time, all at once. */
     private static void assertOneOwnerOf(String name, int... ports) throws Exception {
+        assertEquals(Wire.STORED, ask(ports[0], ME, "store;%s;al;hi".formatted(name)));
+        String mailbox = "Retrieving messages...\n" + name + ";al;hi\nNO MORE MESSAGES\n";
         var ready = new CountDownLatch(CLIENTS);
         List<Future<String>> replies = new ArrayList<>();
         for (int i = 0; i < CLIENTS; i++) {
@@ -214,7 +348,7 @@ class OwnersTest {
         for (int i = 0; i < CLIENTS; i++) {
             String reply = replies.get(i).get(60, TimeUnit.SECONDS);
             boolean isRefused = reply.equals(NOT_THE_OWNER);
-            assertTrue(isRefused || Set.of(Wire.EMPTY, Wire.STORED).contains(reply), reply);
+            assertTrue(isRefused || Set.of(mailbox, Wire.STORED).contains(reply), reply);
             (isRefused ? refused : served).add(i % KEYS.size());
         }
         assertEquals(1, served.size(), "keys that were served: " + served);
@@ -255,7 +389,7 @@ class OwnersTest {
                     Waiting.inBackground(() -> {
                         ready.countDown();
                         ready.await();
-                        return owners.owns(name, key);
+                        return owners.allow(name, key, true);
                     }));
         }
         int count = 0;
@@ -292,7 +426,7 @@ class OwnersTest {
             for (Future<Boolean> each : making) {
                 assertFalse(each.get(30, TimeUnit.SECONDS));
             }
-            assertTrue(new Owners(one).owns("george", "key"));
+            assertTrue(new Owners(one).allow("george", "key", true));
             assertTrue(owned(new Owners(two)));
         }
     }
@@ -303,6 +437,64 @@ class OwnersTest {
             return false;
         } catch (MessageStore.StoreException e) {
             return e.getMessage().contains("belong to keys");
+        }
+    }
+
+    // ---------------------------------------------------------------- before and after
+
+    @ParameterizedTest
+    @ValueSource(strings = {"sqlite3 messages.db", "psql -h db1 -U app msg -c"})
+    void theDocumentsQueryListsMessagesThatNobodyIsProvenToHaveSent(String program)
+            throws Exception {
+        boolean sqlite = program.startsWith("sqlite3");
+        String url = sqlite ? "jdbc:sqlite:" + folder + "/other.db" : Databases.freshPostgres();
+        String document = Files.readString(TestMain.checkout().resolve("docs/tls.md"));
+        Matcher query =
+                Pattern.compile(Pattern.quote(program) + " \"(SELECT[^\"]+)\"").matcher(document);
+        assertTrue(query.find(), "the document has no query for " + program);
+        try (MessageStore store = new MessageStore(url);
+                Connection connection = DriverManager.getConnection(url);
+                Statement statement = connection.createStatement()) {
+            Owners owners = new Owners(store);
+            owners.open(true);
+            statement.execute( // in July 2024
+                    "INSERT INTO message (recipient, id, sender, text) VALUES ('bob', "
+                            + (sqlite ? "x'" : "'")
+                            + "019070000000700080000000000000ff', 'george', 'before')");
+            store.store("bob", "zoe", "from a name without owner");
+            assertTrue(owners.allow("george", "key", true));
+            store.store("bob", "george", "proven");
+            Set<String> texts = new HashSet<>();
+            try (ResultSet rows = statement.executeQuery(query.group(1))) {
+                while (rows.next()) {
+                    texts.add(rows.getString("text"));
+                }
+            }
+            assertEquals(Set.of("before", "from a name without owner"), texts);
+        }
+    }
+
+    @Test
+    void aServerThatKnowsNoOwnersRefusesAStoreThatMayHaveThem() throws Exception {
+        // Versions before keys gave out all mail, and took forgeries that later looked proven.
+        // They take a file whose mark is this (PRAGMA application_id), and no other.
+        int known = 0x4d534753;
+        String place = folder.resolve("marked.db").toString();
+        for (boolean tls : List.of(false, true, false)) {
+            try (MessageStore store = new MessageStore(place);
+                    Connection connection = DriverManager.getConnection("jdbc:sqlite:" + place);
+                    Statement statement = connection.createStatement()) {
+                Owners owners = new Owners(store);
+                owners.open(tls);
+                String mark = Database.one(statement, "PRAGMA application_id");
+                assertEquals(tls, !mark.equals("" + known), mark);
+                if (tls) {
+                    assertTrue(owners.allow("george", "key", true));
+                    assertTrue(owned(owners), "it does not start without TLS");
+                    assertEquals(mark, Database.one(statement, "PRAGMA application_id"));
+                    statement.execute("DELETE FROM owner"); // how to leave TLS
+                }
+            }
         }
     }
 
@@ -326,7 +518,7 @@ class OwnersTest {
             server.kill();
         }
         try (var server = new ServerProcess(ServerProcess.command(store, tls))) {
-            ask(server.port(), ME, "fetch;george");
+            ask(server.port(), ME, "store;bob;george;hi");
             server.kill();
         }
         try (var server = new ServerProcess(ServerProcess.command(store))) {

@@ -143,7 +143,7 @@ class PostgresAwayTest {
                         "a claim of a name to wait",
                         () -> {
                             String name = "name" + claims.size();
-                            claims.add(threads.submit(() -> owners.owns(name, "key")));
+                            claims.add(threads.submit(() -> owners.allow(name, "key", true)));
                             return !own.column(place, waiting).isEmpty();
                         });
                 own.run(place, "ALTER SYSTEM RESET synchronous_standby_names");

@@ -23,19 +23,15 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 import java.io.IOException;
-import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.sql.Connection;
 import java.sql.DriverManager;
-import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
-import java.time.Duration;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
@@ -355,49 +351,6 @@ class SqliteFileTest {
                 ResultSet row = statement.executeQuery("PRAGMA " + name)) {
             row.next();
             return row.getString(1);
-        }
-    }
-
-    /** As if all that is in the file came from a server whose clock was an hour ahead. */
-    private static void writtenAnHourAhead(Path file) throws SQLException {
-        List<byte[]> ids = new ArrayList<>();
-        try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + file);
-                Statement statement = connection.createStatement()) {
-            try (ResultSet rows = statement.executeQuery("SELECT id FROM message")) {
-                while (rows.next()) {
-                    ids.add(rows.getBytes(1));
-                }
-            }
-            try (PreparedStatement shift =
-                    connection.prepareStatement("UPDATE message SET id = ? WHERE id = ?")) {
-                for (byte[] id : ids) {
-                    ByteBuffer shifted = ByteBuffer.wrap(id.clone());
-                    long hour = Duration.ofHours(1).toMillis() << 16; // 48 bits of time first
-                    shifted.putLong(0, shifted.getLong(0) + hour);
-                    shift.setBytes(1, shifted.array());
-                    shift.setBytes(2, id);
-                    assertEquals(1, shift.executeUpdate());
-                }
-            }
-            int minutes = Integer.parseInt(pragma(connection, "user_version")); // see Sqlite
-            statement.execute("PRAGMA user_version = " + (minutes + 60));
-        }
-    }
-
-    @Test
-    void aClockSetBackDuringARestartDoesNotChangeTheOrder() throws Exception {
-        // Ids begin with the time: after a step back new messages came before older ones, and
-        // when the first start after it took that into account, the second did not.
-        Path file = folder.resolve("messages.db");
-        try (MessageStore store = new MessageStore(file.toString())) {
-            Mailboxes.storeNumbers(store, "bob", 0, 5);
-        }
-        writtenAnHourAhead(file);
-        for (int i = 1; i < 4; i++) {
-            try (MessageStore store = new MessageStore(file.toString())) {
-                Mailboxes.storeNumbers(store, "bob", i * 5, (i + 1) * 5);
-                assertEquals(Mailboxes.numbers(0, (i + 1) * 5), Mailboxes.texts(store, "bob"));
-            }
         }
     }
 }

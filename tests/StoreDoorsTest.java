@@ -6,8 +6,10 @@
 //SOURCES support/Asking.java
 //SOURCES support/Databases.java
 //SOURCES support/Load.java
+//SOURCES support/Mailboxes.java
 //SOURCES support/ServerProcess.java
 //SOURCES support/SmallDisk.java
+//SOURCES support/Statements.java
 //SOURCES support/Waiting.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
@@ -34,9 +36,12 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.sql.Connection;
 import java.sql.DriverManager;
 import java.sql.SQLException;
+import java.sql.Statement;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.Stream;
 
 /** What an operator meets: places, rights, sizes, copies. */
@@ -73,14 +78,20 @@ class StoreDoorsTest {
                 "jdbc:sqlite:postgresql://u:s3cret@h/db",
                 "jdbc:postgresql://u:s3cret@h/db",
                 "user:s3cret@h/db",
-                "file:///s3cret/x.db"
+                "file:///s3cret/x.db",
+                "host=h dbname=db password=s3cret",
+                "dbname = db",
+                "jdbc:sqlite::memory:",
+                ":memory:"
             })
     void urlThatIsNoPlaceIsWrongUsageAndItsPasswordIsNotShown(String place) throws Exception {
-        // Folders of that name were made, and the password was printed as the store's place.
+        // Files and folders of that name were made, and the password was shown as the place.
         String said = refusal(2, "--store", place);
         assertTrue(said.startsWith("Cannot keep messages in that database: write jdbc:"), said);
         assertFalse(said.contains("s3cret"), said);
-        assertFalse(Files.exists(Path.of(place.replaceFirst(":.*", ":"))), "made a folder");
+        for (String begin : List.of(place.replaceFirst(":.*", ":"), place, ":memory:")) {
+            assertFalse(Files.exists(Path.of(begin)), "made " + begin);
+        }
     }
 
     @ParameterizedTest
@@ -222,7 +233,9 @@ class StoreDoorsTest {
             for (int i = 0; Wire.answer(port, "store;full;al;" + text).stored(); i++) {
                 assertTrue(i < 10_000, "it has no limit");
             }
-            assertTrue(Files.size(store()) <= 1 << 20, "larger than its limit");
+            long pages = pragma("page_count") * pragma("page_size"); // those in the log, too
+            assertTrue(pages <= 1 << 20, "larger than its limit: " + pages);
+            assertTrue(pages > 900 << 10, "less than its limit: " + pages);
             Waiting.eventually("it is said", () -> server.errors().contains("full"));
             assertTrue(Wire.answer(port, "fetch;full").whole(), "fetches go on");
             try (Connection other = DriverManager.getConnection("jdbc:sqlite:" + store())) {
@@ -236,6 +249,52 @@ class StoreDoorsTest {
             Waiting.eventually(
                     "its size is said",
                     () -> server.output().contains(", without a limit (--max-size)\n"));
+        }
+    }
+
+    private long pragma(String name) throws Exception {
+        try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + store());
+                Statement statement = connection.createStatement()) {
+            return Long.parseLong(Database.one(statement, "PRAGMA " + name));
+        }
+    }
+
+    @Test
+    void messageThatNeedsRoomIsRefusedAtTheLimitAndOthersOfItsCommitAreNot() throws Exception {
+        // Each refused all that waited with it, and the next commit stored: so it went to and fro.
+        CountDownLatch committing = new CountDownLatch(1);
+        CountDownLatch mayCommit = new CountDownLatch(1);
+        AtomicBoolean full = new AtomicBoolean();
+        Statements.Hook hook =
+                sql -> {
+                    if (full.get() && sql.equals("COMMIT")) {
+                        committing.countDown();
+                        Waiting.until(mayCommit);
+                    }
+                };
+        String text = ";" + "x".repeat(200);
+        try (var limited =
+                new MessageStore(store().toString(), 100 << 10, Statements.seenBy(hook))) {
+            for (String name : List.of("a", "b", "c", "d", "e")) { // they share a page
+                assertTrue(Mailboxes.isStored(limited, name + text));
+            }
+            for (int i = 0; Mailboxes.isStored(limited, "full" + text); i++) {
+                assertTrue(i < 1_000, "it has no limit");
+            }
+            try (Connection other = DriverManager.getConnection("jdbc:sqlite:" + store())) {
+                Asking.execute(other, "DELETE FROM message WHERE recipient IN ('b', 'c', 'd')");
+            }
+            full.set(true);
+            assertEquals(
+                    List.of(false, true, false, true),
+                    Mailboxes.storedTogether(
+                            limited,
+                            committing,
+                            mayCommit,
+                            "full" + text,
+                            "b" + text,
+                            "full" + text,
+                            "c" + text));
         }
     }
 

@@ -9,6 +9,7 @@
 //SOURCES support/ServerProcess.java
 //SOURCES support/SmallDisk.java
 //SOURCES support/Statements.java
+//SOURCES support/Waiting.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -187,7 +188,7 @@ class StoreFaultsTest {
                 throw new SQLException("planned failure");
             }
             Class<?> type = method.getReturnType();
-            return type.isInterface() && type.getName().startsWith("java.sql.")
+            return result != null && type.isInterface() && type.getName().startsWith("java.sql.")
                     ? wrap(type, result)
                     : result;
         }
@@ -205,6 +206,55 @@ class StoreFaultsTest {
         @Override
         public String toString() {
             return calls + ", " + struck;
+        }
+    }
+
+    // ---------------------------------------------------------------- a thread's own failure
+
+    @Test
+    void errorWhereAFailureIsHandledEndsNoThreadOfTheStore() throws Exception {
+        // Nobody served the queue any more: each store and fetch waited for its patience to end.
+        var failing = new AtomicBoolean();
+        var closed = new AtomicInteger();
+        UnaryOperator<Connection> noClosing =
+                connection ->
+                        (Connection)
+                                Proxy.newProxyInstance(
+                                        StoreFaultsTest.class.getClassLoader(),
+                                        new Class<?>[] {Connection.class},
+                                        (proxy, method, arguments) -> {
+                                            if (failing.get() && method.getName().equals("close")) {
+                                                closed.incrementAndGet();
+                                                throw new InternalError("planned");
+                                            }
+                                            return method.invoke(connection, arguments);
+                                        });
+        Statements.Hook hook =
+                sql -> {
+                    if (failing.get()) {
+                        throw new SQLException("planned failure");
+                    }
+                };
+        String place = folder.resolve("messages.db").toString();
+        try (var store =
+                new MessageStore(
+                        place,
+                        Long.MAX_VALUE,
+                        connection -> noClosing.apply(Statements.seenBy(hook).apply(connection)))) {
+            store.store("bob", "al", "before");
+            for (int i = 0; i < 8; i++) { // both readers
+                assertEquals(1, store.fetch("bob").nextPage().size());
+            }
+            failing.set(true);
+            Waiting.inBackground(() -> store.store("bob", "al", "lost"));
+            Waiting.inBackground(() -> store.fetch("bob").nextPage());
+            Waiting.inBackground(() -> store.fetch("bob").nextPage());
+            Waiting.eventually("three connections are given up", () -> closed.get() >= 3);
+            failing.set(false);
+            store.store("bob", "al", "after");
+            for (int i = 0; i < 8; i++) {
+                assertEquals(2, store.fetch("bob").nextPage().size());
+            }
         }
     }
 
@@ -250,6 +300,22 @@ class StoreFaultsTest {
                 assertEquals(143, server.awaitExit(Duration.ofSeconds(30)), server::errors);
             }
             disk.run("rm balloon");
+            try (var server = new ServerProcess(disk.inside(ServerProcess.command(store)))) {
+                ledger.assertAllThere(server.port());
+                server.signal("TERM");
+                assertEquals(143, server.awaitExit(Duration.ofSeconds(30)), server::errors);
+            }
+            // "I/O error within xShmMap while trying to resize an existing shared memory segment"
+            disk.run("head -c 40K /dev/zero > room; head -c 100M /dev/zero > balloon");
+            try (var server = new ServerProcess(disk.inside(ServerProcess.command(store)))) {
+                assertEquals(1, server.awaitExit(Duration.ofSeconds(30)), server::output);
+                assertEquals(
+                        "Cannot keep messages in "
+                                + store
+                                + ": the disk is full; a start takes 40 KB\n",
+                        server.errors());
+            }
+            disk.run("rm room");
             try (var server = new ServerProcess(disk.inside(ServerProcess.command(store)))) {
                 ledger.assertAllThere(server.port());
             }

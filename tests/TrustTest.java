@@ -692,7 +692,7 @@ class TrustTest {
 
     @Test
     void aNameOfAnotherKeyIsRefusedWithWhatToDo() throws Exception {
-        engine.ask("fetch;george"); // by the key of the tests' raw client
+        engine.ask("store;bob;george;hi"); // by the key of the tests' raw client
         ClientRun run = piped("1\nbob\nhi\n2\n3\n", port, "--tls", key);
         String sentence =
                 "The server refused: Message declined. That name belongs to another key. Copy the"

@@ -1,9 +1,16 @@
 //JAVA 21+
+//SOURCES Waiting.java
 //SOURCES ../../store/MessageStore.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
 
 /** Whole mailboxes of a store, and stores of many messages. */
@@ -37,6 +44,50 @@ final class Mailboxes {
             throws MessageStore.StoreException {
         for (int i = from; i < to; i++) {
             store.store(recipient, "counter", Integer.toString(i));
+        }
+    }
+
+    /**
+     * Stores messages that share a commit, since all wait while {@code first} is held up in its
+     * own.
+     *
+     * @param messages each as recipient, semicolon, text
+     * @param held ends when the first commit is held up
+     * @param goOn lets it go on
+     * @return whether each of {@code messages} was stored
+     */
+    static List<Boolean> storedTogether(
+            MessageStore store, CountDownLatch held, CountDownLatch goOn, String... messages)
+            throws Exception {
+        Future<Boolean> first = Waiting.inBackground(() -> isStored(store, "a;first"));
+        assertTrue(held.await(20, TimeUnit.SECONDS), "no commit is held up");
+        List<Thread> threads = new ArrayList<>();
+        List<CompletableFuture<Boolean>> stored = new ArrayList<>();
+        for (String message : messages) {
+            CompletableFuture<Boolean> one = new CompletableFuture<>();
+            stored.add(one);
+            threads.add(Thread.ofVirtual().start(() -> one.complete(isStored(store, message))));
+        }
+        Waiting.eventually(
+                "all wait for the store",
+                () -> threads.stream().allMatch(it -> it.getState() == Thread.State.WAITING));
+        goOn.countDown();
+        assertTrue(first.get(20, TimeUnit.SECONDS), "the first one");
+        List<Boolean> outcomes = new ArrayList<>();
+        for (CompletableFuture<Boolean> one : stored) {
+            outcomes.add(one.get(20, TimeUnit.SECONDS));
+        }
+        return outcomes;
+    }
+
+    /** Stores recipient, semicolon, text. */
+    static boolean isStored(MessageStore store, String message) {
+        String[] parts = message.split(";", 2);
+        try {
+            store.store(parts[0], "al", parts[1]);
+            return true;
+        } catch (MessageStore.StoreException e) {
+            return false;
         }
     }
 }

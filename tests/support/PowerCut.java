@@ -540,7 +540,8 @@ final class PowerCut {
                         PowerCut.class.getClassLoader(),
                         new Class<?>[] {Connection.class},
                         (proxy, method, arguments) -> {
-                            if (method.getName().equals("prepareStatement")) {
+                            if (method.getName().equals("prepareStatement")
+                                    && arguments[0].toString().startsWith("SELECT id, sender")) {
                                 try (Statement statement = connection.createStatement()) {
                                     statement.execute(pragma);
                                 }

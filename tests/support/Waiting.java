@@ -3,8 +3,10 @@
 
 import java.time.Duration;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Future;
 import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeUnit;
 
 /** How tests wait: for a condition, with a bound and a message, and beside something else. */
 final class Waiting {
@@ -28,6 +30,17 @@ final class Waiting {
                 throw new AssertionError("not within " + BOUND.toSeconds() + " s: " + what);
             }
             Thread.sleep(5);
+        }
+    }
+
+    /** Returns once {@code latch} is open; for hooks, which may not be interrupted. */
+    static void until(CountDownLatch latch) {
+        try {
+            if (!latch.await(BOUND.toSeconds(), TimeUnit.SECONDS)) {
+                throw new AssertionError("not within " + BOUND.toSeconds() + " s: a latch");
+            }
+        } catch (InterruptedException e) {
+            throw new AssertionError(e);
         }
     }
 

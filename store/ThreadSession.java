@@ -1,4 +1,5 @@
 //JAVA 21+
+//SOURCES ../common/OwnFiles.java
 //SOURCES Database.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
@@ -6,13 +7,13 @@ import java.sql.SQLException;
 import java.time.Duration;
 import java.util.concurrent.ThreadLocalRandom;
 
-/** The connection of one thread: made when needed, thrown away after any failure. */
-final class Link {
+/** The session of one thread: opened when needed, thrown away after any failure. */
+final class ThreadSession {
     private final Database database;
     private final Outage outage;
     private Database.Session session;
 
-    Link(Database database, Outage outage) {
+    ThreadSession(Database database, Outage outage) {
         this.database = database;
         this.outage = outage;
     }
@@ -26,22 +27,21 @@ final class Link {
     }
 
     void drop() {
-        if (session != null) {
-            session.close();
-            session = null;
-        }
+        Database.Session failed = session;
+        session = null;
+        OwnFiles.closeQuietly(failed);
     }
 
     /**
-     * A database that could not be reached, and is given a moment; one for all threads, so that
-     * when one of them has reached it the others try again at once.
+     * The pause after a database could not be reached. All threads share one, so that once a thread
+     * has reached it the others try again at once.
      */
     static final class Outage {
         private SQLException failure;
         private int failures;
         private long notBefore;
 
-        /** One thread tries; others wait for it, and if it fails they fail with it. */
+        /** One thread tries; others wait for it, and fail with it. */
         private synchronized Database.Session open(Database database) throws SQLException {
             if (failures > 0 && System.nanoTime() - notBefore < 0) {
                 throw failure;
