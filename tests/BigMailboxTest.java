@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION A mailbox that does not fit into memory
+//DESCRIPTION Tests of a mailbox that does not fit into memory
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

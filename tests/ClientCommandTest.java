@@ -1,11 +1,11 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of the client as a command and as a process
+//DESCRIPTION Tests of the client's command: options, streams, exit codes
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
 //SOURCES support/ClassicServer.java
-//SOURCES support/FakeServer.java
 //SOURCES support/ClientRun.java
+//SOURCES support/FakeServer.java
 //SOURCES support/ServerProcess.java
 //SOURCES ../MsgClient.java
 //SOURCES ../MsgServer.java
@@ -24,8 +24,6 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-import java.io.IOException;
-import java.io.InputStream;
 import java.io.OutputStream;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
@@ -36,7 +34,6 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 
 /** The client as a command: its options, its exit codes, its streams. */
@@ -112,31 +109,7 @@ class ClientCommandTest {
         /** Runs the client with {@code environment} and {@code input}; stdin ends after it. */
         private static ClientRun client(
                 Map<String, String> environment, String input, String... args) throws Exception {
-            return run(environment, input, ServerProcess.java("MsgClient", args));
-        }
-
-        private static ClientRun run(
-                Map<String, String> environment, String input, List<String> command)
-                throws Exception {
-            ProcessBuilder builder = new ProcessBuilder(command);
-            builder.environment().putAll(environment);
-            Process process = builder.start();
-            try {
-                FutureTask<String> err = new FutureTask<>(() -> text(process.getErrorStream()));
-                Thread.ofVirtual().start(err);
-                try (OutputStream stdin = process.getOutputStream()) {
-                    stdin.write(input.getBytes(StandardCharsets.UTF_8));
-                }
-                String out = text(process.getInputStream());
-                assertTrue(process.waitFor(30, TimeUnit.SECONDS), "still running: " + out);
-                return new ClientRun(process.exitValue(), out, err.get(30, TimeUnit.SECONDS));
-            } finally {
-                process.destroyForcibly();
-            }
-        }
-
-        private static String text(InputStream in) throws IOException {
-            return new String(in.readAllBytes(), StandardCharsets.UTF_8);
+            return ClientRun.process(environment, input, ServerProcess.java("MsgClient", args));
         }
 
         @Test
@@ -195,40 +168,6 @@ class ClientCommandTest {
         }
 
         @Test
-        void withoutAHomeThereIsNoKeyButAPlainConnection(@TempDir Path folder) throws Exception {
-            // A folder named "?" and a new key appeared in each working folder.
-            try (FakeServer server =
-                    FakeServer.answering("Retrieving messages...\nThere is no such name")) {
-                String port = Integer.toString(server.port());
-                ClientRun run = homeless(folder, "MsgClient", "127.0.0.1", port, "--user=al");
-                assertEquals("", run.err());
-                assertEquals(0, run.exit());
-                run = homeless(folder, "MsgClient", "127.0.0.1", port, "--user=al", "--tls");
-                assertEquals(
-                        "Your home is not known: set HOME",
-                        run.err().lines().findFirst().orElse(""));
-                assertEquals(2, run.exit());
-                run = homeless(folder, "MsgServer", "0");
-                assertEquals(
-                        "Your home is not known: set HOME, or --store FILE",
-                        run.err().lines().findFirst().orElse(""));
-                assertEquals(2, run.exit());
-            }
-            assertEquals(0, folder.toFile().list().length);
-        }
-
-        /** Runs {@code main} where the system does not know the user, in {@code folder}. */
-        private static ClientRun homeless(Path folder, String main, String... args)
-                throws Exception {
-            List<String> java = ServerProcess.java(main, args);
-            java.add(java.indexOf("-cp"), "-Duser.home=?");
-            List<String> command =
-                    new ArrayList<>(List.of("sh", "-c", "cd \"$0\" && exec \"$@\"", "" + folder));
-            command.addAll(java);
-            return run(Map.of("HOME", ""), "2\n", command);
-        }
-
-        @Test
         void aFailureIsOneSentenceAndExitCode1() throws Exception {
             try (Socket dead = FakeServer.deadPort()) {
                 String port = Integer.toString(dead.getLocalPort());
@@ -264,7 +203,7 @@ class ClientCommandTest {
                 }
                 assertEquals(
                         "That holds characters that did not arrive as UTF-8.\n",
-                        text(process.getErrorStream()));
+                        ClientRun.text(process.getErrorStream()));
                 assertTrue(process.waitFor(30, TimeUnit.SECONDS));
                 assertEquals(1, process.exitValue());
                 assertEquals(0, server.requests.size());
@@ -284,7 +223,7 @@ class ClientCommandTest {
                 new ProcessBuilder("kill", "-INT", Long.toString(process.pid())).start().waitFor();
                 assertTrue(process.waitFor(20, TimeUnit.SECONDS), "still running");
                 assertEquals(130, process.exitValue());
-                assertEquals("", text(process.getErrorStream()));
+                assertEquals("", ClientRun.text(process.getErrorStream()));
             } finally {
                 process.destroyForcibly();
             }
@@ -296,7 +235,7 @@ class ClientCommandTest {
             List<String> command =
                     new ArrayList<>(List.of("sh", "-c", "exec \"$0\" \"$@\" " + redirection));
             command.addAll(ServerProcess.java("MsgClient", args));
-            return run(Map.of(), input, command);
+            return ClientRun.process(Map.of(), input, command);
         }
 
         @Test

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION No client holds up others: silent, dripping, resetting, or not reading
+//DESCRIPTION Tests of clients that are silent, drip, reset or do not read: others are served
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

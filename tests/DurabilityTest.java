@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Kills the server with -9 under load, again and again
+//DESCRIPTION Tests of what a server that is killed under load leaves
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

@@ -1,12 +1,15 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Files that are no store, and stores that are damaged
+//DESCRIPTION Tests of files that are no store, and of stores that are damaged
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
 //SOURCES support/Asking.java
 //SOURCES support/Engine.java
 //SOURCES support/Load.java
+//SOURCES support/Mailboxes.java
 //SOURCES support/ServerProcess.java
+//SOURCES support/Transport.java
+//SOURCES support/Wire.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
@@ -30,8 +33,8 @@ import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.DriverManager;
 import java.sql.SQLException;
-import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.Executors;
@@ -95,6 +98,15 @@ class ForeignFilesTest {
                 sql(file, "ALTER TABLE message RENAME COLUMN text TO body");
             }
         },
+        STORE_THAT_IS_DAMAGED {
+            @Override
+            void make(Path file) throws Exception {
+                new MessageStore(file.toString()).close();
+                byte[] bytes = Files.readAllBytes(file);
+                Arrays.fill(bytes, 100, bytes.length, (byte) 0x55);
+                Files.write(file, bytes);
+            }
+        },
         FOLDER {
             @Override
             void make(Path file) throws IOException {
@@ -116,24 +128,41 @@ class ForeignFilesTest {
     void startRefusesWhatIsNoStoreOfOursAndLeavesItAsItIs(Foreign foreign) throws Exception {
         Path store = folder.resolve("messages.db");
         foreign.make(store);
-        byte[] before = foreign == Foreign.FOLDER ? null : Files.readAllBytes(store);
-        Asking.assertOneSentence(
+        String sentence = refusalThatLeavesAsItIs(store);
+        if (foreign.name().endsWith("OF_ANOTHER_PROGRAM")) {
+            assertTrue(sentence.endsWith(": it is a database of another program"), sentence);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {2, 15, 100, 4096}) // SQLite takes a file of 1 byte for empty
+    void textOfAnyLengthIsRefusedAndLeftAsItIs(int size) throws Exception {
+        Path store = folder.resolve("thesis.txt");
+        Files.writeString(store, "All messages are kept. ".repeat(size).substring(0, size));
+        refusalThatLeavesAsItIs(store);
+    }
+
+    private static String refusalThatLeavesAsItIs(Path store) throws Exception {
+        byte[] before = Files.isDirectory(store) ? null : Files.readAllBytes(store);
+        var refused =
                 assertThrows(
                         MessageStore.StoreException.class,
-                        () -> new MessageStore(store.toString()).close()),
-                store);
-        assertArrayEquals(before, foreign == Foreign.FOLDER ? null : Files.readAllBytes(store));
-        assertEquals(List.of("messages.db"), ServerProcess.filesBeside(store));
+                        () -> new MessageStore(store.toString()).close());
+        Asking.assertOneSentence(refused, store);
+        assertArrayEquals(before, Files.isDirectory(store) ? null : Files.readAllBytes(store));
+        assertEquals(
+                List.of(store.getFileName().toString()),
+                ServerProcess.filesBeside(store),
+                "nothing is left beside it");
+        return refused.getMessage();
     }
 
     @Test
-    void commandRefusesWhatIsNoStoreInOneSentence() throws Exception {
-        Path store = folder.resolve("messages.db");
-        Foreign.TEXT.make(store);
-        try (var server = new ServerProcess(ServerProcess.command(store))) {
-            assertEquals(1, server.awaitExit(Duration.ofSeconds(30)));
-            assertEquals("", server.output());
-            assertTrue(server.errors().matches("Cannot keep messages in .+\n"), server::errors);
+    void anEmptyFileBecomesAStore() throws Exception {
+        Path file = Files.createFile(folder.resolve("made by mktemp"));
+        try (MessageStore store = new MessageStore(file.toString())) {
+            store.store("bob", "al", "hi");
+            assertEquals(List.of("hi"), Mailboxes.texts(store, "bob"));
         }
     }
 

@@ -3,6 +3,8 @@
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
+//SOURCES support/Commands.java
+//SOURCES support/Waiting.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -19,7 +21,6 @@ import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
-import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -27,10 +28,8 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
-import java.util.stream.Stream;
 
 /**
  * The launcher among scripts that play JBang, Maven and Java, in a home, and with a PATH, of its
@@ -74,7 +73,6 @@ class LauncherTest {
     private final Map<String, String> environment = new HashMap<>();
     private final List<Process> processes = new ArrayList<>();
 
-    /** What a start ended with. */
     private record Outcome(int status, String out, String err) {}
 
     @BeforeEach
@@ -82,12 +80,12 @@ class LauncherTest {
         home = Files.createDirectory(folder.resolve("a home"));
         bin = Files.createDirectory(folder.resolve("a bin"));
         launcher = folder.resolve("a checkout/jbang");
-        executable(launcher, Files.readString(TestMain.checkout().resolve("jbang")));
+        Commands.executable(launcher, Files.readString(TestMain.checkout().resolve("jbang")));
         for (var tool : List.of("cat", "mkdir", "mktemp", "mv", "rm", "sed", "sleep")) {
-            command(tool, "exec '" + onPath(tool).orElseThrow() + "' \"$@\"");
+            command(tool, "exec '" + Commands.onPath(tool).orElseThrow() + "' \"$@\"");
         }
         for (var locking : List.of("flock", "perl")) { // Linux has the one, macOS the other
-            var there = onPath(locking);
+            var there = Commands.onPath(locking);
             if (there.isPresent()) {
                 command(locking, "exec '" + there.get() + "' \"$@\"");
             }
@@ -120,7 +118,7 @@ class LauncherTest {
     @Test
     void linksToTheLauncherAndCopiesOfItAreNotTakenForJBang() throws Exception {
         var copies = Files.createDirectory(folder.resolve("copies"));
-        executable(copies.resolve("jbang"), Files.readString(launcher));
+        Commands.executable(copies.resolve("jbang"), Files.readString(launcher));
         var links = Files.createDirectory(folder.resolve("links"));
         Files.createSymbolicLink(links.resolve("jbang"), launcher);
         command("jbang", "echo real");
@@ -215,10 +213,10 @@ class LauncherTest {
                             + "echo end >>\"$BUILDS\"\n"
                             + PROGRAM_ENDS_WITH_7);
             var first = start();
-            await("the first", () -> Files.exists(home.resolve(name)) ? true : null);
+            Waiting.eventually("the first", () -> Files.exists(home.resolve(name)));
             Files.deleteIfExists(waiting);
             var second = start();
-            await("the second to wait", () -> Files.exists(waiting) ? true : null);
+            Waiting.eventually("the second to wait", () -> Files.exists(waiting));
             Files.createFile(home.resolve(name + ".go"));
             assertEquals(7, end(first).status());
             assertEquals(new Outcome(7, "", ""), end(second), "no person looks");
@@ -231,20 +229,20 @@ class LauncherTest {
     @Test
     void aPersonAtATerminalIsToldThatItWaits() throws Exception {
         // Told to a file or a pipe, it got into the output of a program that was compared.
-        var script = onPath("script");
-        assumeTrue(script.isPresent(), "needs script to make a terminal");
+        var terminal = Commands.onPath("script");
+        assumeTrue(terminal.isPresent(), "there is no script, which makes a terminal");
         var waiting = flockTellsThatItWaits();
         haveJBang(
                 ": >\"$HOME/begun\"; until [ -f \"$HOME/go\" ]; do sleep 0.01; done; "
                         + PROGRAM_ENDS_WITH_7);
         var first = start();
-        await("the first", () -> Files.exists(home.resolve("begun")) ? true : null);
+        Waiting.eventually("the first", () -> Files.exists(home.resolve("begun")));
         var checkout = launcher;
         launcher = folder.resolve("at a terminal");
-        script(launcher, "exec " + script.get() + " -qec \"'" + checkout + "'\" /dev/null");
+        script(launcher, "exec " + terminal.get() + " -qec \"'" + checkout + "'\" /dev/null");
         environment.put("SHELL", "/bin/sh");
         var second = start();
-        await("the second to wait", () -> Files.exists(waiting) ? true : null);
+        Waiting.eventually("the second to wait", () -> Files.exists(waiting));
         Files.createFile(home.resolve("go"));
         assertEquals(7, end(first).status());
         assertEquals(
@@ -254,12 +252,11 @@ class LauncherTest {
 
     /** The file that appears as soon as a start waits for another: here at once, not after 2 s. */
     private Path flockTellsThatItWaits() throws IOException {
-        var flock = onPath("flock");
-        assumeTrue(flock.isPresent(), "needs flock");
+        Commands.need("flock");
         command(
                 "flock",
                 "case $1 in -w) exit 1 ;; 9) : >\"$HOME/waits\" ;; esac; exec '"
-                        + flock.get()
+                        + Commands.onPath("flock").orElseThrow()
                         + "' \"$@\"");
         return home.resolve("waits");
     }
@@ -295,7 +292,7 @@ class LauncherTest {
         var jbang = await("JBang", () -> pidIn(home.resolve("java")));
         starting.destroy();
         assertEquals(143, end(starting).status());
-        await("JBang to end", () -> jbang.isAlive() ? null : true);
+        Waiting.eventually("JBang to end", () -> !jbang.isAlive());
     }
 
     @Test
@@ -303,7 +300,7 @@ class LauncherTest {
         // The system drops a signal to process 1 that the process does not ask for, and the shell
         // asked for none while JBang built.
         var container = List.of("unshare", "--pid", "--fork", "--kill-child");
-        var unshare = onPath("unshare").map(Path::toString).orElse("false");
+        var unshare = Commands.onPath("unshare").map(Path::toString).orElse("false");
         assumeTrue(
                 new ProcessBuilder(unshare, "--pid", "--fork", "true").start().waitFor() == 0,
                 "may not make a container");
@@ -313,7 +310,7 @@ class LauncherTest {
         launcher = folder.resolve("in a container");
         script(launcher, "exec " + String.join(" ", container) + " '" + checkout + "'");
         var starting = start();
-        await("JBang", () -> Files.exists(home.resolve("java")) ? true : null);
+        Waiting.eventually("JBang", () -> Files.exists(home.resolve("java")));
         starting.children().forEach(ProcessHandle::destroy);
         assertEquals(143, end(starting).status());
     }
@@ -349,7 +346,7 @@ class LauncherTest {
         starting.destroy();
         assertEquals(143, end(starting).status());
         assertEquals(List.of("lock"), launcherFiles());
-        await("Maven to end", () -> mavenProcess.isAlive() ? null : true);
+        Waiting.eventually("Maven to end", () -> !mavenProcess.isAlive());
     }
 
     @Test
@@ -553,36 +550,7 @@ class LauncherTest {
     }
 
     private static void script(Path file, String text) throws IOException {
-        executable(file, "#!/bin/sh\n" + text + "\n");
-    }
-
-    /**
-     * Written by a process of its own. A file that this JVM has open is open, too, in each process
-     * that a test beside this one starts, until its program begins; and what is open for writing
-     * cannot be executed ("Text file busy").
-     */
-    private static void executable(Path file, String content) throws IOException {
-        Files.createDirectories(file.getParent());
-        var writer =
-                new ProcessBuilder(
-                                "/bin/sh",
-                                "-c",
-                                "cat >\"$1\" && chmod +x \"$1\"",
-                                "sh",
-                                file.toString())
-                        .redirectError(ProcessBuilder.Redirect.INHERIT)
-                        .start();
-        try (var stdin = writer.getOutputStream()) {
-            stdin.write(content.getBytes(UTF_8));
-        }
-        assertEquals(0, writer.onExit().join().exitValue(), file::toString);
-    }
-
-    private static Optional<Path> onPath(String name) {
-        return Stream.of(System.getenv("PATH").split(File.pathSeparator))
-                .map(folder -> Path.of(folder, name))
-                .filter(Files::isExecutable)
-                .findFirst();
+        Commands.executable(file, "#!/bin/sh\n" + text + "\n");
     }
 
     private Outcome launch(String input, String... arguments) throws Exception {

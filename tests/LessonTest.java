@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Gives the lesson of docs/lesson.md in real terminals: what it shows is what is shown
+//DESCRIPTION Tests that give the lesson of docs/lesson.md in real terminals, and solve its exercises
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

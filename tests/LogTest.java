@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION The server's log where it is needed most: output that stands still, Errors, hostile texts
+//DESCRIPTION Tests of the server's log: output that stands still, Errors, hostile texts
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

@@ -38,7 +38,9 @@ import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -471,6 +473,39 @@ class MessageStoreTest {
         }
         reopen(UnaryOperator.identity());
         assertEquals(List.of("one", "two"), Mailboxes.texts(store, "bob"));
+    }
+
+    @Test
+    void readerThatIsStuckWhenTheStoreClosesEndsLater() throws Exception {
+        // The writer, clearing what nobody would serve any more, took its order to stop, too.
+        AtomicBoolean sticks = new AtomicBoolean();
+        CountDownLatch stuck = new CountDownLatch(1);
+        CountDownLatch goOn = new CountDownLatch(1);
+        Set<Thread> threads = ConcurrentHashMap.newKeySet();
+        Statements.Hook hook =
+                sql -> {
+                    if (Thread.currentThread().getName().startsWith("store-")) {
+                        threads.add(Thread.currentThread());
+                    }
+                    if (sticks.get() && sql.startsWith("SELECT id, ")) {
+                        stuck.countDown();
+                        Waiting.until(goOn);
+                    }
+                };
+        reopen(Statements.seenBy(hook));
+        store.store("bob", "al", "hi");
+        sticks.set(true);
+        Future<?> fetching = Waiting.inBackground(() -> store.fetch("bob").nextPage());
+        Waiting.until(stuck);
+        long closing = System.nanoTime();
+        store.close(Duration.ofMillis(300));
+        assertTrue(Waiting.millisSince(closing) < 2_000, "it has one deadline");
+        var refused =
+                assertThrows(ExecutionException.class, () -> fetching.get(5, TimeUnit.SECONDS));
+        assertEquals("the message store is closed", refused.getCause().getMessage());
+        goOn.countDown();
+        Waiting.eventually("its threads end", () -> threads.stream().noneMatch(Thread::isAlive));
+        assertTrue(threads.size() >= 2, threads.toString());
     }
 
     @Test

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Whatever fails, no text of a message gets into the log
+//DESCRIPTION Tests that no text of a message gets into the log, whatever fails
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

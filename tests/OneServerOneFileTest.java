@@ -1,15 +1,18 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION A store's file is one server's, whatever name it has or gets
+//DESCRIPTION Tests that a store's file is one server's, whatever name it has or gets
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
 //SOURCES support/Asking.java
 //SOURCES support/Engine.java
 //SOURCES support/Load.java
+//SOURCES support/Mailboxes.java
 //SOURCES support/ServerProcess.java
 //SOURCES support/SmallDisk.java
 //SOURCES support/Statements.java
+//SOURCES support/Transport.java
 //SOURCES support/Waiting.java
+//SOURCES support/Wire.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -138,6 +141,64 @@ class OneServerOneFileTest {
     }
 
     // ---------------------------------------------------------------- a second server
+
+    @Test
+    void aSecondStoreOnTheSameFileIsRefused() throws Exception {
+        Path link = Files.createSymbolicLink(folder.resolve("link.db"), store);
+        try (MessageStore first = new MessageStore(store.toString())) {
+            first.store("bob", "al", "one");
+            for (Path same : List.of(store, folder.resolve("../x/..").resolve(store), link)) {
+                assertEquals(
+                        "Cannot keep messages in " + store + ": another server has it open",
+                        assertThrows(
+                                        MessageStore.StoreException.class,
+                                        () -> new MessageStore(same.toString()).close())
+                                .getMessage());
+            }
+            first.store("bob", "al", "two");
+            assertEquals(
+                    List.of("one", "two"), Mailboxes.texts(first, "bob"), "the first one works on");
+        }
+        try (MessageStore next = new MessageStore(store.toString())) {
+            assertEquals(List.of("one", "two"), Mailboxes.texts(next, "bob"));
+        }
+    }
+
+    @Test
+    void aSecondServerOnTheSameStoreLeavesWithOneSentence() throws Exception {
+        try (ServerProcess first = new ServerProcess(ServerProcess.command(store))) {
+            assertEquals(Wire.STORED, Wire.ask(first.port(), "store;bob;al;one"));
+            for (int i = 0; i < 2; i++) { // the second try once found the lock gone
+                try (ServerProcess second = new ServerProcess(ServerProcess.command(store))) {
+                    assertEquals(1, second.awaitExit(Duration.ofSeconds(15)));
+                    assertEquals(
+                            "Cannot keep messages in " + store + ": another server has it open\n",
+                            second.errors());
+                    assertEquals("", second.output());
+                }
+            }
+            assertEquals(Wire.STORED, Wire.ask(first.port(), "store;bob;al;two"));
+            first.kill();
+        }
+        try (ServerProcess next = new ServerProcess(ServerProcess.command(store))) {
+            assertEquals(
+                    "Retrieving messages...\nbob;al;one\nbob;al;two\nNO MORE MESSAGES\n",
+                    Wire.ask(next.port(), "fetch;bob"));
+        }
+    }
+
+    @Test
+    void aRefusedStoreOfThisProcessDoesNotGiveTheFileToOthers() throws Exception {
+        // POSIX drops a process's locks on a file when it closes any of its descriptors.
+        try (Engine engine = engine()) {
+            assertThrows(
+                    MessageStore.StoreException.class,
+                    () -> new MessageStore(engine.store.place()).close());
+            try (ServerProcess second = new ServerProcess(ServerProcess.command(store))) {
+                assertEquals(1, second.awaitExit(Duration.ofSeconds(15)));
+            }
+        }
+    }
 
     @Test
     void renamedFileIsStillTheFirstServers() throws Exception {

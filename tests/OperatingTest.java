@@ -1,8 +1,9 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Runs what docs/operating.md tells an operator to type
+//DESCRIPTION Tests that run what docs/operating.md tells an operator to type
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
+//SOURCES support/Commands.java
 //SOURCES support/ServerProcess.java
 //SOURCES support/Waiting.java
 //SOURCES support/Wire.java
@@ -13,7 +14,6 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -178,25 +178,16 @@ class OperatingTest {
         return output;
     }
 
-    private static void needs(String command) {
-        assumeTrue(
-                Stream.of(System.getenv("PATH").split(File.pathSeparator))
-                        .anyMatch(bin -> Files.isExecutable(Path.of(bin, command))),
-                "there is no " + command);
-    }
-
     /** Waits for the port in what a server writes; it may have to be built first. */
     private static int port(Path log) throws Exception {
         Pattern ready = Pattern.compile("^Listening on port (\\d+)$", Pattern.MULTILINE);
-        long deadline = System.nanoTime() + LIMIT.toNanos();
-        while (System.nanoTime() < deadline) {
-            Matcher found = ready.matcher(Files.exists(log) ? Files.readString(log) : "");
-            if (found.find()) {
-                return Integer.parseInt(found.group(1));
-            }
-            Thread.sleep(20);
-        }
-        throw new AssertionError("no server within " + LIMIT + ": " + Files.readString(log));
+        Waiting.eventually(
+                LIMIT,
+                "a server that writes to " + log,
+                () -> Files.exists(log) && ready.matcher(Files.readString(log)).find());
+        Matcher found = ready.matcher(Files.readString(log));
+        assertTrue(found.find());
+        return Integer.parseInt(found.group(1));
     }
 
     private ServerProcess serve(String... more) throws IOException {
@@ -225,7 +216,7 @@ class OperatingTest {
 
     @Test
     void theUnitIsOneThatSystemdTakes() throws Exception {
-        needs("systemd-analyze");
+        Commands.need("systemd-analyze");
         Path unit = Files.writeString(folder.resolve("msg-server.service"), block("unit"));
         examples.put("/etc/systemd/system/msg-server.service", unit.toString());
         assertEquals(new Ended(0, ""), run(block("verify")));
@@ -289,7 +280,7 @@ class OperatingTest {
 
     @Test
     void logrotateEmptiesTheLogThatTheServerGoesOnWriting() throws Exception {
-        needs("logrotate");
+        Commands.need("logrotate");
         Path where = Files.createTempDirectory(folder, "log");
         ProcessHandle server = inBackground(where, block("log"));
         Path log = where.resolve("msg-server.log");
@@ -298,15 +289,8 @@ class OperatingTest {
         Waiting.eventually("the first line", () -> Files.readString(log).contains("  #1  "));
         examples.put(checkout + "/msg-server.log", log.toString());
         Path conf = Files.writeString(folder.resolve("rotate.conf"), block("logrotate"));
-        Ended rotated =
-                run(
-                        "chmod 644 '"
-                                + conf
-                                + "'; logrotate -f -s '"
-                                + folder
-                                + "/state' '"
-                                + conf
-                                + "'");
+        String rotate = "chmod 644 '%1$s'; logrotate -f -s '%2$s/state' '%1$s'";
+        Ended rotated = run(rotate.formatted(conf, folder));
         assertEquals(new Ended(0, ""), rotated);
         assertEquals(Wire.EMPTY, Wire.ask(port, "fetch;nobody"));
         Waiting.eventually(
@@ -320,7 +304,7 @@ class OperatingTest {
 
     @Test
     void healthCheckTellsAServerThatServesFromOneThatDoesNot() throws Exception {
-        needs("nc");
+        Commands.need("nc");
         try (ServerProcess server = serve()) {
             examples.put("5000", "" + server.port());
             String check = block("health");
@@ -338,7 +322,7 @@ class OperatingTest {
 
     @Test
     void whatItListensOnIsShown() throws Exception {
-        needs("ss");
+        Commands.need("ss");
         try (ServerProcess server = serve()) {
             examples.put("5000", "" + server.port());
             assertTrue(run(block("listening")).out().contains(":" + server.port() + " "));
@@ -349,7 +333,7 @@ class OperatingTest {
 
     @Test
     void aBackupOfARunningServerIsWholeAndCanBeRestored() throws Exception {
-        needs("sqlite3");
+        Commands.need("sqlite3");
         Path where = Files.createDirectory(folder.resolve("backups"));
         try (ServerProcess server = serve()) {
             store(server, "bob", 5);
@@ -383,7 +367,7 @@ class OperatingTest {
 
     @Test
     void aDamagedStoreIsReportedAndRecovered() throws Exception {
-        needs("sqlite3");
+        Commands.need("sqlite3");
         Path where = Files.createDirectory(folder.resolve("backups"));
         try (ServerProcess server = serve()) {
             store(server, "bob", 200);
@@ -444,7 +428,7 @@ class OperatingTest {
 
     @Test
     void aDeletedMailboxLeavesNoTextInTheFile() throws Exception {
-        needs("sqlite3");
+        Commands.need("sqlite3");
         try (ServerProcess server = serve()) {
             storeForManyAndTheSecretForBob(server);
             end(server);
@@ -492,26 +476,8 @@ class OperatingTest {
     }
 
     @Test
-    void theFileAloneMovesToAnotherMachine() throws Exception {
-        try (ServerProcess server = serve()) {
-            store(server, "bob", 3);
-            end(server);
-        }
-        assertEquals(
-                List.of("home", "messages.db"),
-                ServerProcess.filesBeside(store),
-                "one file is left");
-        Path there = Files.createDirectory(folder.resolve("there")).resolve("messages.db");
-        Files.copy(store, there);
-        store = there;
-        try (ServerProcess server = serve()) {
-            assertEquals(3, mailbox(server, "bob"));
-        }
-    }
-
-    @Test
     void aNewVersionIsBuiltWhenItIsThere() throws Exception {
-        needs("git");
+        Commands.need("git");
         Path origin = folder.resolve("origin");
         Path clone = folder.resolve("clone");
         String git = "git -c user.name=n -c user.email=e -c init.defaultBranch=main ";
@@ -584,7 +550,7 @@ class OperatingTest {
     @Test
     void bothProgramsInstallAndRunWhereJBangIsNot() throws Exception {
         // "jbang app install" was not found there, and what "./jbang app install" made found none.
-        needs("mvn");
+        Commands.need("mvn");
         String readme = Files.readString(TestMain.checkout().resolve("README.md"));
         assertTrue(readme.contains(blocks().get("install")), "README.md has these commands, too");
         Stream<String> path = Stream.of(System.getenv("PATH").split(File.pathSeparator));
@@ -604,7 +570,7 @@ class OperatingTest {
 
     @Test
     void tabCompletesOptionsOfBothCommandsAndTheStoresFile() throws Exception {
-        needs("bash");
+        Commands.need("bash");
         String complete =
                 """
                 offer() {

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION A name belongs to the first key that uses it
+//DESCRIPTION Tests of names and keys: a name belongs to the first key that uses it
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

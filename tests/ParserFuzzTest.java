@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Hostile input for the parser: millions of requests
+//DESCRIPTION Tests of the parser with hostile input: millions of requests
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Acknowledged messages survive a power cut, wherever it falls
+//DESCRIPTION Tests of what a power cut leaves, wherever it falls
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

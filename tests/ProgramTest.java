@@ -3,6 +3,10 @@
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
+//SOURCES support/ClientRun.java
+//SOURCES support/FakeServer.java
+//SOURCES support/ServerProcess.java
+//SOURCES support/Waiting.java
 //SOURCES ../common/Program.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
@@ -14,6 +18,7 @@ import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 import picocli.CommandLine.Command;
@@ -28,10 +33,13 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
 
+/** What {@link Program} makes of both programs alike: values, homes, output, locales. */
 class ProgramTest {
     @TempDir Path folder;
 
@@ -233,5 +241,85 @@ class ProgramTest {
         Files.createFile(bin.resolve("msg-server")).toFile().setExecutable(true);
         var environment = Map.of("JBANG_LAUNCH_CMD", bin + "/jbang", "PATH", "/bin:" + bin);
         assertEquals("msg-server", started(environment));
+    }
+
+    // ---------------------------------------------------------------- both, as processes
+
+    /** {@code LC_ALL=ar_EG.UTF-8} printed a port that whoever waited for it could not read. */
+    @ParameterizedTest
+    @CsvSource({"ar, EG", "fa, IR", "tr, TR", "de, DE"})
+    void programsCanReadWhatBothProgramsPrintInEveryLocale(String language, String country)
+            throws Exception {
+        String store = folder.resolve("messages.db").toString();
+        try (ServerProcess server =
+                new ServerProcess(
+                        inLocale(language, country, "MsgServer", "0", "--store", store))) {
+            int port = server.port();
+            Path input = Files.writeString(folder.resolve("in"), "1\nbob\nhi\n2\n3\n");
+            List<String> arguments = List.of("127.0.0.1", "" + port, "--user", "bob");
+            Process client =
+                    new ProcessBuilder(
+                                    inLocale(
+                                            language,
+                                            country,
+                                            "MsgClient",
+                                            arguments.toArray(String[]::new)))
+                            .redirectInput(input.toFile())
+                            .redirectErrorStream(true)
+                            .start();
+            String answer = new String(client.getInputStream().readAllBytes());
+            assertTrue(answer.contains("\n   1. bob: hi\n"), answer);
+            Waiting.eventually("both are logged", () -> server.output().contains("1 message"));
+            server.signal("TERM");
+            server.awaitExit(Duration.ofSeconds(15));
+            String output = server.output();
+            assertTrue(output.contains("Listening on port " + port + "\n"), output);
+            assertTrue(output.contains("\nThat is a file of 0.1M, "), output);
+            assertTrue(
+                    output.matches("(?s).*  fetch bob  ->  1 message  \\d+\\.\\d ms  .*"), output);
+            assertTrue((answer + output).chars().allMatch(c -> c < 0x7f), answer + output);
+        }
+    }
+
+    /** As in that locale, which need not be installed. */
+    private static List<String> inLocale(
+            String language, String country, String main, String... arguments) {
+        List<String> command = ServerProcess.java(main, arguments);
+        command.addAll(
+                command.indexOf("-cp"),
+                List.of("-Duser.language=" + language, "-Duser.country=" + country));
+        return command;
+    }
+
+    @Test
+    void withoutAHomeThereIsNoKeyButAPlainConnection() throws Exception {
+        // A folder named "?" and a new key appeared in each working folder.
+        try (FakeServer server =
+                FakeServer.answering("Retrieving messages...\nThere is no such name")) {
+            String port = Integer.toString(server.port());
+            ClientRun run = homeless(folder, "MsgClient", "127.0.0.1", port, "--user=al");
+            assertEquals("", run.err());
+            assertEquals(0, run.exit());
+            run = homeless(folder, "MsgClient", "127.0.0.1", port, "--user=al", "--tls");
+            assertEquals(
+                    "Your home is not known: set HOME", run.err().lines().findFirst().orElse(""));
+            assertEquals(2, run.exit());
+            run = homeless(folder, "MsgServer", "0");
+            assertEquals(
+                    "Your home is not known: set HOME, or --store FILE",
+                    run.err().lines().findFirst().orElse(""));
+            assertEquals(2, run.exit());
+        }
+        assertEquals(0, folder.toFile().list().length);
+    }
+
+    /** Runs {@code main} where the system does not know the user, in {@code folder}. */
+    private static ClientRun homeless(Path folder, String main, String... args) throws Exception {
+        List<String> java = ServerProcess.java(main, args);
+        java.add(java.indexOf("-cp"), "-Duser.home=?");
+        List<String> command =
+                new ArrayList<>(List.of("sh", "-c", "cd \"$0\" && exec \"$@\"", "" + folder));
+        command.addAll(java);
+        return ClientRun.process(Map.of("HOME", ""), "2\n", command);
     }
 }

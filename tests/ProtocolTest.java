@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of the wire: requests, their framing, replies, and foreign text made visible
+//DESCRIPTION Tests of requests and their framing
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

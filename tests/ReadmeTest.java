@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Plays the session at the top of README.md: what it shows is what is shown
+//DESCRIPTION Tests that play the session at the top of README.md in real terminals
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

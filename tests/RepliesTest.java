@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Replies: their wording, how a client reads them, and foreign text made visible
+//DESCRIPTION Tests of replies: their wording, how a client reads them, foreign text made visible
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

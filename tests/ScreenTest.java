@@ -3,6 +3,7 @@
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
+//SOURCES support/Commands.java
 //SOURCES support/FakeServer.java
 //SOURCES support/ServerProcess.java
 //SOURCES support/Waiting.java
@@ -17,7 +18,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static java.nio.charset.StandardCharsets.UTF_8;
 
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
@@ -27,7 +27,6 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 import java.io.BufferedOutputStream;
-import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -70,10 +69,7 @@ class ScreenTest {
 
     @BeforeEach
     void scriptIsThere() throws IOException {
-        boolean found =
-                Stream.of(System.getenv("PATH").split(File.pathSeparator))
-                        .anyMatch(folder -> new File(folder, "script").canExecute());
-        Assumptions.assumeTrue(found, "util-linux' script, which makes the terminal, is missing");
+        Commands.need("script"); // util-linux' command, which makes the terminal
         server = FakeServer.answering("Message accepted and stored:\n");
     }
 

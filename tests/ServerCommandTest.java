@@ -1,21 +1,26 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION The server's command, in this JVM
+//DESCRIPTION Tests of the server's command: options, output, exit codes
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
-//SOURCES support/Wire.java
+//SOURCES support/ServerProcess.java
+//SOURCES support/Transport.java
 //SOURCES support/Waiting.java
+//SOURCES support/Wire.java
 //SOURCES ../MsgServer.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.params.provider.Arguments.arguments;
 
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -31,6 +36,8 @@ import java.net.NetworkInterface;
 import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
@@ -39,7 +46,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
-/** The command through picocli's writers; the engine's own tests are elsewhere. */
+/** {@link ServerCommand} through picocli's writers, and as a process where that differs. */
 class ServerCommandTest {
     @TempDir private Path folder;
 
@@ -263,6 +270,13 @@ class ServerCommandTest {
                 "0 --bind [::zz]|[::zz]",
                 "0 --nonsense|--nonsense",
                 "0 --store|--store",
+                "0 --max-size 0M|--max-size must be so many MB or GB",
+                "0 --max-size 500|--max-size must be so many MB or GB",
+                "0 --max-size 500MB|--max-size must be so many MB or GB",
+                "0 --max-size -1M|--max-size must be so many MB or GB",
+                "0 --max-size 1.5G|--max-size must be so many MB or GB",
+                "0 --max-size 9999999G|--max-size must be so many MB or GB",
+                "0 --store jdbc:postgresql://h/db --max-size 1G|a limit to its size is set",
                 "|PORT"
             })
     void wrongUsageIsSaidAndExitsWith2(String arguments, String said) throws Exception {
@@ -354,5 +368,59 @@ class ServerCommandTest {
         assertTrue(sentence.startsWith("Cannot keep messages in " + thesis.toRealPath()));
         assertEquals(1, sentence.lines().count(), sentence);
         assertEquals("", command.out.toString());
+    }
+
+    // ---------------------------------------------------------------- as a process
+
+    @Test
+    void takesWhatIsNotGivenFromTheEnvironment() throws Exception {
+        Path store = folder.resolve("from the ${environment}$$.db");
+        List<String> command = new ArrayList<>();
+        command.add("env");
+        command.add("MSG_PORT=0");
+        command.add("MSG_BIND=127.0.0.1");
+        command.add("MSG_STORE=" + store);
+        command.add("MSG_TIMEOUT=1");
+        command.addAll(ServerProcess.java("MsgServer"));
+        try (ServerProcess server = new ServerProcess(command)) {
+            int port = server.port();
+            assertNotEquals(0, port);
+            try (Wire silent = new Wire(port)) {
+                long start = System.nanoTime();
+                assertEquals(Wire.TIMED_OUT, silent.receive());
+                assertTrue(Waiting.millisSince(start) < 5_000);
+            }
+            assertThrows(
+                    ConnectException.class,
+                    () ->
+                            new Wire(Transport.PLAIN, new InetSocketAddress("127.0.0.2", port), 0)
+                                    .close());
+            assertTrue(Files.exists(store));
+        }
+    }
+
+    @Test
+    @EnabledOnOs(OS.LINUX)
+    void aServerWhoseReadyLineNobodyGetsEnds() throws Exception {
+        List<String> command = ServerProcess.command(folder.resolve("messages.db"));
+        command.addAll(0, List.of("bash", "-c", "exec \"$@\" >/dev/full", "bash"));
+        try (ServerProcess server = new ServerProcess(command)) {
+            assertEquals(1, server.awaitExit(Duration.ofSeconds(15)));
+            assertEquals("Not all output could be written.\n", server.errors());
+        }
+    }
+
+    @Test
+    void namesInAnyScriptAreLoggedInUtf8AlsoWhereTheLocaleIsPosix() throws Exception {
+        List<String> command = new ArrayList<>();
+        command.addAll(List.of("env", "LC_ALL=POSIX"));
+        command.addAll(ServerProcess.java("MsgServer", "0", "--bind", "127.0.0.1"));
+        command.addAll(List.of("--store", folder.resolve("messages.db").toString()));
+        try (ServerProcess server = new ServerProcess(command)) {
+            assertEquals(Wire.STORED, Wire.ask(server.port(), "store;Κυριάκος;γιαγιά 👵;γειά"));
+            Waiting.eventually(
+                    "the line is there: " + server.output(),
+                    () -> server.output().contains("store to Κυριάκος from \"γιαγιά 👵\"  ->"));
+        }
     }
 }

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION What a server that speaks TLS lets nobody do
+//DESCRIPTION Tests of a server that speaks TLS, and what it lets nobody do
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Keys, their files and fingerprints, and what TLS refuses
+//DESCRIPTION Tests of keys, their files and fingerprints, and what TLS refuses
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

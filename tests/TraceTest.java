@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION What --trace shows of each conversation, and what --threads changes
+//DESCRIPTION Tests of what --trace shows of each conversation, and what --threads changes
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Every verb and every refusal: read, sent, answered, logged, and described in README.md
+//DESCRIPTION Tests that every verb and refusal is read, sent, answered, logged and in README.md
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Hostile input for the server: thousands of clients
+//DESCRIPTION Tests of the server with hostile input: thousands of clients
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION The server over a socket: every request, its reply, and how a request ends
+//DESCRIPTION Tests of the server over a socket: every request, its reply, how a request ends
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

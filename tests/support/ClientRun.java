@@ -3,12 +3,21 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
 import java.io.PrintWriter;
 import java.io.StringReader;
 import java.io.StringWriter;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
@@ -61,6 +70,33 @@ record ClientRun(int exit, String out, String err) {
     private static String[] withPort(int port, String... more) {
         return Stream.concat(Stream.of("127.0.0.1", Integer.toString(port)), Stream.of(more))
                 .toArray(String[]::new);
+    }
+
+    /**
+     * Runs {@code command}, with {@code environment} on top; its stdin ends after {@code input}.
+     */
+    static ClientRun process(Map<String, String> environment, String input, List<String> command)
+            throws Exception {
+        ProcessBuilder builder = new ProcessBuilder(command);
+        builder.environment().putAll(environment);
+        Process process = builder.start();
+        try {
+            FutureTask<String> err = new FutureTask<>(() -> text(process.getErrorStream()));
+            Thread.ofVirtual().start(err);
+            try (OutputStream stdin = process.getOutputStream()) {
+                stdin.write(input.getBytes(StandardCharsets.UTF_8));
+            }
+            String out = text(process.getInputStream());
+            assertTrue(process.waitFor(30, TimeUnit.SECONDS), "still running: " + out);
+            return new ClientRun(process.exitValue(), out, err.get(30, TimeUnit.SECONDS));
+        } finally {
+            process.destroyForcibly();
+        }
+    }
+
+    /** All that comes, as UTF-8. */
+    static String text(InputStream in) throws IOException {
+        return new String(in.readAllBytes(), StandardCharsets.UTF_8);
     }
 
     /** The only sentence on stderr. */

@@ -24,10 +24,15 @@ final class Waiting {
      * Returns once {@code condition} holds, and fails, naming {@code what}, if it does not in 20 s.
      */
     static void eventually(String what, Condition condition) throws Exception {
-        long deadline = System.nanoTime() + BOUND.toNanos();
+        eventually(BOUND, what, condition);
+    }
+
+    /** As above, with a bound of its own. */
+    static void eventually(Duration bound, String what, Condition condition) throws Exception {
+        long deadline = System.nanoTime() + bound.toNanos();
         while (!condition.holds()) {
             if (System.nanoTime() - deadline > 0) {
-                throw new AssertionError("not within " + BOUND.toSeconds() + " s: " + what);
+                throw new AssertionError("not within " + bound.toSeconds() + " s: " + what);
             }
             Thread.sleep(5);
         }

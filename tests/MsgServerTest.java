@@ -1,9 +1,12 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION The engine: its start, its end, and what is left afterwards
+//DESCRIPTION Tests of the engine: how it starts, accepts, closes, and what is left afterwards
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
 //SOURCES support/Engine.java
+//SOURCES support/Transport.java
+//SOURCES support/Waiting.java
+//SOURCES support/Wire.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -29,10 +32,10 @@ import java.util.Set;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 
-/** The engine begins and ends, in this JVM. */
+/** {@link MsgServer} in this JVM, over each transport. */
 @ParameterizedClass(name = "{0}")
 @EnumSource(Transport.class)
-class BeginningAndEndingTest {
+class MsgServerTest {
     @Parameter private Transport transport;
     @TempDir private Path folder;
 
@@ -49,6 +52,43 @@ class BeginningAndEndingTest {
                             transport.serverKey());
             assertThrows(BindException.class, second::start);
             assertEquals(Wire.EMPTY, engine.ask("fetch;nobody"));
+        }
+    }
+
+    /** An Error ended the acceptor: the process stayed up and accepted nobody any more. */
+    @Test
+    void whenNoThreadCanBeStartedTheServerSaysSoAndServesAgainAfterwards() throws Exception {
+        Thread.Builder.OfPlatform threads = Thread.ofPlatform().stackSize(1L << 56);
+        Engine.Heard heard = new Engine.Heard();
+        try (MessageStore store = new MessageStore(folder.resolve("messages.db").toString());
+                MsgServer server =
+                        new MsgServer(
+                                new InetSocketAddress(0),
+                                store,
+                                Engine.limits(10_000, 10, 2_000), // fewer than fail
+                                heard,
+                                threads,
+                                transport.serverKey())) {
+            server.start();
+            for (int i = 0; i < 3; i++) {
+                assertEquals("", Wire.answer(transport, server.port(), "fetch;nobody").text());
+            }
+            // It was said to be over with each connection, although none was served.
+            assertEquals(1, heard.troubles().size(), () -> "said once: " + heard.troubles());
+            // The acceptor paused for each, as if nobody could be accepted.
+            long start = System.nanoTime();
+            for (int i = 0; i < 15; i++) {
+                Wire.answer(transport, server.port(), "fetch;nobody");
+            }
+            assertTrue(Waiting.millisSince(start) < 1_200, "the acceptor pauses");
+            assertTrue(heard.troubles().get(0).startsWith("Cannot accept connections: "));
+            threads.stackSize(0);
+            Waiting.eventually(
+                    "it serves again",
+                    () -> Wire.answer(transport, server.port(), "fetch;nobody").whole());
+            assertEquals("Connections are accepted again.", heard.troubles().getLast());
+            Listener.Conversation served = heard.of("nobody");
+            assertEquals("conversation-" + served.number, heard.thread(served).getName());
         }
     }
 

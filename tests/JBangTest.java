@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of the programs as users start them, through JBang
+//DESCRIPTION Tests of both programs as users start them, through JBang
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -32,10 +32,10 @@ import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
-/** Real processes, started by JBang: what a class would type. */
+/** Both programs as users start them, by a real JBang: what a class would type. */
 @EnabledOnOs({OS.LINUX, OS.MAC}) // on Windows no signal reaches a program that JBang runs
 @Order(5) // it takes long
-class EndToEndTest {
+class JBangTest {
     private static final Duration LIMIT = Duration.ofMinutes(3);
 
     @TempDir Path folder;

@@ -1,131 +1,126 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Where a store may be, who may read it, how large it gets, what a copy of it holds
+//DESCRIPTION Tests of the file of a store: durability, rights, size, copies, what lies beside it
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
 //SOURCES support/Asking.java
-//SOURCES support/Databases.java
 //SOURCES support/Load.java
 //SOURCES support/Mailboxes.java
 //SOURCES support/ServerProcess.java
 //SOURCES support/SmallDisk.java
 //SOURCES support/Statements.java
 //SOURCES support/Waiting.java
+//SOURCES support/Wire.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
-
-import picocli.CommandLine;
 
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.sql.Connection;
 import java.sql.DriverManager;
+import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 
-/** What an operator meets: places, rights, sizes, copies. */
+/**
+ * The file of a store that was opened: its settings, its rights, its size, its copies, and what
+ * lies beside it. Which places and files a start takes: {@code StorePlaceTest}, {@code
+ * ForeignFilesTest}.
+ */
 @DisabledOnOs(value = OS.WINDOWS, disabledReason = "has other rights and no such shell")
-class StoreDoorsTest {
+class StoreFileTest {
     @TempDir private Path folder;
 
     private Path store() throws IOException {
         return folder.toRealPath().resolve("messages.db");
     }
 
-    // ---------------------------------------------------------------- places
+    // ---------------------------------------------------------------- durable, and one file
 
-    /** What the command said, and its exit code, for a store that it must not open. */
-    private String refusal(int exit, String... arguments) {
-        CommandLine line = Program.commandLine(new ServerCommand(folder), "MsgServer.java");
-        StringWriter said = new StringWriter();
-        line.setOut(new PrintWriter(said)).setErr(new PrintWriter(said));
-        List<String> all = new ArrayList<>(List.of("0", "--bind", "127.0.0.1"));
-        all.addAll(List.of(arguments));
-        assertEquals(exit, line.execute(all.toArray(String[]::new)), said::toString);
-        return said.toString();
-    }
-
-    @ParameterizedTest
-    @ValueSource(
-            strings = {
-                "postgresql://u:s3cret@h/db",
-                "postgres://u:s3cret@h/db",
-                "postgres:u:s3cret@h/db",
-                "mysql://u:s3cret@h/db",
-                "jdbc:mysql://u:s3cret@h/db",
-                "JDBC:POSTGRESQL://h/db?password=s3cret",
-                "jdbc:sqlite:postgresql://u:s3cret@h/db",
-                "jdbc:postgresql://u:s3cret@h/db",
-                "user:s3cret@h/db",
-                "file:///s3cret/x.db",
-                "host=h dbname=db password=s3cret",
-                "dbname = db",
-                "jdbc:sqlite::memory:",
-                ":memory:"
-            })
-    void urlThatIsNoPlaceIsWrongUsageAndItsPasswordIsNotShown(String place) throws Exception {
-        // Files and folders of that name were made, and the password was shown as the place.
-        String said = refusal(2, "--store", place);
-        assertTrue(said.startsWith("Cannot keep messages in that database: write jdbc:"), said);
-        assertFalse(said.contains("s3cret"), said);
-        for (String begin : List.of(place.replaceFirst(":.*", ":"), place, ":memory:")) {
-            assertFalse(Files.exists(Path.of(begin)), "made " + begin);
+    @Test
+    void everyConnectionIsDurable() throws Exception {
+        var connections = new ConcurrentLinkedQueue<Connection>();
+        Set<String> owners = ConcurrentHashMap.newKeySet();
+        // A connection is its thread's own: only that thread may ask it for its settings.
+        UnaryOperator<Connection> wrap =
+                connection -> {
+                    connections.add(connection);
+                    return Statements.seenBy(
+                                    sql -> {
+                                        if (sql.startsWith("INSERT")
+                                                || sql.startsWith("SELECT id")) {
+                                            requireDurable(connection);
+                                            owners.add(Thread.currentThread().getName());
+                                        }
+                                    })
+                            .apply(connection);
+                };
+        try (var store = new MessageStore(store().toString(), Long.MAX_VALUE, wrap)) {
+            store.store("bob", "al", "hi");
+            assertEquals(List.of("hi"), Mailboxes.texts(store, "bob"));
+            assertTrue(owners.contains("store-writer"), owners.toString());
+            assertTrue(
+                    owners.stream().anyMatch(owner -> owner.startsWith("store-reader")),
+                    owners.toString());
+        }
+        for (Connection connection : connections) {
+            assertTrue(connection.isClosed(), "left open");
         }
     }
 
-    @ParameterizedTest
-    @ValueSource(strings = {"~/x.db", "~bob/x.db", "~"})
-    void tildeThatNoShellReplacedIsWrongUsage(String place) {
-        assertEquals(
-                "Cannot keep messages in "
-                        + place
-                        + ": nobody replaced the ~; write the whole path",
-                refusal(2, "--store", place).lines().findFirst().orElseThrow());
-        assertFalse(Files.exists(Path.of("~")), "made a folder");
+    private static void requireDurable(Connection connection) throws SQLException {
+        assertEquals("wal", setting(connection, "journal_mode"));
+        assertEquals("2", setting(connection, "synchronous"), "FULL");
+        assertEquals("1", setting(connection, "fullfsync"));
+        assertTrue(Integer.parseInt(setting(connection, "busy_timeout")) > 0);
+    }
+
+    private static String setting(Connection connection, String name) throws SQLException {
+        try (Statement statement = connection.createStatement();
+                ResultSet row = statement.executeQuery("PRAGMA " + name)) {
+            row.next();
+            return row.getString(1);
+        }
     }
 
     @Test
-    void folderThatDoesNotExistCannotBeServedFrom() throws Exception {
-        Path mistyped = folder.toRealPath().resolve("clas/messages.db");
-        assertEquals(
-                "Cannot keep messages in %s: there is no folder %s\n"
-                        .formatted(mistyped, mistyped.getParent()),
-                refusal(1, "--store", mistyped.toString()));
-    }
-
-    @ParameterizedTest
-    @ValueSource(strings = {"0M", "500", "500MB", "-1M", "1.5G", "9999999G"})
-    void sizeThatIsNoneIsWrongUsage(String size) throws Exception {
-        String said = refusal(2, "--store", store().toString(), "--max-size", size);
-        assertTrue(said.startsWith("--max-size must be so many MB or GB"), said);
-        assertFalse(Files.exists(store()));
+    void oneFileIsLeftAfterClose() throws Exception {
+        try (MessageStore store = new MessageStore(store().toString())) {
+            Mailboxes.storeNumbers(store, "bob", 0, 300);
+            assertEquals(300, Mailboxes.texts(store, "bob").size());
+        }
+        assertEquals(List.of("messages.db"), ServerProcess.filesBeside(store()));
     }
 
     @Test
-    void sizeOfAPostgresqlIsNotOursToLimit() {
-        String said = refusal(2, "--store", "jdbc:postgresql://h/db", "--max-size", "1G");
-        assertTrue(said.contains("a limit to its size is set where its data are"), said);
+    void whatAKilledServerLeavesIsTakenOver() throws Exception {
+        Path driver = Files.createDirectory(folder.resolve("messages.db.driver"));
+        Files.writeString(driver.resolve("sqlite-3.54-1-libsqlitejdbc.so"), "of an earlier run");
+        Files.writeString(driver.resolve(System.mapLibraryName("sqlitejdbc")), "cut off");
+        try (MessageStore store = new MessageStore(store().toString())) {
+            store.store("bob", "al", "hi");
+        }
+        assertEquals(List.of("messages.db"), ServerProcess.filesBeside(store()));
     }
 
     // ---------------------------------------------------------------- rights
@@ -169,53 +164,6 @@ class StoreDoorsTest {
                         opened.warnings());
             }
         }
-    }
-
-    @Test
-    void fileThatMayNotBeWrittenIsRefusedAtTheStart() throws Exception {
-        // The server said Listening, and then refused every store.
-        new MessageStore(store().toString()).close();
-        Files.setPosixFilePermissions(store(), PosixFilePermissions.fromString("r--r--r--"));
-        try (var server =
-                new ServerProcess(withoutPrivileges(store(), ServerProcess.command(store())))) {
-            assertEquals(1, server.awaitExit(Duration.ofSeconds(15)), server.output());
-            assertEquals(
-                    "Cannot keep messages in %s: %s: access denied\n".formatted(store(), store()),
-                    server.errors());
-        }
-    }
-
-    @Test
-    void folderThatMayNotBeWrittenIsRefusedAtTheStart() throws Exception {
-        Path shut = Files.createDirectory(folder.toRealPath().resolve("shut"));
-        Path file = shut.resolve("messages.db");
-        new MessageStore(file.toString()).close();
-        Files.setPosixFilePermissions(shut, PosixFilePermissions.fromString("r-xr-xr-x"));
-        try (var server = new ServerProcess(withoutPrivileges(shut, ServerProcess.command(file)))) {
-            assertEquals(1, server.awaitExit(Duration.ofSeconds(15)), server.output());
-            assertEquals(1, server.errors().lines().count(), server.errors());
-        } finally {
-            Files.setPosixFilePermissions(shut, PosixFilePermissions.fromString("rwx------"));
-        }
-    }
-
-    /** Root may write everything, unless it has given up that privilege. */
-    private static List<String> withoutPrivileges(Path unwritable, List<String> command)
-            throws Exception {
-        if (!Files.isWritable(unwritable)) {
-            return command;
-        }
-        List<String> all = new ArrayList<>(List.of("setpriv", "--bounding-set=-all"));
-        try {
-            List<String> probe = new ArrayList<>(all);
-            probe.addAll(List.of("test", "-w", unwritable.toString()));
-            int writable = new ProcessBuilder(probe).start().waitFor();
-            Assumptions.assumeTrue(writable == 1, "root may write everything here");
-        } catch (IOException e) {
-            Assumptions.abort("root may write everything, and there is no setpriv");
-        }
-        all.addAll(command);
-        return all;
     }
 
     // ---------------------------------------------------------------- sizes and copies

@@ -1,0 +1,230 @@
+//JAVA 21+
+//COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import java.util.List;
+
+/** A wrong line in a program that is right otherwise, and all the cases that it breaks. */
+enum Fault {
+    // Of a server:
+    READS_ONE_PIECE_ONLY(
+            "if len(data) > MAX_BYTES + 1:",
+            "if data:",
+            "a request comes in pieces",
+            "a character comes in pieces",
+            "half a second in the middle does not cut a request",
+            "pieces and the end of the sending side make a request",
+            "one byte is no request",
+            "pieces without an end are no request",
+            "a client that drips bytes is not waited for longer"),
+    WAITS_FOR_AN_END(
+            "perhaps_whole = pieces == 1 and len(data) > 1",
+            "perhaps_whole = False",
+            "silence after one piece ends a request"),
+    LETS_A_DRIPPING_CLIENT_GO_ON(
+            "left = deadline - time.monotonic()",
+            "left = TIMEOUT",
+            "a client that drips bytes is not waited for longer"),
+    HAS_NO_PATIENCE_THAT_ENDS(
+            "deadline = time.monotonic() + TIMEOUT",
+            "deadline = time.monotonic() + 3600",
+            "a client that sends nothing is told that it timed out",
+            "one byte is no request",
+            "pieces without an end are no request",
+            "a client that drips bytes is not waited for longer"),
+    SERVES_ONE_AT_A_TIME(
+            "threading.Thread(target=converse, args=(connection,), daemon=True).start()",
+            "converse(connection)",
+            "clients that are silent hold up nobody"),
+    ENDS_AT_A_RESET(
+            "        pass  # it has left",
+            "        os._exit(1)",
+            "clients that leave early harm nobody"),
+    NEVER_CLOSES(
+            "        client.shutdown(socket.SHUT_WR)",
+            "        time.sleep(60)",
+            "it closes after a store",
+            "it closes after a fetch",
+            "it closes after a refusal",
+            "it closes although the client keeps its sending side open"),
+    LEAVES_OUT_THE_LAST_LF(
+            "client.sendall(reply.encode())",
+            "client.sendall(reply.rstrip().encode())",
+            "every line of a reply ends with LF"),
+    ENDS_LINES_AS_WINDOWS_DOES(
+            "client.sendall(reply.encode())",
+            "client.sendall(reply.replace('\\n', '\\r\\n').encode())",
+            "every line of a reply ends with LF"),
+    WORDS_IT_ITS_OWN_WAY(
+            "return \"Message accepted and stored:\\n\"",
+            "return \"Message stored\\n\"",
+            "what is stored is fetched"),
+    SORTS_A_MAILBOX(
+            "\"\\n\".join(mine)",
+            "\"\\n\".join(sorted(mine))",
+            "messages come in the order of acceptance"),
+    TRIMS_WHAT_PYTHON_TRIMS(
+            "name.strip(\" \\t\")", "name.strip()", "nothing else at the ends of names is dropped"),
+    SPLITS_THE_MESSAGE(
+            "line.split(\";\", 3)",
+            "line.split(\";\")",
+            "a message keeps its `;`",
+            "a message may begin with `;`"),
+    TRIMS_THE_MESSAGE(
+            "    if not message:",
+            "    message = message.strip()\n    if not message:",
+            "a message keeps its spaces and tabs"),
+    COUNTS_CHARACTERS(
+            "    if len(data) > MAX_BYTES:",
+            "    if len(data.decode(errors='replace')) > MAX_BYTES:",
+            "bytes are counted, not characters"),
+    TAKES_ANY_BYTES(
+            "data.decode(\"utf-8\")",
+            "data.decode(\"utf-8\", \"replace\")",
+            "\"\\xff\" is refused",
+            "\"\\xce\" is refused",
+            "\"\\xc0\\x80\" is refused",
+            "\"\\xed\\xa0\\x80\" is refused",
+            "\"\\xf0\\x9f\\x98\" is refused",
+            "the encoding is checked before the parts"),
+    LOOKS_AT_THE_VERB_FIRST(
+            "    if not recipient:",
+            "    if verb not in (\"fetch\", \"store\"):\n"
+                    + "        raise Refused(\"Message declined. Bad verb\")\n"
+                    + "    if not recipient:",
+            "\"bogus\" is answered \"No recipient\"",
+            "\"STORE;\" is answered \"No recipient\""),
+    ANSWERS_BEFORE_IT_HAS_STORED(
+            "        kept.flush()\n        os.fsync(kept.fileno())",
+            "        threading.Timer(0.5, kept.flush).start()",
+            "an acknowledged message survives kill -9"),
+
+    // Not wrong, but of another shape: a client that
+    PRINTS_THE_REPLY_AS_IT_CAME(
+            "    first, *messages = request(f\"fetch;{user}\").split(\"\\n\")",
+            "    sys.stdout.write(request(f\"fetch;{user}\"))\n    return"),
+    PRINTS_A_CLOCK(
+            "print(\"Sent.\")",
+            "print(\"Sent in\", __import__(\"time\").perf_counter(),"
+                    + " __import__(\"time\").ctime())"),
+    DRAWS_ITS_MENU_ANEW(
+            "        choice = input(",
+            "        print(\"\\033[2J\\033[H\", end=\"\")\n        choice = input("),
+
+    // Of a client:
+    WAITS_FOR_EVER(
+            "timeout=5",
+            "timeout=None",
+            "a server that never replies is not waited for for ever",
+            "a reply that stops in the middle is not waited for for ever",
+            "a reply without a close is not waited for for ever"),
+    TAKES_A_PIECE_FOR_A_REPLY(
+            "        while piece := server.recv(4096):  # until the server closes: a piece is"
+                    + " not a reply\n"
+                    + "            reply += piece\n",
+            "        reply = server.recv(4096)\n",
+            "a mailbox of 2,000 messages is shown whole",
+            "a reply in pieces is one reply",
+            "a character in pieces is one character",
+            "a message that reads like a last line does not end a mailbox"),
+    STOPS_AT_NO_MORE(
+            "            reply += piece\n",
+            "            reply += piece\n            if b\"NO MORE\" in reply:\n"
+                    + "                break\n",
+            "a message that reads like a last line does not end a mailbox"),
+    READS_EACH_PIECE_AS_TEXT(
+            "            reply += piece\n",
+            "            reply += piece.decode(errors='replace').encode()\n",
+            "a character in pieces is one character"),
+    CUTS_THE_MESSAGE_AT_A_SEMICOLON(
+            "message = input(\"Text: \")",
+            "message = input(\"Text: \").split(\";\")[0]",
+            "a message goes out with its `;` and its spaces"),
+    TRIMS_WHAT_IS_TYPED(
+            "message = input(\"Text: \")",
+            "message = input(\"Text: \").strip()",
+            "a message goes out with the spaces at its ends"),
+    CUTS_A_LONG_MESSAGE(
+            "        print(\"That is too long.\")\n        return\n",
+            "        line = line[:255]\n",
+            "a message that is too long is not cut"),
+    SENDS_WHAT_WINDOWS_SENDS(
+            "server.sendall(line.encode(\"utf-8\"))",
+            "server.sendall(line.encode(\"cp1253\", \"replace\"))",
+            "text goes out as UTF-8"),
+    HIDES_THE_SENDER("{sender} writes: ", "", "mail is shown, with who sent it"),
+    HIDES_THE_REASON(
+            "print(\"Not sent:\", reply or",
+            "print(\"Not sent:\", \"for some reason\" or",
+            "the refusal \"Could not be stored, try again later\" is shown",
+            "the refusal \"Server is busy, try again later\" is shown",
+            "the refusal \"Control characters\" is shown"),
+    LEAVES_AFTER_A_REFUSAL(
+            "        print(\"Not sent:\", reply or \"the connection was closed\")\n",
+            "        sys.exit(\"Not sent: \" + reply)\n",
+            "after a refusal the menu goes on"),
+    TAKES_A_CUT_REPLY_FOR_A_WHOLE_ONE(
+            "\"That is all.\" if whole else",
+            "\"That is all.\" if True else",
+            "a mailbox that was cut off is told from a whole one"),
+    TELLS_IT_BY_A_CLOCK_ONLY(
+            "print(\"That is all.\" if whole else \"The rest is missing.\")",
+            "print(__import__(\"time\").ctime(), __import__(\"time\").time())",
+            "a mailbox that was cut off is told from a whole one"),
+    CRASHES_WITHOUT_A_SERVER(
+            "except OSError as e:",
+            "except TimeoutError as e:",
+            "where no server is, the client says so"),
+    BELIEVES_THAT_ALL_IS_STORED(
+            "if reply == \"Message accepted and stored:\":",
+            "if True:",
+            "a message is stored only when the server says so",
+            "the refusal \"Could not be stored, try again later\" is shown",
+            "the refusal \"Server is busy, try again later\" is shown",
+            "the refusal \"Control characters\" is shown");
+
+    final String right;
+    final String wrong;
+    final List<String> breaks;
+
+    Fault(String right, String wrong, String... breaks) {
+        this.right = right;
+        this.wrong = wrong;
+        this.breaks = List.of(breaks);
+    }
+
+    /** What has nothing to do with each other is planted in one program: each must be told. */
+    static List<List<Fault>> servers() {
+        return List.of(
+                List.of(),
+                List.of(SERVES_ONE_AT_A_TIME, LOOKS_AT_THE_VERB_FIRST),
+                List.of(READS_ONE_PIECE_ONLY, SORTS_A_MAILBOX),
+                List.of(WAITS_FOR_AN_END, TAKES_ANY_BYTES, TRIMS_THE_MESSAGE),
+                List.of(
+                        LETS_A_DRIPPING_CLIENT_GO_ON,
+                        TRIMS_WHAT_PYTHON_TRIMS,
+                        ENDS_LINES_AS_WINDOWS_DOES),
+                List.of(HAS_NO_PATIENCE_THAT_ENDS, COUNTS_CHARACTERS),
+                List.of(NEVER_CLOSES, SPLITS_THE_MESSAGE),
+                List.of(LEAVES_OUT_THE_LAST_LF, ANSWERS_BEFORE_IT_HAS_STORED),
+                List.of(ENDS_AT_A_RESET),
+                List.of(WORDS_IT_ITS_OWN_WAY));
+    }
+
+    /** Clients as {@link #servers()} are. */
+    static List<List<Fault>> clients() {
+        return List.of(
+                List.of(),
+                List.of(PRINTS_THE_REPLY_AS_IT_CAME, PRINTS_A_CLOCK, DRAWS_ITS_MENU_ANEW),
+                List.of(WAITS_FOR_EVER, TRIMS_WHAT_IS_TYPED, HIDES_THE_SENDER),
+                List.of(
+                        TAKES_A_PIECE_FOR_A_REPLY,
+                        CUTS_THE_MESSAGE_AT_A_SEMICOLON,
+                        LEAVES_AFTER_A_REFUSAL),
+                List.of(STOPS_AT_NO_MORE, CUTS_A_LONG_MESSAGE, TAKES_A_CUT_REPLY_FOR_A_WHOLE_ONE),
+                List.of(READS_EACH_PIECE_AS_TEXT, HIDES_THE_REASON, CRASHES_WITHOUT_A_SERVER),
+                List.of(
+                        SENDS_WHAT_WINDOWS_SENDS,
+                        TELLS_IT_BY_A_CLOCK_ONLY,
+                        BELIEVES_THAT_ALL_IS_STORED));
+    }
+}
