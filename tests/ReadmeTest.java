@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests that play the session at the top of README.md in real terminals
+//DESCRIPTION Tests of README.md: its session in real terminals, the tests that it names
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -7,6 +7,7 @@
 //SOURCES ../docs/Session.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertIterableEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -17,6 +18,11 @@ import org.junit.jupiter.api.condition.EnabledIf;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.regex.MatchResult;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /** README.md's transcripts and its picture, against the same session played in real terminals. */
@@ -67,5 +73,34 @@ class ReadmeTest {
     void thePictureComesBeforeTheFirstSection() {
         List<String> opening = readme.subList(0, readme.indexOf("## Two commands"));
         assertTrue(opening.stream().anyMatch(line -> line.endsWith("](docs/session.svg)")));
+    }
+
+    @Test
+    void theTestsThatAreNamedAreThoseThatThereAre() throws Exception {
+        Path tests = TestMain.checkout().resolve("tests");
+        Set<String> there = new TreeSet<>();
+        try (Stream<Path> files = Files.list(tests)) {
+            files.map(file -> file.getFileName().toString())
+                    .filter(name -> name.endsWith("Test.java"))
+                    .forEach(name -> there.add(name.replace(".java", "")));
+        }
+        assertEquals(there, named(Files.readString(tests.resolve("TestRunner.java"))));
+        there.add("ScaleOutPageTest"); // which takes minutes
+        for (Path document : List.of(tests.resolve("../README.md"), tests.resolve("../docs"))) {
+            try (Stream<Path> files = Files.walk(document, 1)) {
+                for (Path file : files.filter(it -> it.toString().endsWith(".md")).toList()) {
+                    Set<String> named = named(Files.readString(file));
+                    assertTrue(there.containsAll(named), file + " names " + named);
+                }
+            }
+        }
+    }
+
+    private static Set<String> named(String text) {
+        return Pattern.compile("\\b[A-Z]\\w+Test\\b")
+                .matcher(text)
+                .results()
+                .map(MatchResult::group)
+                .collect(Collectors.toCollection(TreeSet::new));
     }
 }

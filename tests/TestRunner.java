@@ -31,7 +31,8 @@
  * TLS: keys, the server's side, who owns a name  TlsTest, TlsServerTest, OwnersTest
  * TLS: whom the client trusts                    TrustTest, KnownServersTest
  * the client: requests, menu, at a terminal      MsgClientTest, MenuTest, ScreenTest
- * the launcher, the check, a document            LauncherTest, CheckTest, ReadmeTest, ...
+ * the launcher, the check                        LauncherTest, CheckTest
+ * a document                                     ReadmeTest, LessonTest, OperatingTest
  * </pre>
  *
  * <p>One server in this JVM ({@code support/Engine}) is enough for most of them. A process ({@code
