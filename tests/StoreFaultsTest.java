@@ -6,6 +6,7 @@
 //SOURCES support/Asking.java
 //SOURCES support/Engine.java
 //SOURCES support/Load.java
+//SOURCES support/Mailboxes.java
 //SOURCES support/ServerProcess.java
 //SOURCES support/SmallDisk.java
 //SOURCES support/Statements.java
@@ -23,6 +24,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Nested;
+import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -57,6 +59,7 @@ import java.util.function.UnaryOperator;
  * nothing appears twice, and that the server works again by itself when the cause is gone.
  */
 @Timeout(value = 5, unit = TimeUnit.MINUTES)
+@Order(5) // it takes long
 class StoreFaultsTest {
     @TempDir private Path folder;
 
@@ -390,7 +393,9 @@ class StoreFaultsTest {
             failing.set(false);
             store.store("bob", "al", "after");
             for (int i = 0; i < 8; i++) {
-                assertEquals(2, store.fetch("bob").nextPage().size());
+                List<String> texts = new ArrayList<>(Mailboxes.texts(store, "bob"));
+                texts.remove("lost"); // still tried when the failures end, it may be stored
+                assertEquals(List.of("before", "after"), texts);
             }
         }
     }
