@@ -45,7 +45,7 @@ import java.util.stream.Collectors;
  * line changed: then it must fail in the cases that the line is about, and in no other.
  */
 @DisabledOnOs(OS.WINDOWS) // the commands are a shell's
-@Order(4) // it takes long
+@Order(3) // it takes long
 class CheckTest {
     private static final int SERVER_CASES = 74;
     private static final int CLIENT_CASES = 30;

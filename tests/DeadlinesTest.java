@@ -9,6 +9,7 @@
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.Parameter;
@@ -24,6 +25,7 @@ import java.util.concurrent.TimeUnit;
 /** Each conversation has a deadline for its request, and for each stretch of its reply. */
 @ParameterizedClass(name = "{0}")
 @EnumSource(Transport.class)
+@Order(8) // it takes long
 class DeadlinesTest {
     @Parameter private Transport transport;
     @TempDir private Path folder;

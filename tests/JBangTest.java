@@ -34,7 +34,7 @@ import java.util.stream.Stream;
 
 /** Both programs as users start them, by a real JBang: what a class would type. */
 @EnabledOnOs({OS.LINUX, OS.MAC}) // on Windows no signal reaches a program that JBang runs
-@Order(5) // it takes long
+@Order(7) // it takes long
 class JBangTest {
     private static final Duration LIMIT = Duration.ofMinutes(3);
 

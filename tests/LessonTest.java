@@ -39,7 +39,7 @@ import java.util.spi.ToolProvider;
 import java.util.stream.Stream;
 
 /** The documents for a class: docs/lesson.md, docs/exercises.md. */
-@Order(2) // it takes long
+@Order(6) // it takes long
 class LessonTest {
     @TempDir Path folder;
 

@@ -116,9 +116,7 @@ class OneServerOneFileTest {
                     () -> Asking.store(ledger, port, "meanwhile").equals(Asking.NOT_STORED));
             server.kill();
         }
-        try (var next = new ServerProcess(ServerProcess.command(folder.resolve("renamed.db")))) {
-            ledger.assertAllThere(next.port());
-        }
+        ledger.assertAllThere(Load.Ledger.contentOf(folder.resolve("renamed.db")));
     }
 
     @Test
@@ -135,7 +133,7 @@ class OneServerOneFileTest {
             server.signal("TERM");
             assertEquals(143, server.awaitExit(Duration.ofSeconds(10)), server.errors());
         }
-        try (var next = new ServerProcess(ServerProcess.command(store))) {
+        try (Engine next = engine()) {
             ledger.assertAllThere(next.port());
         }
     }
@@ -180,10 +178,8 @@ class OneServerOneFileTest {
             assertEquals(Wire.STORED, Wire.ask(first.port(), "store;bob;al;two"));
             first.kill();
         }
-        try (ServerProcess next = new ServerProcess(ServerProcess.command(store))) {
-            assertEquals(
-                    "Retrieving messages...\nbob;al;one\nbob;al;two\nNO MORE MESSAGES\n",
-                    Wire.ask(next.port(), "fetch;bob"));
+        try (MessageStore next = new MessageStore(store.toString())) {
+            assertEquals(List.of("one", "two"), Mailboxes.texts(next, "bob"));
         }
     }
 
@@ -220,7 +216,7 @@ class OneServerOneFileTest {
         }
         assertRefused(store, "it has a second name, a hard link; remove one of them");
         run("rm second.db");
-        try (var next = new ServerProcess(ServerProcess.command(store))) {
+        try (Engine next = engine()) {
             ledger.assertAllThere(next.port());
         }
     }
@@ -288,8 +284,8 @@ class OneServerOneFileTest {
             }
             assertRefused(store, "another server has it open");
         }
-        try (var next = new ServerProcess(ServerProcess.command(store))) {
-            assertTrue(Wire.answer(next.port(), "fetch;bob").text().contains("round 2"));
+        try (var next = new MessageStore(store.toString())) {
+            assertTrue(Mailboxes.texts(next, "bob").contains("round 2"));
         }
     }
 

@@ -19,6 +19,7 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
@@ -47,6 +48,7 @@ import java.util.stream.Stream;
  * sends them, and what the screen is sent comes out.
  */
 @EnabledOnOs(OS.LINUX) // whose "script" takes a command
+@Order(2) // it takes long
 class ScreenTest {
     private static final String ENTER = "\r";
 

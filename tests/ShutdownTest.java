@@ -50,7 +50,7 @@ import java.util.regex.Pattern;
  * <pre>jbang -Dsignals=50 tests/ShutdownTest.java       50 of each signal instead of 2</pre>
  */
 @DisabledOnOs(value = OS.WINDOWS, disabledReason = "has no such signals")
-@Order(3) // it takes long
+@Order(4) // it takes long
 class ShutdownTest {
     @TempDir private Path folder;
 

@@ -30,7 +30,7 @@ public final class TestMain {
         options.add("--config=junit.jupiter.execution.timeout.testable.method.default=5 m");
         options.add("--config=junit.jupiter.execution.timeout.thread.mode.default=SEPARATE_THREAD");
         options.add("--config=junit.jupiter.execution.timeout.threaddump.enabled=true");
-        // Five classes at once: much of the time is waiting for processes and deadlines.
+        // Seven classes at once: much of the time is waiting for processes and deadlines.
         options.add("--config=junit.jupiter.execution.parallel.enabled=true");
         options.add("--config=junit.jupiter.execution.parallel.mode.classes.default=concurrent");
         options.add(
@@ -41,8 +41,8 @@ public final class TestMain {
                 "--config=junit.jupiter.testclass.order.default"
                         + "=org.junit.jupiter.api.ClassOrderer$OrderAnnotation");
         options.add("--config=junit.jupiter.execution.parallel.config.strategy=fixed");
-        options.add("--config=junit.jupiter.execution.parallel.config.fixed.parallelism=5");
-        options.add("--config=junit.jupiter.execution.parallel.config.fixed.max-pool-size=5");
+        options.add("--config=junit.jupiter.execution.parallel.config.fixed.parallelism=7");
+        options.add("--config=junit.jupiter.execution.parallel.config.fixed.max-pool-size=7");
         var selected = false;
         for (var arg : args) {
             if (arg.matches("\\w+Test(#.+)?")) {
