@@ -95,7 +95,7 @@ enum Fault {
             "\"STORE;\" is answered \"No recipient\""),
     ANSWERS_BEFORE_IT_HAS_STORED(
             "        kept.flush()\n        os.fsync(kept.fileno())",
-            "        threading.Timer(0.5, kept.flush).start()",
+            "        threading.Timer(5, kept.flush).start()",
             "an acknowledged message survives kill -9"),
 
     // Not wrong, but of another shape: a client that
