@@ -188,7 +188,7 @@ public final class Protocol {
      * U+3000, and Python's also U+00A0, so that two programs would not mean the same mailbox.
      */
     public static String trimmed(String name) {
-        return name.replaceAll("^[ \t]+|[ \t]+$", "");
+        return name.replaceAll("^[ \t]+|[ \t]+\\z", "");
     }
 
     private static String decode(byte[] bytes, int length) throws RefusedException {

@@ -66,6 +66,8 @@ class ProtocolTest {
                     arguments("store; bob ;\tal\t;  hi ", new Protocol.Store("bob", "al", "  hi ")),
                     arguments("fetch;  van der Berg  ", new Protocol.Fetch("van der Berg")),
                     arguments("fetch;bob\u00a0 ", new Protocol.Fetch("bob\u00a0")),
+                    // "$" stands before a last line separator, too: these blanks were dropped.
+                    arguments("fetch;bob \u2028", new Protocol.Fetch("bob \u2028")),
                     arguments("fetch;bob;", new Protocol.Fetch("bob")),
                     arguments("fetch;bob;ignored;;too", new Protocol.Fetch("bob")),
                     arguments("store;bob;al;a\tb", new Protocol.Store("bob", "al", "a\tb")),

@@ -75,7 +75,15 @@ final class HostileInput {
     }
 
     static String trimmed(String name) {
-        return name.replaceAll("^[ \t]+", "").replaceAll("[ \t]+$", "");
+        int begin = 0;
+        int end = name.length();
+        while (begin < end && " \t".indexOf(name.charAt(begin)) >= 0) {
+            begin++;
+        }
+        while (begin < end && " \t".indexOf(name.charAt(end - 1)) >= 0) {
+            end--;
+        }
+        return name.substring(begin, end);
     }
 
     /** The request in all that was sent before the end of input. */
@@ -118,6 +126,7 @@ final class HostileInput {
                                 "fetch;\u0085",
                                 "fetch;\u3000\u2028name\u2003",
                                 "fetch;\u00a0name",
+                                "fetch;name \u2028",
                                 "fetch;../../etc/passwd",
                                 "store;'; drop table message; --;al;hi",
                                 "store;Κυριάκος;γιαγιά;γειά σου 👋",
