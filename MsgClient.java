@@ -8,6 +8,8 @@
 //SOURCES client/Trust.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS -Djdk.console=java.base -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+// The collector and the compiler are those that start fastest: 138 ms within Java to the menu
+// instead of 156. The console is null unless a person sits at a terminal.
 
 import java.io.BufferedInputStream;
 import java.io.EOFException;

@@ -35,7 +35,7 @@ import java.util.stream.DoubleStream;
  * the same round: the rates themselves are those of this machine, today, and of a generator that
  * shares its processors. Afterwards every message is fetched and counted. (The generator is
  * compiled by C1 only: what it does is system calls, and C2 would compile it on the processors that
- * are being measured.) README.md says what the figures do not say.
+ * are being measured.) docs/benchmark.md lists their limits.
  */
 @Command(
         name = "bench",

@@ -99,11 +99,12 @@ class TlsServerTest {
     }
 
     @Test
-    void byHandItIsWhatTheReadmeSays() throws Exception {
-        // README.md did not say how to make key.pem.
-        String readme = Files.readString(TestMain.checkout().resolve("README.md"));
+    void byHandItIsWhatTheDocumentSays() throws Exception {
+        // The document did not say how to make key.pem.
+        String document = Files.readString(TestMain.checkout().resolve("docs/tls.md"));
         Matcher said =
-                Pattern.compile("(?s)`(openssl s_client [^`]+)`.*?```sh\n(.*?)```").matcher(readme);
+                Pattern.compile("(?s)`(openssl s_client [^`]+)`.*?```sh\n(.*?)```")
+                        .matcher(document);
         assertTrue(said.find());
         assumeTrue(byHand("command -v ncat && command -v openssl").lines().count() == 2);
         assertEquals(Wire.EMPTY, byHand(said.group(2)));
