@@ -9,7 +9,6 @@ import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.SQLException;
 import java.sql.SQLWarning;
-import java.sql.Statement;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -66,7 +65,7 @@ final class Postgres implements Database {
                 Map.of(
                         "ApplicationName", "MsgServer",
                         "connectTimeout", "2",
-                        "loginTimeout", "3",
+                        "loginTimeout", "5",
                         "socketTimeout", "5",
                         "tcpKeepAlive", "true"));
         String password = System.getenv("PGPASSWORD");
@@ -78,12 +77,9 @@ final class Postgres implements Database {
     @Override
     public long prepare() throws SQLException {
         long giveUp = System.nanoTime() + START_PATIENCE.toNanos();
-        Properties patient = new Properties(settings);
-        patient.setProperty("loginTimeout", "10");
         while (true) {
-            try (Connection connection = connect(patient);
-                    Statement statement = connection.createStatement()) {
-                return prepare(statement);
+            try (Connection connection = connect()) {
+                return prepare(connection);
             } catch (SQLException e) {
                 // It is just starting, or full of connections; or another server makes the table
                 // at the same time, which lets IF NOT EXISTS fail.
@@ -96,25 +92,26 @@ final class Postgres implements Database {
         }
     }
 
-    /** The database's clock: this machine's may have been set back since the last run. */
-    private static long prepare(Statement statement) throws SQLException {
-        String encoding = Database.one(statement, "SHOW server_encoding");
+    /** Returns the database's clock, since this machine's may have been set back. */
+    private static long prepare(Connection connection) throws SQLException {
+        String encoding = Database.run(connection, "SHOW server_encoding");
         if (!encoding.equals("UTF8")) {
             throw new SQLException("its encoding is " + encoding + ", it must be UTF8");
         }
-        if (Database.one(statement, "SELECT to_regclass('message')") == null) {
-            statement.execute(
+        if (Database.run(connection, "SELECT to_regclass('message')") == null) {
+            Database.run(
+                    connection,
                     "CREATE TABLE IF NOT EXISTS message (recipient text NOT NULL,"
                             + " id uuid NOT NULL, sender text NOT NULL, text text NOT NULL,"
                             + " PRIMARY KEY (recipient, id))");
         }
         String clock = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-        return Long.parseLong(Database.one(statement, clock));
+        return Long.parseLong(Database.run(connection, clock));
     }
 
     @Override
     public Session open() throws SQLException {
-        Connection connection = connect(settings);
+        Connection connection = connect();
         try {
             return new PostgresSession(connection);
         } catch (SQLException e) {
@@ -124,10 +121,10 @@ final class Postgres implements Database {
     }
 
     /**
-     * A connection to the first host that takes writes. The driver would choose one, too, but says
-     * only why the last host was none. {@link Link.Outage} lets one thread at a time in here.
+     * A connection to the first host that takes writes. The driver could choose one, too, but it
+     * reports only why the last host failed. {@link Sessions} lets one thread at a time in here.
      */
-    private Connection connect(Properties settings) throws SQLException {
+    private Connection connect() throws SQLException {
         // The details of an error, which is shown, hold the row and so the text of a message.
         String quiet = url + (url.contains("?") ? "&" : "?") + "logServerErrorDetail=false";
         StringJoiner reasons = new StringJoiner("; ");
@@ -136,11 +133,9 @@ final class Postgres implements Database {
             String one = quiet.replaceFirst("(?<=^jdbc:postgresql://)[^/?]*", host);
             try {
                 Connection connection = new org.postgresql.Driver().connect(one, settings);
-                try (Statement statement = connection.createStatement()) {
-                    if (Database.one(statement, "SHOW transaction_read_only").equals("off")) {
-                        Collections.swap(hosts, 0, hosts.indexOf(host));
-                        return wrap.apply(connection);
-                    }
+                if (Database.run(connection, "SHOW transaction_read_only").equals("off")) {
+                    Collections.swap(hosts, 0, hosts.indexOf(host));
+                    return wrap.apply(connection);
                 }
                 connection.close();
                 throw new SQLException("it is a standby or read-only; name all hosts", "25006");

@@ -36,7 +36,6 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.sql.Connection;
 import java.sql.DriverManager;
 import java.sql.SQLException;
-import java.sql.Statement;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -253,9 +252,8 @@ class StoreDoorsTest {
     }
 
     private long pragma(String name) throws Exception {
-        try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + store());
-                Statement statement = connection.createStatement()) {
-            return Long.parseLong(Database.one(statement, "PRAGMA " + name));
+        try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + store())) {
+            return Long.parseLong(Database.run(connection, "PRAGMA " + name));
         }
     }
 
