@@ -35,7 +35,7 @@ class Connection implements AutoCloseable {
     /** Limits for reading away the input that is still under way before a close. */
     private static final int DRAIN_BYTES = 1 << 20;
 
-    private static final Duration DRAIN_TIME = Duration.ofSeconds(2);
+    static final Duration DRAIN_TIME = Duration.ofSeconds(2);
 
     /**
      * Bytes of a mailbox that the kernel keeps for a slow client, for which Linux takes twice as

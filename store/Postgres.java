@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.StringJoiner;
+import java.util.TimeZone;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Function;
@@ -53,6 +54,8 @@ final class Postgres implements Database {
         // Whoever names the type of server leaves the choice among all hosts to the driver.
         hosts = new ArrayList<>(List.of(all.split(url.contains("targetServerType") ? "\n" : ",")));
         DRIVER.setLevel(Level.OFF);
+        // The driver asks for a session in the JVM's zone, and PostgreSQL may lack that zone.
+        TimeZone.setDefault(TimeZone.getTimeZone("UTC"));
         // Checked here, since the driver's own exceptions name the whole URL.
         if (url.matches("jdbc:postgresql://[^/?]*@.*")
                 || org.postgresql.Driver.parseURL(url, new Properties()) == null) {
