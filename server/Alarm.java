@@ -3,7 +3,6 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.time.Duration;
-import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
  * A lasting failure, reported once when it starts and once when it ends. While it flaps, its end is
@@ -17,9 +16,9 @@ final class Alarm {
     private final Listener listener;
     private final String start;
     private final String end;
-    private final AtomicBoolean raised = new AtomicBoolean();
-    private volatile long failed;
-    private volatile long cleared = System.nanoTime() - MINUTE;
+    private volatile boolean raised;
+    private long failed;
+    private long cleared = System.nanoTime() - MINUTE;
 
     /**
      * An alarm that is not raised yet.
@@ -37,9 +36,9 @@ final class Alarm {
     synchronized void raise(String reason) {
         failed = System.nanoTime();
         try {
-            if (!raised.get()) {
+            if (!raised) {
                 listener.report(start + reason);
-                raised.set(true);
+                raised = true;
             }
         } catch (RuntimeException | Error e) {
             // Tolerated: the next failure is reported, once there is memory for a sentence.
@@ -48,12 +47,16 @@ final class Alarm {
 
     /** Notes a success. Costs next to nothing unless the alarm is raised. */
     void clear() {
-        boolean steady =
-                raised.get()
-                        && (System.nanoTime() - cleared >= MINUTE
-                                || System.nanoTime() - failed >= QUIET);
-        if (steady && raised.compareAndSet(true, false)) { // one of many threads reports it
-            cleared = System.nanoTime();
+        if (raised) {
+            clearOnceSteady();
+        }
+    }
+
+    private synchronized void clearOnceSteady() {
+        long now = System.nanoTime();
+        if (raised && (now - cleared >= MINUTE || now - failed >= QUIET)) {
+            raised = false;
+            cleared = now;
             listener.report(end + " again.");
         }
     }

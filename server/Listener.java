@@ -5,7 +5,7 @@
 import java.net.InetSocketAddress;
 import java.time.Duration;
 
-/** Learns what a server does; called on the thread that does it, so it must not block. */
+/** Observes a server. A call comes on the thread of the step itself, so it must not block. */
 public interface Listener {
 
     /** A conversation has come to {@code step}; {@link Step#CLOSED} is its last. */
@@ -27,8 +27,8 @@ public interface Listener {
 
     /**
      * The state of one conversation. It changes while the conversation lasts; other threads may
-     * read it after the last step. Names and the outcome hold text of a client, so whoever shows
-     * them makes them {@link Protocol#visible}. No log may show the text of a message.
+     * read it after the last step. Names and the outcome hold text of a client: a log shows them
+     * only through {@link Protocol#visible}, and never shows the text of a message.
      */
     abstract class Conversation {
         /** Counts the conversations of this server from 1. */

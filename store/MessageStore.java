@@ -191,7 +191,7 @@ public final class MessageStore implements AutoCloseable {
         return CompletableFuture.runAsync(steps, Thread.ofPlatform().name(name)::start);
     }
 
-    /** Opens the default store, in a folder of its own that is made if it is missing. */
+    /** Opens the default store in a folder below {@code home}, which is made if it is missing. */
     public static MessageStore inHome(Path home, long maxBytes) throws StoreException {
         Path folder = home.resolve(".msg-server");
         try {
@@ -230,8 +230,8 @@ public final class MessageStore implements AutoCloseable {
 
     /**
      * Commits pending stores, stops the threads and leaves the database: SQLite's is then one file.
-     * Later stores and fetches are refused, and so are those that the database does not answer
-     * within {@code limit}.
+     * Later stores and fetches are refused, and so are pending ones that the database does not
+     * answer within {@code limit}.
      */
     public void close(Duration limit) {
         closed = true;

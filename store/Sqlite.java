@@ -12,14 +12,13 @@ import org.sqlite.SQLiteErrorCode;
 import org.sqlite.SQLiteException;
 import org.sqlite.SQLiteJDBCLoader;
 
+import java.io.File;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.charset.Charset;
-import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
-import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
@@ -42,6 +41,7 @@ import java.util.logging.Level;
 import java.util.logging.Logger;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
  * Keeps messages in one SQLite file, for one server; called on platform threads only. SQLite up to
@@ -213,7 +213,7 @@ final class Sqlite implements Database {
     /**
      * Data in a file that was deleted, or replaced, is lost when the server ends. The same holds
      * for the two files that SQLite keeps beside it. Once one of them is gone the server has to be
-     * started again, since nobody knows what happened to it meanwhile.
+     * started again, since its contents may have changed meanwhile.
      */
     @Override
     public void requireInPlace() throws SQLException {
@@ -366,23 +366,19 @@ final class Sqlite implements Database {
             } finally {
                 System.clearProperty(setting);
             }
-            try {
-                delete(folder);
-            } catch (IOException inUse) {
-                // Tolerated: Windows deletes no library in use, so the next start does.
-            }
+            delete(folder);
         }
     }
 
-    /** Deletes the driver's library and nothing else; a link is not followed. */
-    private static void delete(Path folder) throws IOException {
-        if (Files.isDirectory(folder, LinkOption.NOFOLLOW_LINKS)) {
-            try (DirectoryStream<Path> old = Files.newDirectoryStream(folder, "*sqlitejdbc*")) {
-                for (Path library : old) {
-                    Files.delete(library);
-                }
-            }
-            Files.delete(folder);
+    /**
+     * Deletes the driver's libraries, and the folder if that was all; a link is not followed.
+     * Windows deletes no library in use, so the next start does.
+     */
+    private static void delete(Path folder) {
+        if (!Files.isSymbolicLink(folder)) {
+            File[] old = folder.toFile().listFiles((in, name) -> name.contains("sqlitejdbc"));
+            Stream.ofNullable(old).flatMap(Stream::of).forEach(File::delete);
+            folder.toFile().delete();
         }
     }
 
@@ -399,21 +395,16 @@ final class Sqlite implements Database {
     }
 
     private static final class SqliteSession extends Session {
-        private final PreparedStatement begin;
         private final PreparedStatement insert;
-        private final PreparedStatement commit;
         private long reserved;
 
         SqliteSession(Connection connection, long reserved) throws SQLException {
             super(connection, "true");
             this.reserved = reserved;
-            // Spelled out: with setAutoCommit(false) a full disk leaves the driver's state wedged.
-            begin = connection.prepareStatement("BEGIN IMMEDIATE");
             insert =
                     connection.prepareStatement(
                             "INSERT INTO message (recipient, id, sender, text) VALUES (?, ?, ?, ?)"
                                     + " ON CONFLICT (recipient, id) DO NOTHING");
-            commit = connection.prepareStatement("COMMIT");
         }
 
         /**
@@ -422,7 +413,8 @@ final class Sqlite implements Database {
          */
         @Override
         void insert(List<Entry> batch) throws SQLException {
-            begin.execute();
+            // Not setAutoCommit(false), with which a full disk leaves the driver's state wedged.
+            Database.run(connection, "BEGIN IMMEDIATE");
             for (Entry entry : batch) {
                 insert.setString(1, entry.recipient());
                 setId(insert, 2, entry.id());
@@ -433,13 +425,14 @@ final class Sqlite implements Database {
             insert.executeBatch();
             long last =
                     batch.isEmpty()
-                            ? reserved - RESERVED_MINUTES // so that the same is written again
+                            ? reserved
+                                    - RESERVED_MINUTES // so that the same number is written again
                             : Ids.minutes(batch.getLast().id());
             if (batch.isEmpty() || last >= reserved) {
                 reserved = last + RESERVED_MINUTES;
                 Database.run(connection, "PRAGMA user_version = " + reserved);
             }
-            commit.execute();
+            Database.run(connection, "COMMIT");
         }
 
         @Override

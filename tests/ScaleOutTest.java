@@ -111,8 +111,7 @@ class ScaleOutTest {
     void zoneThatTheDatabaseLacksExpectAStartAndALogInThatZone() throws Exception {
         // Its driver asks for a session in the zone of the JVM, and the database refused it.
         List<String> command = new ArrayList<>(List.of("env", "TZ=VST"));
-        command.addAll(
-                ServerProcess.java("MsgServer", "0", "--bind", "127.0.0.1", "--store", url));
+        command.addAll(ServerProcess.java("MsgServer", "0", "--bind", "127.0.0.1", "--store", url));
         try (var server = new ServerProcess(command)) {
             assertTrue(Wire.answer(server.port(), "store;zone;al;hi").stored());
             Waiting.eventually("its log", () -> server.output().contains("store to zone from al"));
