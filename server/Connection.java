@@ -4,6 +4,7 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
@@ -161,10 +162,8 @@ class Connection implements AutoCloseable {
             channel.configureBlocking(true);
             channel.socket().setSoTimeout((int) millis);
             try {
-                count =
-                        channel.socket()
-                                .getInputStream()
-                                .read(into.array(), into.position(), into.remaining());
+                InputStream in = channel.socket().getInputStream();
+                count = in.read(into.array(), into.position(), into.remaining());
             } finally {
                 if (channel.isOpen()) {
                     channel.configureBlocking(false);

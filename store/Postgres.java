@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Properties;
 import java.util.StringJoiner;
 import java.util.TimeZone;
@@ -71,16 +72,14 @@ final class Postgres implements Database {
                         "loginTimeout", "5",
                         "socketTimeout", "5",
                         "tcpKeepAlive", "true"));
-        String password = System.getenv("PGPASSWORD");
-        if (password != null) {
-            settings.setProperty("password", password);
-        }
+        Optional.ofNullable(System.getenv("PGPASSWORD"))
+                .ifPresent(it -> settings.setProperty("password", it));
     }
 
     @Override
     public long prepare() throws SQLException {
         long giveUp = System.nanoTime() + START_PATIENCE.toNanos();
-        while (true) {
+        for (; ; LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(500))) {
             try (Connection connection = connect()) {
                 return prepare(connection);
             } catch (SQLException e) {
@@ -91,7 +90,6 @@ final class Postgres implements Database {
                     throw e;
                 }
             }
-            LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(500));
         }
     }
 
