@@ -43,7 +43,7 @@ public final class MsgClient {
     private static final Duration CONNECT_TIMEOUT = Duration.ofSeconds(5);
 
     /** For a reply to begin with a message or to end, and then for each of its messages. */
-    private static final Duration READ_TIMEOUT = Duration.ofSeconds(10);
+    static final Duration READ_TIMEOUT = Duration.ofSeconds(10);
 
     private final String host;
     private final int port;

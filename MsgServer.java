@@ -3,13 +3,12 @@
 //JAVA 21+
 //DEPS info.picocli:picocli:4.7.7
 //SOURCES Protocol.java
+//SOURCES server/Alarm.java
 //SOURCES server/Connection.java
 //SOURCES server/Limits.java
 //SOURCES server/Listener.java
-//SOURCES server/Places.java
 //SOURCES server/ServerCommand.java
 //SOURCES server/TlsConnection.java
-//SOURCES server/Trouble.java
 //SOURCES store/MessageStore.java
 //SOURCES store/Owners.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
@@ -31,6 +30,8 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 
 /**
@@ -62,27 +63,28 @@ public final class MsgServer implements AutoCloseable {
     private final MessageStore store;
     private final Owners owners;
     private final Limits limits;
-    private final Places places;
     private final Listener listener;
     private final Thread.Builder threads;
-    private final Trouble accepting;
-    private final Trouble failing;
-    private final Trouble storing;
-    private final Trouble reading;
-    private final Trouble damage; // reported once, since it does not pass by itself
+    private final Tls tls; // null: plain connections, and anybody may use any name
+    private final Alarm accepting;
+    private final Alarm conversing;
+    private final Alarm storing;
+    private final Alarm reading;
+    private final Alarm damage; // never cleared: only an operator can repair a database
+    private final Semaphore clients; // a permit for each connection
+    private final Semaphore fetches = new Semaphore(Limits.fetches());
     private final Set<Connection> openConnections = ConcurrentHashMap.newKeySet();
-    private final Tls tls; // null: plain connections, and a name is anybody's
     private ServerSocketChannel listening;
 
     /**
      * A server that is not started yet.
      *
-     * @param address where it listens; port 0 takes any free one
-     * @param store stays the caller's, who closes it after this server
+     * @param address to listen on; port 0 takes any free one
+     * @param store belongs to the caller, who closes it after this server
      * @param threads makes the thread of each conversation; {@code Thread.ofVirtual()} is meant
-     * @param tls lets it speak TLS only, and names belong to the first key that uses them; with
-     *     null, connections are plain
-     * @throws MessageStore.StoreException when names belong to keys already, and there is no TLS
+     * @param tls for a server that speaks TLS only, where a name belongs to the first key that uses
+     *     it; null for plain connections
+     * @throws MessageStore.StoreException if TLS is off but some name already belongs to a key
      */
     public MsgServer(
             InetSocketAddress address,
@@ -99,43 +101,45 @@ public final class MsgServer implements AutoCloseable {
         this.limits = limits;
         this.listener = listener;
         this.threads = threads;
-        accepting =
-                new Trouble(listener, "Cannot accept connections: ", "Connections are accepted");
-        failing = new Trouble(listener, "A conversation failed: ", "Conversations end well");
-        storing = new Trouble(listener, "The message store fails: ", "Messages can be stored");
-        reading = new Trouble(listener, "Mailboxes cannot be read: ", "Mailboxes can be read");
-        damage = new Trouble(listener, "The store is damaged, see docs/operating.md; mailbox ", "");
-        places = new Places(limits.connections());
         this.tls = tls;
+        accepting = new Alarm(listener, "Cannot accept connections: ", "Connections are accepted");
+        conversing = new Alarm(listener, "A conversation failed: ", "Conversations end well");
+        storing = new Alarm(listener, "The message store fails: ", "Messages can be stored");
+        reading = new Alarm(listener, "Mailboxes cannot be read: ", "Mailboxes can be read");
+        damage = new Alarm(listener, "The store is damaged, see docs/operating.md; mailbox ", "");
+        clients = new Semaphore(limits.connections());
     }
 
     // ---------------------------------------------------------------- accepting
 
-    /** How long to wait when no connection can be accepted. */
+    /** How long to wait after a connection could not be accepted. */
     private static final Duration ACCEPT_PAUSE = Duration.ofMillis(100);
 
     private static final byte[] BUSY = Protocol.line(Protocol.Refusal.BUSY.text());
 
-    /** Does what the classic server's parent process did, and starts a thread where that forked. */
+    /** Does what the classic server's parent process did, and starts a thread where it forked. */
     private void accept() {
         for (long number = 1; listening.isOpen(); ) {
             try {
                 SocketChannel client = listening.accept();
-                if (places.enter()) {
+                if (clients.tryAcquire()) {
                     converse(number++, client);
                 } else {
                     Connection.turnAway(client, tls == null ? BUSY : TlsConnection.BUSY);
-                    accepting.failed("all " + limits.connections() + " places are taken");
+                    accepting.raise("all " + limits.connections() + " places are taken");
                 }
             } catch (IOException | RuntimeException | Error e) {
+                // Most likely descriptors or memory have run out, until conversations end. The
+                // acceptor goes on in any case, after a pause so that it does not spin.
                 if (listening.isOpen()) {
-                    cannotAccept(e);
+                    accepting.raise(e.getMessage());
+                    LockSupport.parkNanos(ACCEPT_PAUSE.toNanos());
                 }
             }
         }
     }
 
-    /** Whatever fails here concerns this client only. */
+    /** Starts a conversation. A failure here concerns this client only, so accepting goes on. */
     private void converse(long number, SocketChannel client) {
         try {
             Connection connection =
@@ -144,26 +148,12 @@ public final class MsgServer implements AutoCloseable {
                             : new TlsConnection(client, limits.timeout(), tls);
             threads.name("conversation-" + number).start(new Conversation(number, connection));
         } catch (IOException | RuntimeException | Error e) {
-            places.leave();
+            clients.release();
             OwnFiles.closeQuietly(client);
             if (!(e instanceof IOException)) { // else the client has left already
-                accepting.failed(e.getMessage());
+                accepting.raise(e.getMessage());
             }
         }
-    }
-
-    /**
-     * Most likely file descriptors or memory are used up, and other conversations will give some
-     * back. Whatever it is, the acceptor goes on, or the process would be up and accept nobody; but
-     * it waits a little, so that it does not spin.
-     */
-    private void cannotAccept(Throwable e) {
-        try {
-            accepting.failed(e.getMessage());
-        } catch (RuntimeException | Error unsaid) {
-            // Tolerated: the next failure says it, when there is memory for a sentence.
-        }
-        LockSupport.parkNanos(ACCEPT_PAUSE.toNanos());
     }
 
     // ---------------------------------------------------------------- one conversation
@@ -178,14 +168,15 @@ public final class MsgServer implements AutoCloseable {
             this.connection = connection;
         }
 
+        /** The connection is closed before a catch block runs, so failures to close count, too. */
         @Override
         public void run() {
             try (connection) {
                 openConnections.add(connection);
-                accepting.succeeded();
+                accepting.clear();
                 tell(Listener.Step.ACCEPTED);
                 converse();
-                failing.succeeded();
+                conversing.clear();
                 replied();
                 tell(Listener.Step.REPLIED);
             } catch (IOException e) {
@@ -193,13 +184,13 @@ public final class MsgServer implements AutoCloseable {
                         (outcome.isEmpty() ? "" : ", then ") + "cut off: " + connection.reason(e);
             } catch (RuntimeException | Error e) {
                 outcome = "failed: " + e;
-                failing.failed(e.toString());
+                conversing.raise(e.toString());
             } finally {
                 try {
                     tell(Listener.Step.CLOSED);
                 } finally {
                     openConnections.remove(connection);
-                    places.leave();
+                    clients.release();
                 }
             }
         }
@@ -209,13 +200,32 @@ public final class MsgServer implements AutoCloseable {
                 tell(Listener.Step.WAITING_FOR_REQUEST);
                 request = connection.readRequest();
                 tell(Listener.Step.REQUEST_READ);
+                answer();
+            } catch (Protocol.RefusedException e) {
+                outcome = e.refusal().text();
+                connection.write(ByteBuffer.wrap(Protocol.line(outcome)));
+            }
+        }
+
+        private void answer() throws IOException, Protocol.RefusedException {
+            boolean stores = request instanceof Protocol.Store;
+            try {
                 switch (request) {
                     case Protocol.Store message -> store(message);
                     case Protocol.Fetch(var recipient) -> fetch(recipient);
                 }
-            } catch (Protocol.RefusedException e) {
-                outcome = e.refusal().text();
-                connection.write(ByteBuffer.wrap(Protocol.line(outcome)));
+                (stores ? storing : reading).clear();
+            } catch (MessageStore.StoreException e) {
+                switch (e.failing()) {
+                    case READING -> reading.raise(e.getMessage());
+                    case WRITING -> storing.raise(e.getMessage());
+                    case DAMAGED -> damage.raise(request.recipient() + ": " + e.getMessage());
+                }
+                if (sent > 0) { // the client sees that the last line of the reply is missing
+                    throw new IOException("the rest of the mailbox cannot be read", e);
+                }
+                throw new Protocol.RefusedException(
+                        stores ? Protocol.Refusal.NOT_STORED : Protocol.Refusal.BUSY);
             }
         }
 
@@ -231,45 +241,28 @@ public final class MsgServer implements AutoCloseable {
             }
         }
 
-        private void store(Protocol.Store message) throws IOException, Protocol.RefusedException {
-            try {
-                requireOwner(message.sender(), true);
-                tell(Listener.Step.WAITING_FOR_COMMIT);
-                committedTogether =
-                        store.store(message.recipient(), message.sender(), message.message());
-                storing.succeeded();
-                tell(Listener.Step.COMMITTED);
-            } catch (MessageStore.StoreException e) {
-                report(e);
-                throw new Protocol.RefusedException(Protocol.Refusal.NOT_STORED);
-            }
+        private void store(Protocol.Store message)
+                throws IOException, MessageStore.StoreException, Protocol.RefusedException {
+            requireOwner(message.sender(), true);
+            tell(Listener.Step.WAITING_FOR_COMMIT);
+            committedTogether =
+                    store.store(message.recipient(), message.sender(), message.message());
+            tell(Listener.Step.COMMITTED);
             outcome = "stored";
             connection.write(ByteBuffer.wrap(Protocol.line(Protocol.STORED)));
         }
 
-        private void fetch(String recipient) throws IOException, Protocol.RefusedException {
-            places.takeFetch();
+        private void fetch(String recipient)
+                throws IOException, MessageStore.StoreException, Protocol.RefusedException {
+            if (!fetches.tryAcquire()) {
+                throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
+            }
             try {
                 sendMailbox(recipient);
                 outcome =
                         sent == 0 ? "no such name" : sent + (sent == 1 ? " message" : " messages");
-            } catch (MessageStore.StoreException e) {
-                report(e);
-                if (sent == 0) {
-                    throw new Protocol.RefusedException(Protocol.Refusal.BUSY);
-                }
-                // Part of the reply is sent; that its last line is missing tells the client.
-                throw new IOException("the rest of the mailbox cannot be read", e);
             } finally {
-                places.giveBackFetch();
-            }
-        }
-
-        private void report(MessageStore.StoreException e) {
-            switch (e.failing()) {
-                case READING -> reading.failed(e.getMessage());
-                case WRITING -> storing.failed(e.getMessage());
-                case DAMAGED -> damage.failed(request.recipient() + ": " + e.getMessage());
+                fetches.release();
             }
         }
 
@@ -282,14 +275,13 @@ public final class MsgServer implements AutoCloseable {
             while (mailbox.hasNext()) {
                 List<MessageStore.Message> messages = mailbox.nextPage();
                 if (sent == 0) {
-                    requireOwner(recipient, !messages.isEmpty()); // empty, it stays nobody's
+                    requireOwner(recipient, !messages.isEmpty()); // nobody owns an empty mailbox
                 }
                 for (MessageStore.Message message : messages) {
                     var stored = new Protocol.Store(recipient, message.sender(), message.text());
                     page.writeBytes(Protocol.line(stored.parts()));
                     sent++;
                 }
-                reading.succeeded();
                 if (!mailbox.hasNext()) {
                     page.writeBytes(
                             Protocol.line(
@@ -304,7 +296,7 @@ public final class MsgServer implements AutoCloseable {
         }
     }
 
-    /** A part of a reply. Its bytes are sent from where they are, and it is filled again. */
+    /** A part of a reply. It is sent without a copy of its bytes, and then filled again. */
     private static final class Page extends ByteArrayOutputStream {
         void sendTo(Connection connection) throws IOException {
             connection.write(ByteBuffer.wrap(buf, 0, count));
@@ -323,17 +315,12 @@ public final class MsgServer implements AutoCloseable {
     /**
      * Binds and begins to accept.
      *
-     * @throws BindException when the address or port cannot be had
+     * @throws BindException if the address or port is not available
      */
     public void start() throws IOException {
         Connection.warmUp();
         listening = ServerSocketChannel.open();
-        try {
-            listening.bind(address, BACKLOG);
-        } catch (IOException e) {
-            listening.close();
-            throw e;
-        }
+        listening.bind(address, BACKLOG);
         Thread.ofPlatform().name("acceptor").start(this::accept);
     }
 
@@ -349,9 +336,24 @@ public final class MsgServer implements AutoCloseable {
     @Override
     public void close() {
         OwnFiles.closeQuietly(listening);
-        if (!places.allLeftWithin(limits.grace())) {
+        if (!haveAllLeft(limits.grace())) {
             openConnections.forEach(connection -> connection.cut("the server ended"));
-            places.allLeftWithin(AFTER_CUT);
+            haveAllLeft(AFTER_CUT);
+        }
+    }
+
+    /** Waits until all clients have left, or {@code time} is over. */
+    private boolean haveAllLeft(Duration time) {
+        int all = limits.connections();
+        try {
+            boolean left = clients.tryAcquire(all, time.toNanos(), TimeUnit.NANOSECONDS);
+            if (left) {
+                clients.release(all); // close() may be called once more
+            }
+            return left;
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return false;
         }
     }
 

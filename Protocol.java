@@ -25,9 +25,9 @@ import java.util.stream.Stream;
  * fetch;recipient                    asks for every message of that mailbox
  * </pre>
  *
- * <p>A request is at most {@value #MAX_BUFF_LEN} bytes and is refused, never cut, when it is
- * longer. This class frames, parses and words bytes that it is given; it opens no socket, watches
- * no clock, keeps no message and knows no command line.
+ * <p>A request of more than {@value #MAX_BUFF_LEN} bytes is refused, never cut. This class frames
+ * and parses requests and words replies. It opens no socket, watches no clock, keeps no message and
+ * knows no command line.
  */
 public final class Protocol {
 
@@ -111,7 +111,7 @@ public final class Protocol {
         }
     }
 
-    /** Thrown for a request that gets a refusal instead of what it asked for. */
+    /** Thrown to refuse a request. */
     public static final class RefusedException extends Exception {
         private static final long serialVersionUID = 1;
 
@@ -123,7 +123,7 @@ public final class Protocol {
             this.refusal = refusal;
         }
 
-        /** What to reply. */
+        /** The reason, and with it the reply. */
         public Refusal refusal() {
             return refusal;
         }
@@ -133,9 +133,9 @@ public final class Protocol {
      * The index at which the first request in {@code bytes} ends: before its LF, or before the CR
      * of its CR LF.
      *
-     * @param length how many of {@code bytes} have arrived
-     * @return the length of the request, or -1 when its line end has not arrived yet
-     * @throws RefusedException when it is too long, whatever may follow
+     * @param length the number of bytes that have arrived
+     * @return the length of the request, or -1 if its line end has not arrived yet
+     * @throws RefusedException if it is too long already
      */
     public static int end(byte[] bytes, int length) throws RefusedException {
         for (int i = 0; i < length; i++) {
@@ -151,8 +151,8 @@ public final class Protocol {
     /**
      * Parses the first {@code length} bytes of {@code bytes} as one request without its line end.
      *
-     * @throws RefusedException naming the first thing wrong with it: length, encoding, control
-     *     characters, then no verb, no recipient, unknown verb, no sender, no message
+     * @throws RefusedException for its first fault in this order: length, encoding, control
+     *     characters, no verb, no recipient, unknown verb, no sender, no message
      */
     public static Request parse(byte[] bytes, int length) throws RefusedException {
         require(length <= MAX_BUFF_LEN, Refusal.TOO_LONG);
@@ -193,7 +193,7 @@ public final class Protocol {
 
     private static String decode(byte[] bytes, int length) throws RefusedException {
         String line = new String(bytes, 0, length, StandardCharsets.UTF_8);
-        // What is malformed has become a replacement character, whose bytes are others.
+        // Malformed bytes decode to U+FFFD, so encoding the text again gives different bytes.
         byte[] read = utf8(line);
         require(Arrays.equals(bytes, 0, length, read, 0, read.length), Refusal.NOT_UTF8);
         for (int i = 0; i < line.length(); i++) {
@@ -216,7 +216,7 @@ public final class Protocol {
 
     // ---------------------------------------------------------------- replies, read
 
-    /** What a server answered, when it answered in full. */
+    /** The reply of a server, received in full. */
     public sealed interface Reply permits Stored, Mailbox, Refused {}
 
     /** The message is safe. */
@@ -225,17 +225,17 @@ public final class Protocol {
     /** A mailbox came in full; {@code count} messages, 0 when there is no such name. */
     public record Mailbox(long count) implements Reply {}
 
-    /** The server's own sentence for why not. */
+    /** A refusal, in the server's own words. */
     public record Refused(String text) implements Reply {}
 
     /**
-     * Reads a reply to its end. A last line of this protocol without LF is as good as one with it,
-     * since the classic C server ends its replies so.
+     * Reads a reply to its end. The last line may lack its LF, since the classic C server ends its
+     * replies so.
      *
-     * @param messages is given each message of a mailbox as it comes; a line that is not {@code
-     *     recipient;sender;message} comes as a message without names
-     * @throws EOFException when the reply was cut off
-     * @throws ProtocolException when the other side does not speak this protocol
+     * @param messages takes each message of a mailbox as it arrives; a line that is not {@code
+     *     recipient;sender;message} becomes a message without names
+     * @throws EOFException if the reply was cut off
+     * @throws ProtocolException if the other side does not speak this protocol
      */
     public static Reply readReply(InputStream in, Consumer<Store> messages) throws IOException {
         Stream<String> refusals = Stream.of(Refusal.values()).map(Refusal::text);
@@ -297,7 +297,7 @@ public final class Protocol {
     /** Bytes of the longest text that is shown whole. */
     private static final int MAX_SHOWN = 990;
 
-    /** Apart, so that no program takes the time to compile them at its start. */
+    /** A class of its own, so that programs start without compiling these patterns. */
     private static final class Patterns {
         private static final String LIKE_NOTHING =
                 "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
@@ -307,8 +307,8 @@ public final class Protocol {
          * Characters that no terminal shows: control, format, private and unassigned ones, every
          * space but the blank, and the letters, marks and symbol that look like nothing (mostly
          * Unicode's Default_Ignorable_Code_Point). An emoji keeps its joiners and its selector. The
-         * letters of the first line pass at a glance, or a large mailbox would take three times as
-         * long.
+         * first line lets common letters pass early; without it a large mailbox takes three times
+         * as long.
          */
         static final Pattern UNSEEN =
                 Pattern.compile(
@@ -320,7 +320,7 @@ public final class Protocol {
                 Pattern.compile("[\\p{L}\\p{M}\\p{Nd}._@-]+( [\\p{L}\\p{M}\\p{Nd}._@-]+)*");
     }
 
-    /** As {@link #visible(String, int)}, so that no line is longer than 1,000 bytes. */
+    /** As {@link #visible(String, int)}, with a limit that keeps lines below 1,000 bytes. */
     public static String visible(String text) {
         return visible(text, MAX_SHOWN);
     }
@@ -345,9 +345,9 @@ public final class Protocol {
     }
 
     /**
-     * {@code name} made {@link #visible} for a reader to rely on: in quotes, unless it is made of
-     * letters, digits, marks, {@code . - _ @} and single blanks only. So no name looks like words
-     * of ours. Letters that look alike still make two names.
+     * {@code name} made {@link #visible}, and in quotes unless it consists of letters, digits,
+     * marks, {@code . - _ @} and single blanks. So no name looks like words of this program. Names
+     * in letters that look alike are still different names.
      */
     public static String visibleName(String name) {
         return Patterns.PLAIN_NAME.matcher(name).matches() && visible(name).equals(name)

@@ -4,6 +4,7 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
@@ -19,8 +20,8 @@ import java.util.concurrent.locks.LockSupport;
  * and closes so that the reply arrives.
  *
  * <p>Mostly the request is there already and the reply fits into the kernel's buffer. So the
- * channel is non-blocking, and one system call does either; only where that was not enough it
- * waits.
+ * channel is non-blocking, and one system call does either. Only a request that is late makes it
+ * block, and only a reply that does not fit makes it wait.
  *
  * <p>Used by one thread, except for {@link #cut}.
  */
@@ -32,21 +33,21 @@ class Connection implements AutoCloseable {
      */
     static final Duration SILENCE = Duration.ofSeconds(1);
 
-    /** How much input that nobody asked for is read away before a close, and for how long. */
+    /** Limits for reading away the input that is still under way before a close. */
     private static final int DRAIN_BYTES = 1 << 20;
 
-    private static final Duration DRAIN_TIME = Duration.ofSeconds(2);
+    static final Duration DRAIN_TIME = Duration.ofSeconds(2);
 
     /**
      * Bytes of a mailbox that the kernel keeps for a slow client, for which Linux takes twice as
-     * much memory: with the page it is what {@link Places} counts. By itself Linux takes up to 4
-     * MB.
+     * much memory. Without this limit Linux takes up to 4 MB.
      */
     private static final int SEND_BUFFER = 64 << 10;
 
     /**
      * Bytes of a reply for which the client has three times the timeout: its kernel may report the
-     * 128 KB that it keeps as read only all at once, and 10 KB a second are steady, too.
+     * 128 KB that it keeps as read only all at once, and a client that reads 10 KB a second is
+     * steady, too.
      */
     private static final int STRETCH = 16 << 10;
 
@@ -57,7 +58,7 @@ class Connection implements AutoCloseable {
 
     private final SocketChannel channel;
     private final InetSocketAddress peer;
-    final Duration timeout;
+    private final Duration timeout;
     private boolean inputEnded;
     private volatile String cutBecause;
 
@@ -73,7 +74,7 @@ class Connection implements AutoCloseable {
         channel.configureBlocking(false);
     }
 
-    /** Where the client is. */
+    /** The address and port of the client. */
     final InetSocketAddress peer() {
         return peer;
     }
@@ -84,17 +85,16 @@ class Connection implements AutoCloseable {
     }
 
     /**
-     * Says {@code why} to a client for whom there is no place, and closes, without waiting for
-     * anything: so it is best effort, since a client whose request comes later may be reset before
-     * it has read.
+     * Sends {@code reply} to a client for which there is no place, and closes without waiting. This
+     * is best effort: a client whose request arrives later may be reset before it reads the reply.
      */
-    static void turnAway(SocketChannel client, byte[] why) {
+    static void turnAway(SocketChannel client, byte[] reply) {
         try (client) {
             client.configureBlocking(false);
             client.read(ByteBuffer.allocate(8192)); // or closing would be a reset, see close()
-            client.write(ByteBuffer.wrap(why));
+            client.write(ByteBuffer.wrap(reply));
         } catch (IOException e) {
-            // Tolerated: it has left already.
+            // Tolerated: the client has left already.
         }
     }
 
@@ -102,13 +102,13 @@ class Connection implements AutoCloseable {
 
     /**
      * Reads one request. It ends at its line end, at the end of the input, or after {@link
-     * #SILENCE} when what came arrived in one piece of more than one byte; of more than one, so
-     * that a terminal which sends key by key is not cut off. Inside TLS neither silence nor the end
-     * of the connection ends a request, since whoever stands in between can cause both.
+     * #SILENCE} if it arrived in one piece of more than one byte. A single byte does not count: a
+     * terminal may send key by key. Inside TLS neither silence nor the end of the connection ends a
+     * request, since anybody between client and server can cause both.
      *
-     * @throws Protocol.RefusedException when it is malformed, too long, or not complete in time:
-     *     the deadline is for the request as a whole, so dripping bytes does not extend it
-     * @throws IOException when the connection fails
+     * @throws Protocol.RefusedException if it is malformed, too long, or not complete in time: the
+     *     deadline is for the request as a whole, so dripping bytes does not extend it
+     * @throws IOException if the connection fails
      */
     final Protocol.Request readRequest() throws IOException, Protocol.RefusedException {
         long deadline = System.nanoTime() + timeout.toNanos();
@@ -117,20 +117,16 @@ class Connection implements AutoCloseable {
         byte[] bytes = new byte[Protocol.MAX_BUFF_LEN + 2]; // room for CR LF
         int length = 0;
         for (int pieces = 0; ; pieces++) {
-            boolean perhapsWhole = pieces == 1 && length > 1 && !secured;
-            Duration left = Duration.ofNanos(deadline - System.nanoTime());
-            boolean silenceBeforeDeadline = perhapsWhole && left.compareTo(SILENCE) > 0;
-            int count;
+            long silent = System.nanoTime() + SILENCE.toNanos();
+            boolean maybeWhole = pieces == 1 && length > 1 && !secured && silent - deadline < 0;
+            ByteBuffer rest = ByteBuffer.wrap(bytes, length, bytes.length - length);
+            int count = -1;
             try {
-                count =
-                        read(
-                                ByteBuffer.wrap(bytes, length, bytes.length - length),
-                                silenceBeforeDeadline ? SILENCE : left);
+                count = read(rest, maybeWhole ? silent : deadline);
             } catch (SocketTimeoutException e) {
-                if (silenceBeforeDeadline) {
-                    return Protocol.parse(bytes, length);
+                if (!maybeWhole) {
+                    throw new Protocol.RefusedException(Protocol.Refusal.TIMED_OUT);
                 }
-                throw new Protocol.RefusedException(Protocol.Refusal.TIMED_OUT);
             }
             if (count < 0) {
                 if (secured && inputEnded) { // and not only the input inside TLS
@@ -146,29 +142,28 @@ class Connection implements AutoCloseable {
         }
     }
 
-    /** What comes before the request; {@code deadline} is a {@link System#nanoTime}. */
+    /** Prepares for the request until {@code deadline}, a {@link System#nanoTime}. */
     void begin(long deadline) throws IOException, Protocol.RefusedException {}
 
     /**
-     * Waits {@code limit} at most, for which the channel has to block: only its socket has a
-     * timeout.
+     * Waits until {@code deadline}. For a wait the channel has to block, since only its socket
+     * knows a timeout.
      *
-     * @return how many bytes came, or -1 at the end of the input
-     * @throws SocketTimeoutException when nothing came in time
+     * @return the number of bytes, or -1 at the end of the input
+     * @throws SocketTimeoutException if nothing arrives in time
      */
-    int read(ByteBuffer into, Duration limit) throws IOException {
-        if (!limit.isPositive()) {
+    int read(ByteBuffer into, long deadline) throws IOException {
+        long millis = (deadline - System.nanoTime()) / 1_000_000;
+        if (millis <= 0) {
             throw new SocketTimeoutException();
         }
         int count = channel.read(into);
         if (count == 0) {
             channel.configureBlocking(true);
-            channel.socket().setSoTimeout((int) Math.max(1, limit.toMillis()));
+            channel.socket().setSoTimeout((int) millis);
             try {
-                count =
-                        channel.socket()
-                                .getInputStream()
-                                .read(into.array(), into.position(), into.remaining());
+                InputStream in = channel.socket().getInputStream();
+                count = in.read(into.array(), into.position(), into.remaining());
             } finally {
                 if (channel.isOpen()) {
                     channel.configureBlocking(false);
@@ -182,11 +177,11 @@ class Connection implements AutoCloseable {
     // ---------------------------------------------------------------- writing
 
     /**
-     * Returns when the kernel has taken all of {@code reply}. While the kernel takes nothing it is
-     * asked again now and then: a blocked write would come back only when a third of the buffer is
-     * free, however steadily the client reads, and would keep a copy of the bytes meanwhile.
+     * Returns when the kernel has taken all of {@code reply}. While the kernel takes nothing, this
+     * polls: a blocked write would come back only when a third of the buffer is free, however
+     * steadily the client reads, and would keep a copy of the bytes meanwhile.
      *
-     * @throws IOException when the connection fails, or the client does not take the next {@link
+     * @throws IOException if the connection fails, or the client does not take the next {@link
      *     #STRETCH} in time: a byte now and then does not extend the deadline
      */
     void write(ByteBuffer reply) throws IOException {
@@ -220,15 +215,15 @@ class Connection implements AutoCloseable {
         OwnFiles.closeQuietly(channel);
     }
 
-    /** Why it failed with {@code e}: it was {@link #cut}, or what {@code e} says. */
+    /** The reason of {@link #cut} if it was called, else the message of {@code e}. */
     final String reason(IOException e) {
         return cutBecause == null ? e.getMessage() : cutBecause;
     }
 
     /**
-     * Closes. To do so while input is unread, or still under way, would reset the connection and
-     * could destroy the reply before the client has read it (RFC 1122, section 4.2.2.13): so unless
-     * the client has ended its sending, we end ours and read away what still comes.
+     * Closes. A close while input is unread, or still under way, would reset the connection, and
+     * the client could lose a reply that it has not read yet (RFC 1122, section 4.2.2.13). So
+     * unless the client has ended its input, we end our output and read away the rest of the input.
      */
     @Override
     public void close() throws IOException {
@@ -245,17 +240,16 @@ class Connection implements AutoCloseable {
         ByteBuffer buffer = ByteBuffer.allocate(8192);
         try {
             for (int drained = 0; !inputEnded && drained < DRAIN_BYTES; ) {
-                buffer.clear();
-                drained += read(buffer, Duration.ofNanos(deadline - System.nanoTime()));
+                drained += read(buffer.clear(), deadline);
             }
         } catch (SocketTimeoutException e) {
-            // It had its time.
+            // The client had its time.
         }
     }
 
     /**
-     * When a virtual thread first waits, the JDK makes what will wake all that do. If no descriptor
-     * is left for it then, that fails for the rest of the process: so one waits now, at the start.
+     * The first socket wait on a virtual thread opens the JDK's poller (epoll). If descriptors have
+     * run out by then, that fails for good; so the server makes one wait when it starts.
      */
     static void warmUp() {
         Thread.startVirtualThread(() -> {
@@ -263,7 +257,7 @@ class Connection implements AutoCloseable {
                 nobody.setSoTimeout(1);
                 nobody.accept();
             } catch (IOException e) {
-                // As meant: it timed out.
+                // Expected: nobody connects.
             }
         });
     }

@@ -8,26 +8,28 @@ import java.time.Duration;
 import java.util.Optional;
 
 /**
- * What a server grants its clients; {@link Places} keeps them to it. Should descriptors run out all
- * the same, {@code MsgServer.accept} waits for some.
+ * How much a server grants its clients.
  *
  * @param timeout for a request as a whole; three times as long for each 16 KB of the reply
- * @param connections conversations at once; beyond it clients are told to come again
- * @param grace how long conversations may go on after {@link MsgServer#close()} was called
+ * @param connections at once; the server tells further clients that it is busy
+ * @param grace for conversations to end after {@link MsgServer#close()} was called
  */
 public record Limits(Duration timeout, int connections, Duration grace) {
     private static final int MOST = 50_000;
 
-    /** Fewer than this are so few that the operator is told. */
+    /** The operator is warned of fewer connections than this. */
     private static final int FEW = 10_000;
 
     /** Descriptors that are not for connections: the JVM's and the store's. */
     private static final int RESERVED_DESCRIPTORS = 100;
 
-    /** Heap that a silent client takes, with a margin: measured were 5 KB, inside TLS 24 KB. */
+    /** Heap for a silent client, with a margin: measured were 5 KB, inside TLS 24 KB. */
     private static final int CLIENT_BYTES = 6 << 10;
 
     private static final int TLS_CLIENT_BYTES = 28 << 10;
+
+    /** Memory for a fetch: 256 messages of 255 bytes as text, as bytes, and in the kernel. */
+    private static final int FETCH_BYTES = 256 << 10;
 
     /** As many connections as descriptors and a quarter of the heap allow, and a grace of 2 s. */
     public static Limits of(Duration timeout, boolean tls) {
@@ -35,7 +37,12 @@ public record Limits(Duration timeout, int connections, Duration grace) {
         return new Limits(timeout, Math.clamp(connections, 10, MOST), Duration.ofSeconds(2));
     }
 
-    /** A sentence for the operator, if these are few connections: what allows no more. */
+    /** As many fetches at once as half of the heap allows. */
+    static int fetches() {
+        return Math.clamp(Runtime.getRuntime().maxMemory() / 2 / FETCH_BYTES, 10, MOST);
+    }
+
+    /** A sentence for the operator if there is room for few connections, with the cause. */
     Optional<String> warning(boolean tls) {
         String reason = byHeap(tls) < byDescriptors() ? "the heap (-Xmx)" : "ulimit -n";
         return connections >= FEW

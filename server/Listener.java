@@ -5,16 +5,16 @@
 import java.net.InetSocketAddress;
 import java.time.Duration;
 
-/** Is told what happens; on the thread it happens on, so it must not block. */
+/** Observes a server. A call comes on the thread of the step itself, so it must not block. */
 public interface Listener {
 
     /** A conversation has come to {@code step}; {@link Step#CLOSED} is its last. */
     void step(Step step, Conversation conversation);
 
-    /** Something the operator should know, or that it is over; one sentence. */
-    void trouble(String sentence);
+    /** One sentence for the operator: a lasting failure has started, or has ended. */
+    void report(String sentence);
 
-    /** What a conversation comes to, in this order; not each of them comes to all. */
+    /** The steps of a conversation, in this order; some conversations skip some steps. */
     enum Step {
         ACCEPTED,
         WAITING_FOR_REQUEST,
@@ -26,9 +26,9 @@ public interface Listener {
     }
 
     /**
-     * One conversation to look at, as far as it has come; on another thread only after its last
-     * step. Names and the outcome hold what a client wrote: whoever shows them makes them {@link
-     * Protocol#visible}. The message's text is in the request, and no log's business.
+     * The state of one conversation. It changes while the conversation lasts; other threads may
+     * read it after the last step. Names and the outcome hold text of a client: a log shows them
+     * only through {@link Protocol#visible}, and never shows the text of a message.
      */
     abstract class Conversation {
         /** Counts the conversations of this server from 1. */
@@ -36,13 +36,13 @@ public interface Listener {
 
         final InetSocketAddress peer;
 
-        /** What was asked, or null as long as nobody knows, and when it was no request. */
+        /** Null until a well-formed request has been read. */
         Protocol.Request request;
 
-        /** How many messages its commit held, 0 before. */
+        /** The number of messages in the commit of this one; 0 before the commit. */
         int committedTogether;
 
-        /** What came of it, empty as long as that is open. */
+        /** In words for the log; empty until it is known. */
         String outcome = "";
 
         private final long accepted = System.nanoTime();
@@ -57,12 +57,12 @@ public interface Listener {
             return Duration.ofNanos(System.nanoTime() - accepted);
         }
 
-        /** The time from accept to the last byte of the reply, or to now. */
+        /** The time from accept to the last byte of the reply, or until now. */
         Duration untilReply() {
             return untilReply == null ? sinceAccept() : untilReply;
         }
 
-        /** The last byte of the reply is written. */
+        /** Call it once the last byte of the reply is written. */
         void replied() {
             untilReply = sinceAccept();
         }

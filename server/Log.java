@@ -6,7 +6,8 @@
 import java.io.PrintWriter;
 import java.net.InetSocketAddress;
 import java.time.Duration;
-import java.time.OffsetDateTime;
+import java.time.Instant;
+import java.time.ZoneId;
 import java.time.format.DateTimeFormatter;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CountDownLatch;
@@ -14,17 +15,16 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * Writes what the operator should know and, unless it is quiet, a line for each request when its
+ * Writes reports for the operator and, unless it is quiet, a line for each request once its
  * connection is closed. {@link Trace} writes more.
  *
- * <p>Lines are written on a thread of their own: a terminal that was stopped with Ctrl+S must not
- * stop the server. When that thread cannot follow, lines of requests are left out and counted.
+ * <p>A separate thread prints: a terminal that was stopped with Ctrl+S must not stop the server.
+ * When that thread falls behind, lines of requests are left out and counted; reports never are.
  */
 class Log implements Listener {
-    private static final int MAX_WAITING = 10_000;
+    private static final int MAX_PENDING = 10_000;
     private static final int MAX_OUTCOME = 300; // bytes
-    private static final Duration LAST_WORDS = Duration.ofMillis(500);
-    private static final Runnable STOP = () -> {};
+    private static final Duration LAST_LINES = Duration.ofMillis(500);
 
     private final BlockingQueue<Runnable> lines = new LinkedBlockingQueue<>();
     private final AtomicLong leftOut = new AtomicLong();
@@ -34,18 +34,20 @@ class Log implements Listener {
     private final boolean quiet;
     private final DateTimeFormatter clock;
     private final Thread printer;
+    private boolean closed; // only the printer's thread uses it
 
-    /** A log that is silent until {@link #open}. */
+    /** A log that prints nothing before {@link #open}. */
     Log(PrintWriter out, PrintWriter err, boolean quiet) {
-        this.out = new PrintWriter(out); // flushed not for each line, but when none is waiting
+        this.out = new PrintWriter(out); // flushes when no line is pending, not after each line
         this.err = err;
         this.quiet = quiet;
         boolean dated = System.console() == null; // a file outlives the day
-        clock = DateTimeFormatter.ofPattern(dated ? "yyyy-MM-dd HH:mm:ss.SSSxxx" : "HH:mm:ss.SSS");
+        String pattern = dated ? "yyyy-MM-dd HH:mm:ss.SSSxxx" : "HH:mm:ss.SSS";
+        clock = DateTimeFormatter.ofPattern(pattern).withZone(ZoneId.systemDefault());
         printer = Thread.ofPlatform().daemon().name("log").start(this::print);
     }
 
-    /** Lets lines out, now that "Listening on port" is printed. */
+    /** Begins to print, now that "Listening on port" is printed. */
     final void open() {
         opened.countDown();
     }
@@ -58,14 +60,14 @@ class Log implements Listener {
     }
 
     @Override
-    public final void trouble(String sentence) {
+    public final void report(String sentence) {
         String line = now() + "  " + sentence;
         lines.add(() -> err.println(Protocol.visible(line)));
     }
 
     /** Writes {@code line} to standard output. */
     final void write(String line) {
-        if (lines.size() < MAX_WAITING) {
+        if (lines.size() < MAX_PENDING) {
             lines.add(() -> out.println(Protocol.visible(line)));
         } else {
             leftOut.incrementAndGet();
@@ -73,21 +75,20 @@ class Log implements Listener {
     }
 
     private String now() {
-        return clock.format(OffsetDateTime.now());
+        return clock.format(Instant.now());
     }
 
-    /** Whatever fails, the thread goes on, or everything that follows would be lost. */
+    /** Goes on after any failure, or all later lines would be lost. */
     private void print() {
-        for (Runnable line = null; line != STOP; ) {
+        while (!closed) {
             try {
                 opened.await();
-                line = lines.take();
-                line.run();
+                lines.take().run();
                 long missing = leftOut.getAndSet(0);
                 if (missing > 0) {
                     out.println("(" + missing + " lines were left out: the log could not follow)");
                 }
-                if (lines.isEmpty() || line == STOP) {
+                if (lines.isEmpty() || closed) {
                     out.flush();
                     err.flush();
                 }
@@ -97,13 +98,13 @@ class Log implements Listener {
         }
     }
 
-    /** Writes what is waiting, then {@code farewell}; gives up where nobody takes it. */
+    /** Prints pending lines and then {@code farewell}; gives up after a short wait. */
     final void close(String farewell) {
         open();
         lines.add(() -> out.println(farewell));
-        lines.add(STOP);
+        lines.add(() -> closed = true);
         try {
-            printer.join(LAST_WORDS);
+            printer.join(LAST_LINES);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
@@ -122,7 +123,7 @@ class Log implements Listener {
                         Thread.currentThread().isVirtual() ? "virtual" : "platform");
     }
 
-    /** What was asked, fit to be shown: never the message's text. */
+    /** The request for a line of the log: its verb and names, never the text of a message. */
     static String shown(Protocol.Request request) {
         return switch (request) {
             case null -> "-";

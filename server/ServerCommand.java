@@ -150,9 +150,10 @@ public final class ServerCommand implements Callable<Integer> {
         chooseCarriers();
         PrintWriter err = spec.commandLine().getErr();
         long most = maxBytes();
+        Log log = log(); // takes the user's time zone, which Postgres changes to UTC
         try (MessageStore store =
                 file == null ? MessageStore.inHome(home, most) : new MessageStore(place, most)) {
-            serve(address, store);
+            serve(address, store, log);
             return Program.Exit.OK.code;
         } catch (MessageStore.PlaceException e) {
             throw Program.wrong(spec, "--store", String.valueOf(place), e.getMessage());
@@ -164,10 +165,9 @@ public final class ServerCommand implements Callable<Integer> {
         return Program.Exit.FAILED.code;
     }
 
-    private void serve(InetSocketAddress address, MessageStore store)
+    private void serve(InetSocketAddress address, MessageStore store, Log log)
             throws IOException, MessageStore.StoreException {
         Limits limits = Limits.of(Duration.ofSeconds(timeout), tls);
-        Log log = log();
         Tls key = tls ? key(store) : null;
         MsgServer server = new MsgServer(address, store, limits, log, threads.builder(), key);
         Thread ending = Thread.ofPlatform().unstarted(() -> end(server, store, log));

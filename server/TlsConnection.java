@@ -27,21 +27,21 @@ import javax.net.ssl.SSLSocket;
  * </pre>
  */
 final class TlsConnection extends Connection {
-    /** What TLS begins with, and no request. */
+    /** First byte of TLS (RFC 8446, section 5.1), and of no request in plain text. */
     private static final byte HANDSHAKE = 0x16;
 
     /**
-     * What a client is sent for whom there is no place, since nothing can be said inside TLS before
-     * a handshake: a fatal alert, internal_error (RFC 8446, section 6).
+     * Reply to a client for which there is no place: a fatal alert, internal_error (RFC 8446,
+     * section 6), since no text can be sent before a handshake.
      */
     static final byte[] BUSY = {0x15, 3, 3, 0, 2, 2, 80};
 
     private final Tls tls;
-    private SSLSocket socket; // null before the handshake and after the last word
-    private long deadline; // of what is being read
+    private SSLSocket socket; // null before the handshake and after close_notify
+    private long deadline; // for the read under way
     private String clientKey;
 
-    /** As {@link Connection}, this side's key being that of {@code tls}. */
+    /** As {@link Connection}, with the server's key from {@code tls}. */
     TlsConnection(SocketChannel channel, Duration timeout, Tls tls) throws IOException {
         super(channel, timeout);
         // Else the kernel holds back small pieces of a handshake, for 40 ms (Nagle, RFC 896).
@@ -54,12 +54,13 @@ final class TlsConnection extends Connection {
         return clientKey;
     }
 
+    /** The first byte is read here: a client in plain text is to get a reply in plain text. */
     @Override
     void begin(long deadline) throws IOException, Protocol.RefusedException {
         this.deadline = deadline;
         ByteBuffer first = ByteBuffer.allocate(1);
         try {
-            if (super.read(first, left()) < 0 || first.get(0) != HANDSHAKE) {
+            if (super.read(first, deadline) < 0 || first.get(0) != HANDSHAKE) {
                 throw new Protocol.RefusedException(Protocol.Refusal.TLS_ONLY);
             }
         } catch (SocketTimeoutException e) {
@@ -77,16 +78,12 @@ final class TlsConnection extends Connection {
         }
     }
 
-    private Duration left() {
-        return Duration.ofNanos(deadline - System.nanoTime());
-    }
-
     @Override
-    int read(ByteBuffer into, Duration limit) throws IOException {
+    int read(ByteBuffer into, long deadline) throws IOException {
         if (socket == null) {
-            return super.read(into, limit);
+            return super.read(into, deadline);
         }
-        deadline = System.nanoTime() + limit.toNanos();
+        this.deadline = deadline;
         return socket.getInputStream().read(into.array(), into.position(), into.remaining());
     }
 
@@ -100,7 +97,7 @@ final class TlsConnection extends Connection {
         }
     }
 
-    /** Says inside TLS that this is all, then closes as a plain connection does. */
+    /** Sends close_notify, so that the client knows the reply is whole; then closes as usual. */
     @Override
     public void close() throws IOException {
         try {
@@ -113,7 +110,11 @@ final class TlsConnection extends Connection {
         }
     }
 
-    /** What TLS takes for the plain socket; the connection closes it, not TLS. */
+    /**
+     * Stands for the plain socket below TLS. TLS reads a record in several pieces; each of these
+     * reads has the deadline of the request, so that dripping inside a record does not extend it.
+     * The connection closes the channel, not TLS.
+     */
     private final class Raw extends Socket {
         Raw() throws SocketException {
             super((SocketImpl) null);
@@ -129,7 +130,7 @@ final class TlsConnection extends Connection {
             return peer().getAddress();
         }
 
-        // Unless they are answered here, the JDK opens a socket to ask, and leaves it open.
+        // For these three the JDK would open a socket that nobody closes.
 
         @Override
         public int getPort() {
@@ -156,7 +157,7 @@ final class TlsConnection extends Connection {
 
                 @Override
                 public int read(byte[] bytes, int from, int length) throws IOException {
-                    return TlsConnection.super.read(ByteBuffer.wrap(bytes, from, length), left());
+                    return TlsConnection.super.read(ByteBuffer.wrap(bytes, from, length), deadline);
                 }
             };
         }

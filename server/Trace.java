@@ -6,12 +6,12 @@ import java.io.PrintWriter;
 
 /**
  * The log of {@code --trace}: a line for each step of each conversation, with the time since
- * accept, the thread, and the carrier it runs on just then.
+ * accept, the thread, and the carrier on which the thread runs at that moment.
  *
  * <pre>    #2     151.3 ms  conversation-2      worker-1   request read: store to bob from al</pre>
  */
 final class Trace extends Log {
-    /** Bytes of a line; with the dots of one that is cut it fits 100 columns. */
+    /** Bytes of a line; a longer one is cut and ends in three dots, which makes 100 columns. */
     private static final int WIDTH = 97;
 
     Trace(PrintWriter out, PrintWriter err) {
@@ -50,9 +50,8 @@ final class Trace extends Log {
     }
 
     /**
-     * The platform thread that a virtual thread runs on, or a dash for a thread that needs none.
-     * Only its toString() tells:
-     * VirtualThread[#22,conversation-1]/runnable@ForkJoinPool-1-worker-1.
+     * The platform thread on which a virtual thread runs; a dash for a platform thread. Java tells
+     * it in toString() alone: VirtualThread[#22,conversation-1]/runnable@ForkJoinPool-1-worker-1.
      */
     private static String carrier(Thread thread) {
         String text = thread.toString();

@@ -8,7 +8,6 @@ import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
-import java.sql.Statement;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -16,9 +15,8 @@ import java.util.UUID;
 import java.util.function.UnaryOperator;
 
 /**
- * What a message store needs of a database. The databases that can keep messages differ in how they
- * are reached and made durable, in their SQL, and in which of their failures pass. One table in
- * each:
+ * A database for messages, as {@link MessageStore} needs it. Databases differ in how they are
+ * reached and made durable, in their SQL, and in which of their failures pass. Each has one table:
  *
  * <pre>message (recipient, id, sender, text, PRIMARY KEY (recipient, id))</pre>
  *
@@ -30,10 +28,10 @@ interface Database {
     /**
      * The database at {@code place}, not opened yet.
      *
-     * @param maxBytes it grows no larger
-     * @param wrap each connection goes through it
-     * @throws IllegalArgumentException when that cannot be a place, whatever the machine
-     * @throws IOException when there is something else at that place
+     * @param maxBytes limits its size
+     * @param wrap is applied to each connection
+     * @throws IllegalArgumentException if {@code place} is wrong in itself, on any machine
+     * @throws IOException if something else is at that place
      */
     static Database at(String place, long maxBytes, UnaryOperator<Connection> wrap)
             throws IOException {
@@ -45,9 +43,9 @@ interface Database {
     /**
      * Takes possession of the database and makes the table if it is missing.
      *
-     * @return milliseconds since 1970 that new ids are to lie beyond
-     * @throws SQLException when it is not one to be trusted
-     * @throws IOException when its file cannot be had
+     * @return milliseconds since 1970; new ids have to be later
+     * @throws SQLException if it cannot be trusted with messages
+     * @throws IOException if its file is not available
      */
     long prepare() throws SQLException, IOException;
 
@@ -59,45 +57,45 @@ interface Database {
         return false;
     }
 
-    /** Whether what is kept cannot be read any more, until somebody repairs the database. */
+    /** Whether messages cannot be read until somebody repairs the database. */
     default boolean isDamage(SQLException e) {
         return false;
     }
 
-    /** Where it is, fit to be shown: an absolute path, or a URL without its parameters. */
+    /** Its place, fit to be shown: an absolute path, or a URL without its parameters. */
     String shown();
 
-    /** Fails when what is open is no longer what stands at its place; cheap enough to ask often. */
+    /** Fails if the open files are no longer those at its place; cheap enough for each request. */
     default void requireInPlace() throws SQLException {}
 
-    /** Tidies up while nobody stores anything; called each second then. */
+    /** Called each second in which nothing was stored. */
     default void tidyUp() {}
 
-    /** Gives up what {@link #prepare} took; no session is open any more. */
+    /** Undoes {@link #prepare}; no session is open any more. */
     default void release() {}
 
-    /** The file that it is, unless a server has it. */
+    /** The file that holds it, unless a database server does. */
     default Optional<Path> file() {
         return Optional.empty();
     }
 
-    /** What its operator should know, a sentence each. */
+    /** Sentences that its operator should read. */
     default List<String> warnings() {
         return List.of();
     }
 
-    /** What a thread does over its connection; perhaps twice, should that have failed. */
+    /** Work over the connection of a thread; it is done once more if it fails. */
     interface Work<A> {
         A in(Session session) throws SQLException;
     }
 
-    /** The next messages of a mailbox, and what is left of it. */
+    /** The next messages of a mailbox, and the rest of it; null if there is none. */
     record Page(List<MessageStore.Message> messages, Range rest) {}
 
     /** A message as it is stored. */
     record Entry(String recipient, UUID id, String sender, String text) {}
 
-    /** What lies in a mailbox after one id and up to another. */
+    /** The part of a mailbox after one id and up to another. */
     record Range(String recipient, UUID after, UUID end) {
         private static final UUID LOWEST = new UUID(0, 0);
         private static final UUID HIGHEST = new UUID(-1, -1);
@@ -105,6 +103,22 @@ interface Database {
         /** A whole mailbox. */
         Range(String recipient) {
             this(recipient, LOWEST, HIGHEST);
+        }
+    }
+
+    /** Runs a statement; the first column of the last row that it returns, or null. */
+    static String run(Connection connection, String sql, String... values) throws SQLException {
+        try (PreparedStatement statement = connection.prepareStatement(sql)) {
+            for (int i = 0; i < values.length; i++) {
+                statement.setString(i + 1, values[i]);
+            }
+            statement.execute();
+            ResultSet rows = statement.getResultSet();
+            String found = null;
+            while (rows != null && rows.next()) { // to their end: only there SQLite commits
+                found = rows.getString(1);
+            }
+            return found;
         }
     }
 
@@ -116,28 +130,27 @@ interface Database {
 
         final Connection connection;
 
-        /** A condition that holds, and lets a statement that has it end only once it is durable. */
+        /**
+         * A condition that is true, and makes the end of its statement wait until it is durable.
+         */
         final String durably;
 
         private final PreparedStatement page;
-        private final PreparedStatement newest;
 
         Session(Connection connection, String durably) throws SQLException {
             this.connection = connection;
             this.durably = durably;
             page =
                     connection.prepareStatement(
-                            "SELECT id, sender, text FROM message WHERE recipient = ? AND id > ?"
-                                    + " AND id <= ? ORDER BY id LIMIT "
+                            "SELECT id, sender, text, (SELECT id FROM message WHERE recipient = ?"
+                                    + " ORDER BY id DESC LIMIT 1) AS newest FROM message WHERE"
+                                    + " recipient = ? AND id > ? AND id <= ? ORDER BY id LIMIT "
                                     + PAGE_SIZE);
-            newest =
-                    connection.prepareStatement(
-                            "SELECT id FROM message WHERE recipient = ? ORDER BY id DESC LIMIT 1");
         }
 
         /**
-         * Stores all or, with an exception, nothing; passes over ids that are there already. An
-         * empty batch fails, too, where a message could not be stored.
+         * Stores all or, with an exception, nothing; skips ids that are there already. An empty
+         * batch fails if a message could not be stored.
          */
         abstract void insert(List<Entry> batch) throws SQLException;
 
@@ -145,45 +158,38 @@ interface Database {
             statement.setObject(index, id);
         }
 
-        /** The id in the first column. */
-        UUID id(ResultSet row) throws SQLException {
-            return row.getObject(1, UUID.class);
+        UUID id(ResultSet row, int column) throws SQLException {
+            return row.getObject(column, UUID.class);
         }
 
-        /** The oldest messages of {@code range}, {@link #PAGE_SIZE} at most, oldest first. */
+        /**
+         * The oldest messages of {@code range}, {@link #PAGE_SIZE} at most, oldest first. The first
+         * full page fixes the end at the newest message, so that later ones prolong no fetch.
+         */
         Page page(Range range) throws SQLException {
             page.setString(1, range.recipient());
-            setId(page, 2, range.after());
-            setId(page, 3, range.end());
+            page.setString(2, range.recipient());
+            setId(page, 3, range.after());
+            setId(page, 4, range.end());
             List<MessageStore.Message> messages = new ArrayList<>();
             UUID last = null;
+            UUID end = range.end();
             try (ResultSet rows = page.executeQuery()) {
                 while (rows.next()) {
                     messages.add(new MessageStore.Message(rows.getString(2), rows.getString(3)));
-                    last = messages.size() == PAGE_SIZE ? id(rows) : null;
+                    if (messages.size() == PAGE_SIZE) {
+                        last = id(rows, 1);
+                        end = end.equals(Range.HIGHEST) ? id(rows, 4) : end;
+                    }
                 }
             }
-            if (last == null) {
-                return new Page(messages, null);
-            }
-            // Fixed by the first full page, so that messages which come meanwhile prolong no fetch.
-            UUID end = range.end().equals(Range.HIGHEST) ? newest(range.recipient()) : range.end();
-            boolean all = last.equals(end);
+            boolean all = last == null || last.equals(end);
             return new Page(messages, all ? null : new Range(range.recipient(), last, end));
-        }
-
-        /** The id of the newest message of a mailbox that has one. */
-        private UUID newest(String recipient) throws SQLException {
-            newest.setString(1, recipient);
-            try (ResultSet row = newest.executeQuery()) {
-                row.next();
-                return id(row);
-            }
         }
 
         // ------------------------------------------------------------ owners of names
 
-        /** A query for how many tables of owners there are, 0 or 1. */
+        /** A query for the number of tables of owners, 0 or 1. */
         abstract String ownerTables();
 
         /**
@@ -192,27 +198,28 @@ interface Database {
          * @return whether any name has an owner
          */
         boolean openOwners(boolean tls) throws SQLException {
-            boolean there = run(ownerTables()).equals("1");
+            boolean there = run(connection, ownerTables()).equals("1");
             if (tls && !there) {
-                // Fails where another server makes it just now: a second try finds it.
+                // Fails if another server makes it at this moment; a second try then finds it.
                 run(
+                        connection,
                         "CREATE TABLE IF NOT EXISTS owner (name TEXT NOT NULL PRIMARY KEY,"
                                 + " key TEXT NOT NULL, since TIMESTAMP WITH TIME ZONE NOT NULL"
                                 + " DEFAULT CURRENT_TIMESTAMP)");
-                run("CREATE INDEX IF NOT EXISTS owner_key ON owner (key)");
+                run(connection, "CREATE INDEX IF NOT EXISTS owner_key ON owner (key)");
             }
-            return there && run("SELECT name FROM owner LIMIT 1") != null;
+            return there && run(connection, "SELECT name FROM owner LIMIT 1") != null;
         }
 
         /** The key that owns {@code name}, or null. */
         String owner(String name) throws SQLException {
-            return run("SELECT key FROM owner WHERE name = ?", name);
+            return run(connection, "SELECT key FROM owner WHERE name = ?", name);
         }
 
         /**
          * Makes {@code key} the owner of {@code name} if it has none, and the key owns fewer than
          * {@code most}. One statement decides between two keys that claim a name at once, on
-         * whatever server: the second finds the first one's there.
+         * whatever server: the second one finds the owner that the first one made.
          *
          * @return the owner, or null
          */
@@ -223,36 +230,12 @@ interface Database {
                             + " AND (SELECT count(*) FROM owner WHERE key = ?) < "
                             + most
                             + " ON CONFLICT (name) DO UPDATE SET key = owner.key RETURNING key";
-            return run(claim, name, key, key);
-        }
-
-        /** The first column of the last row that a statement returns, or null. */
-        String run(String sql, String... values) throws SQLException {
-            try (PreparedStatement statement = connection.prepareStatement(sql)) {
-                for (int i = 0; i < values.length; i++) {
-                    statement.setString(i + 1, values[i]);
-                }
-                statement.execute();
-                ResultSet rows = statement.getResultSet();
-                String found = null;
-                while (rows != null && rows.next()) { // to their end, where SQLite commits
-                    found = rows.getString(1);
-                }
-                return found;
-            }
+            return run(connection, claim, name, key, key);
         }
 
         @Override
         public void close() {
-            OwnFiles.closeQuietly(connection); // it failed, or all ends
-        }
-    }
-
-    /** The first column of the only row. */
-    static String one(Statement statement, String query) throws SQLException {
-        try (ResultSet row = statement.executeQuery(query)) {
-            row.next();
-            return row.getString(1);
+            OwnFiles.closeQuietly(connection); // after a failure, or at the end
         }
     }
 }

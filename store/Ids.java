@@ -7,17 +7,16 @@ import java.util.concurrent.TimeUnit;
 
 /**
  * Makes ids as UUIDs of version 7 (RFC 9562, section 5.7): milliseconds, then a 12-bit counter,
- * then random bits that tell this process from others. They are made before the first try, so that
- * a retry stores once, and increase strictly, so that they are the order of acceptance. Used by one
- * thread.
+ * then random bits of this process. An id is made before the first try, so a retry stores once. Ids
+ * increase strictly, so they give the order of acceptance. Used by one thread.
  */
 final class Ids {
     private final long process = new SecureRandom().nextLong() >>> 2 | Long.MIN_VALUE;
     private long last;
 
     /**
-     * @param floor milliseconds since 1970 that all ids are to lie beyond, against a clock that was
-     *     set back, or is not set yet
+     * @param floor milliseconds since 1970; all ids are later, even if the clock was set back or is
+     *     not set yet
      */
     Ids(long floor) {
         last = floor << 12;
@@ -28,7 +27,7 @@ final class Ids {
         return new UUID(last >>> 12 << 16 | 0x7000 | last & 0xfff, process);
     }
 
-    /** When an id was made, in minutes since 1970. */
+    /** The time of {@code id} in minutes since 1970. */
     static long minutes(UUID id) {
         return TimeUnit.MILLISECONDS.toMinutes(id.getMostSignificantBits() >>> 16);
     }

@@ -4,7 +4,7 @@
 //SOURCES ../common/OwnFiles.java
 //SOURCES Sqlite.java
 //SOURCES Postgres.java
-//SOURCES ThreadSession.java
+//SOURCES Sessions.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
@@ -23,13 +23,11 @@ import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
-import java.util.concurrent.Executors;
 import java.util.concurrent.LinkedBlockingQueue;
-import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.BooleanSupplier;
 import java.util.function.Function;
-import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 
@@ -38,36 +36,44 @@ import java.util.stream.Collectors;
  * {@link #fetch} gives a mailbox page by page.
  *
  * <p>Between opening and closing only the threads of this class use the database: one writer, which
- * commits all stores that wait in one transaction (group commit), and {@value #READERS} readers.
- * They are platform threads: SQLite is native code, in which a virtual thread would block the
- * platform thread that carries it and others. Callers wait for them.
+ * commits all pending stores in one transaction (group commit), and {@value #READERS} readers. They
+ * are platform threads: SQLite is native code, which pins a virtual thread to its carrier and so
+ * holds up other virtual threads. Callers wait for them.
  *
  * <p>Left out on purpose: deleting. Fetching deletes nothing, as in the original.
  */
 public final class MessageStore implements AutoCloseable {
 
-    /** The longest that a caller waits; with all else it is less than a client's 10 s. */
+    /** After this time a caller is refused, at the next {@link #POLL}; our client waits 10 s. */
     public static final Duration PATIENCE = Duration.ofSeconds(6);
 
-    private static final int READERS = 2;
-    private static final String CLOSED = "the message store is closed";
+    static final Duration POLL = Duration.ofMillis(500);
 
-    /** The order to stop, for the thread that takes it. */
+    private static final int READERS = 2;
+    private static final int MAX_BATCH = 1024;
+
+    /** How long the writer tries again when nobody knows whether a batch was committed. */
+    private static final Duration RETRY_FOR = Duration.ofSeconds(5);
+
+    /** After this time without a job the writer tidies up. */
+    private static final Duration QUIET = Duration.ofSeconds(1);
+
+    private static final String CLOSED = "the message store is closed";
+    private static final String LATE = "the database did not answer in time";
+
+    /** Ends the thread that takes it. */
     private static final Job LAST = new Job(null, null);
 
     private final Database database;
     private final Ids ids;
-    private final ThreadSession.Outage outage = new ThreadSession.Outage();
-    private final List<CompletableFuture<Void>> threads = new ArrayList<>();
+    private final Sessions sessions;
     private final BlockingQueue<Job> writings = new LinkedBlockingQueue<>();
     private final BlockingQueue<Job> readings = new LinkedBlockingQueue<>();
-    private final Set<Job> waiting = ConcurrentHashMap.newKeySet();
-    private final ScheduledExecutorService patience =
-            Executors.newSingleThreadScheduledExecutor(
-                    Thread.ofPlatform().daemon().name("store-patience").factory());
+    private final Set<Job> pending = ConcurrentHashMap.newKeySet();
+    private final CompletableFuture<Void> threads;
     private volatile boolean closed;
 
-    /** What a store can fail at. */
+    /** The kinds of failure that an operator has to tell apart. */
     public enum Failing {
         READING,
         WRITING,
@@ -75,7 +81,7 @@ public final class MessageStore implements AutoCloseable {
         DAMAGED
     }
 
-    /** Thrown, with one sentence for a person, when the store cannot do what it was asked to. */
+    /** Thrown, with one sentence for a person, if the store cannot do its work. */
     public static sealed class StoreException extends Exception {
         private static final long serialVersionUID = 1;
 
@@ -86,13 +92,13 @@ public final class MessageStore implements AutoCloseable {
             this.failing = failing;
         }
 
-        /** What failed. */
+        /** The kind of failure. */
         public Failing failing() {
             return failing;
         }
     }
 
-    /** Thrown when the value of {@code --store} is wrong in itself, on any machine. */
+    /** Thrown if the value of {@code --store} is wrong in itself, on any machine. */
     public static final class PlaceException extends StoreException {
         private static final long serialVersionUID = 1;
 
@@ -103,6 +109,18 @@ public final class MessageStore implements AutoCloseable {
 
     /** A message of a mailbox. */
     public record Message(String sender, String text) {}
+
+    /** The request of a caller: a message to be stored with others, or else work by itself. */
+    private static final class Job extends CompletableFuture<Object> {
+        final Function<UUID, Database.Entry> message;
+        final Database.Work<?> work;
+        final long since = System.nanoTime();
+
+        Job(Function<UUID, Database.Entry> message, Database.Work<?> work) {
+            this.message = message;
+            this.work = work;
+        }
+    }
 
     // ---------------------------------------------------------------- opening and closing
 
@@ -117,10 +135,9 @@ public final class MessageStore implements AutoCloseable {
      * @param place a file for SQLite, or {@code jdbc:postgresql://...} for a database that speaks
      *     PostgreSQL's protocol
      * @param maxBytes the file grows no larger; beyond it stores are refused
-     * @throws PlaceException when that is no place for messages
-     * @throws StoreException when no store there can be trusted: not a database, made by something
-     *     else, open in another server, out of reach, not to be written, or settings that did not
-     *     take
+     * @throws PlaceException if {@code place} is wrong in itself
+     * @throws StoreException if no store there can be trusted: not a database, made by something
+     *     else, open in another server, out of reach, not writable, or settings that did not take
      */
     public MessageStore(String place, long maxBytes) throws StoreException {
         this(place, maxBytes, UnaryOperator.identity());
@@ -137,9 +154,10 @@ public final class MessageStore implements AutoCloseable {
         } catch (IOException e) {
             throw cannotKeep(place, e);
         }
+        sessions = new Sessions(database);
         try {
             ids = new Ids(database.prepare());
-            // So that a database that cannot be written or read is told now.
+            // A database that cannot be written or read is to be reported at the start.
             try (Database.Session check = database.open()) {
                 check.insert(List.of());
                 check.page(new Database.Range(""));
@@ -148,32 +166,32 @@ public final class MessageStore implements AutoCloseable {
             database.release();
             throw cannotKeep(database.shown(), e);
         }
-        start("store-writer", this::write);
-        for (int i = 1; i <= READERS; i++) {
-            start("store-reader-" + i, this::read);
-        }
-        patience.scheduleWithFixedDelay(this::endPatience, 500, 500, TimeUnit.MILLISECONDS);
+        threads =
+                CompletableFuture.allOf(
+                        start("store-writer", this::write),
+                        start("store-reader-1", this::read),
+                        start("store-reader-2", this::read));
+        start("store-patience", this::endPatience);
     }
 
     /** Starts a thread that takes {@code step} after {@code step} until one is the last. */
-    private void start(String name, Predicate<ThreadSession> step) {
-        ThreadSession own = new ThreadSession(database, outage);
+    private CompletableFuture<Void> start(String name, BooleanSupplier step) {
         Runnable steps =
                 () -> {
                     for (boolean goOn = true; goOn; ) {
                         try {
-                            goOn = step.test(own);
+                            goOn = step.getAsBoolean();
                         } catch (RuntimeException | Error e) {
-                            // Tolerated, or nobody would serve its queue any more: the jobs that
-                            // it had in hand are refused when their patience ends.
+                            // Tolerated, or nobody would serve its queue any more. Callers whose
+                            // jobs it had in hand are refused when their patience ends.
                         }
                     }
-                    own.drop();
+                    sessions.drop();
                 };
-        threads.add(CompletableFuture.runAsync(steps, Thread.ofPlatform().name(name)::start));
+        return CompletableFuture.runAsync(steps, Thread.ofPlatform().name(name)::start);
     }
 
-    /** Opens the store that a user has without naming a place, in a folder of its own. */
+    /** Opens the default store in a folder below {@code home}, which is made if it is missing. */
     public static MessageStore inHome(Path home, long maxBytes) throws StoreException {
         Path folder = home.resolve(".msg-server");
         try {
@@ -189,7 +207,7 @@ public final class MessageStore implements AutoCloseable {
         return new StoreException(Failing.READING, sentence, e);
     }
 
-    /** Where messages are kept, to be shown: an absolute path, or a URL without its parameters. */
+    /** The place of the messages, to be shown: an absolute path, or a URL without parameters. */
     public String place() {
         return database.shown();
     }
@@ -199,7 +217,7 @@ public final class MessageStore implements AutoCloseable {
         return database.file();
     }
 
-    /** What its operator should know, a sentence each; mostly nothing. */
+    /** Sentences that the operator should read; mostly none. */
     public List<String> warnings() {
         return database.warnings();
     }
@@ -211,40 +229,32 @@ public final class MessageStore implements AutoCloseable {
     }
 
     /**
-     * Commits what is waiting, stops the threads and leaves the database: SQLite's is then one
-     * file. Stores and fetches that come later are refused, and so are those that a database has
-     * not answered within {@code limit}.
+     * Commits pending stores, stops the threads and leaves the database: SQLite's is then one file.
+     * Later stores and fetches are refused, and so are pending ones that the database does not
+     * answer within {@code limit}.
      */
     public void close(Duration limit) {
         closed = true;
         writings.add(LAST);
         readings.addAll(Collections.nCopies(READERS, LAST));
         boolean ended =
-                CompletableFuture.allOf(threads.toArray(CompletableFuture<?>[]::new))
-                        .handle((all, failure) -> true)
+                threads.handle((all, failure) -> true)
                         .completeOnTimeout(false, limit.toNanos(), TimeUnit.NANOSECONDS)
                         .join();
-        patience.shutdown();
-        waiting.forEach(job -> job.completeExceptionally(new SQLException(CLOSED)));
-        if (ended) { // else the end of the process gives up the file, when nobody writes any more
+        pending.forEach(job -> job.completeExceptionally(new SQLException(CLOSED)));
+        if (ended) { // else a thread may still write, and the end of the process releases the file
             database.release();
         }
     }
 
     // ---------------------------------------------------------------- writing
 
-    private static final int MAX_BATCH = 1024;
-    private static final Duration RETRY_FOR = Duration.ofSeconds(5);
-
-    /** After this long without a job the writer tidies up. */
-    private static final Duration QUIET = Duration.ofSeconds(1);
-
     /**
      * Puts a message into a mailbox and returns when it is durable.
      *
-     * @return how many messages its commit held, this one included
-     * @throws StoreException when it could not be stored, or when nobody knows within {@link
-     *     #PATIENCE} whether it was
+     * @return the number of messages in its commit, this one included
+     * @throws StoreException if it could not be stored, or if nobody knows within {@link #PATIENCE}
+     *     whether it was
      */
     public int store(String recipient, String sender, String text) throws StoreException {
         return this.<Integer>outcome(
@@ -252,28 +262,28 @@ public final class MessageStore implements AutoCloseable {
                 new Job(id -> new Database.Entry(recipient, id, sender, text), null));
     }
 
-    /** Makes a change that is no message, on the writer's thread and durably. */
+    /** Makes a change other than a message, on the writer's thread and durably. */
     <A> A change(Database.Work<A> change) throws StoreException {
         return outcome(Failing.WRITING, new Job(null, change));
     }
 
     /**
-     * The writer: takes one store, and with it all that came while the previous commit was waiting
-     * for the disk. That is the whole of group commit; waiting for company on purpose would gain
-     * nothing.
+     * The writer: takes one store, and with it all that arrived while the previous commit was
+     * waiting for the disk. That is the whole of group commit; to wait for more stores on purpose
+     * would gain nothing.
      */
-    private boolean write(ThreadSession own) {
+    private boolean write() {
         Job first = take(writings);
         if (first == null) {
             database.tidyUp();
-            return !closed; // a step that failed may have taken the order to stop
+            return !closed; // a step that failed may have taken LAST
         }
         List<Job> batch = new ArrayList<>(List.of(first));
         writings.drainTo(batch, MAX_BATCH - 1);
         boolean goOn = !batch.removeIf(job -> job == LAST);
-        batch.forEach(job -> work(own, job));
-        batch.removeIf(Job::isDone); // a change, interrupted, or waited too long
-        commit(own, batch, batch.stream().map(job -> job.message.apply(ids.next())).toList());
+        batch.forEach(this::work);
+        batch.removeIf(Job::isDone); // a change, or its caller is gone
+        commit(batch, batch.stream().map(job -> job.message.apply(ids.next())).toList());
         return goOn;
     }
 
@@ -283,24 +293,24 @@ public final class MessageStore implements AutoCloseable {
      * stay as they are. When something else fails each message is tried by itself, so that one that
      * cannot be stored is refused alone.
      */
-    private void commit(ThreadSession own, List<Job> batch, List<Database.Entry> entries) {
+    private void commit(List<Job> batch, List<Database.Entry> entries) {
         long giveUp = System.nanoTime() + RETRY_FOR.toNanos();
         boolean underWay = false;
         for (int retries = 0; !batch.stream().allMatch(Job::isDone); retries++) {
             try {
-                Database.Session session = own.session();
+                Database.Session session = sessions.own();
                 underWay = true;
                 session.insert(entries);
                 batch.forEach(job -> job.complete(batch.size()));
             } catch (SQLException | RuntimeException | Error e) {
-                own.drop(); // whatever it was, the writer goes on, with a new connection
+                sessions.drop(); // in any case the writer goes on, with a new connection
                 boolean passing =
                         underWay && e instanceof SQLException failure && database.mayRetry(failure);
                 if (passing && System.nanoTime() - giveUp < 0) {
-                    LockSupport.parkNanos(ThreadSession.pause(retries).toNanos());
+                    LockSupport.parkNanos(Sessions.pause(retries).toNanos());
                 } else if (underWay && !passing && batch.size() > 1) {
                     for (int i = 0; i < batch.size(); i++) {
-                        commit(own, batch.subList(i, i + 1), entries.subList(i, i + 1));
+                        commit(batch.subList(i, i + 1), entries.subList(i, i + 1));
                     }
                 } else {
                     batch.forEach(job -> job.completeExceptionally(e));
@@ -311,7 +321,7 @@ public final class MessageStore implements AutoCloseable {
 
     // ---------------------------------------------------------------- reading
 
-    /** What {@code lookup} finds, on the thread of a reader. */
+    /** The result of {@code lookup}, on the thread of a reader. */
     <A> A look(Database.Work<A> lookup) throws StoreException {
         return outcome(Failing.READING, new Job(null, lookup));
     }
@@ -335,10 +345,10 @@ public final class MessageStore implements AutoCloseable {
         }
 
         /**
-         * The next 256 messages at most, in the order of acceptance. What comes after the first
-         * full page is for the next fetch: reading a busy mailbox ends.
+         * The next 256 messages at most, in the order of acceptance. Messages that arrive after the
+         * first full page was read are left for the next fetch, so reading a busy mailbox ends.
          *
-         * @throws StoreException when the database cannot be read; the page may be asked for again
+         * @throws StoreException if the database cannot be read; the page may be asked for again
          */
         public List<Message> nextPage() throws StoreException {
             Database.Range range = rest;
@@ -348,46 +358,20 @@ public final class MessageStore implements AutoCloseable {
         }
     }
 
-    private boolean read(ThreadSession own) {
+    private boolean read() {
         Job job = take(readings);
         if (job != null) {
-            work(own, job);
+            work(job);
         }
         return job != LAST;
     }
 
     // ---------------------------------------------------------------- jobs
 
-    /** What a caller waits for: a message to be stored with others, or else work by itself. */
-    private static final class Job extends CompletableFuture<Object> {
-        final Function<UUID, Database.Entry> message;
-        final Database.Work<?> work;
-        final long since = System.nanoTime();
-
-        Job(Function<UUID, Database.Entry> message, Database.Work<?> work) {
-            this.message = message;
-            this.work = work;
-        }
-    }
-
-    /** Does the work of {@code job}, if it has any: once more over a new connection if it fails. */
-    private static void work(ThreadSession own, Job job) {
-        for (int attempt = 1; job.work != null && !job.isDone(); attempt++) {
-            try {
-                job.complete(job.work.in(own.session()));
-            } catch (SQLException | RuntimeException | Error e) {
-                own.drop();
-                if (attempt == 2) {
-                    job.completeExceptionally(e);
-                }
-            }
-        }
-    }
-
-    /** Hands a job to the threads that do such jobs and waits for what comes of it. */
-    @SuppressWarnings("unchecked") // the answer to a job is what its work has returned
+    /** Hands a job to the threads for such jobs, and waits for its outcome. */
+    @SuppressWarnings("unchecked") // a job is completed with the result of its work
     private <A> A outcome(Failing failing, Job job) throws StoreException {
-        waiting.add(job);
+        pending.add(job);
         try {
             if (closed) {
                 throw new StoreException(failing, CLOSED, null);
@@ -399,32 +383,29 @@ public final class MessageStore implements AutoCloseable {
             boolean damaged = cause instanceof SQLException failure && database.isDamage(failure);
             throw new StoreException(damaged ? Failing.DAMAGED : failing, reason(cause), cause);
         } catch (InterruptedException e) {
-            job.cancel(false); // if no thread has taken it up yet, none will
+            job.cancel(false); // if no thread has begun it yet, none will
             Thread.currentThread().interrupt();
             throw new StoreException(failing, "interrupted while waiting for the database", e);
         } finally {
-            waiting.remove(job);
+            pending.remove(job);
         }
     }
 
-    /**
-     * Ends the patience of those who have waited too long. A look at all of them now and then costs
-     * far less than a timer for each, which wakes one more thread for every message.
-     */
-    private void endPatience() {
-        try {
-            for (Job job : waiting) {
-                if (System.nanoTime() - job.since > PATIENCE.toNanos()) {
-                    job.completeExceptionally(
-                            new SQLException("the database did not answer in time"));
+    /** Does the work of {@code job}, if it has any: once more over a new connection if it fails. */
+    private void work(Job job) {
+        for (int attempt = 1; job.work != null && !job.isDone(); attempt++) {
+            try {
+                job.complete(job.work.in(sessions.own()));
+            } catch (SQLException | RuntimeException | Error e) {
+                sessions.drop();
+                if (attempt == 2) {
+                    job.completeExceptionally(e);
                 }
             }
-        } catch (RuntimeException | Error e) {
-            // Tolerated, or nobody would look again: the turn of the others comes then.
         }
     }
 
-    /** The next job, or null when all is quiet. Nobody interrupts the threads of a store. */
+    /** The next job, or null if none comes for a while. Nobody interrupts these threads. */
     private static Job take(BlockingQueue<Job> queue) {
         try {
             return queue.poll(QUIET.toNanos(), TimeUnit.NANOSECONDS);
@@ -433,7 +414,20 @@ public final class MessageStore implements AutoCloseable {
         }
     }
 
-    /** One line; of drivers that say only that a connection failed, with the last cause. */
+    /**
+     * Refuses callers that have waited too long. One look at all of them now and then costs far
+     * less than a timer for each, which would wake a thread for every message.
+     */
+    private boolean endPatience() {
+        LockSupport.parkNanos(POLL.toNanos());
+        long latest = System.nanoTime() - PATIENCE.toNanos();
+        pending.stream()
+                .filter(job -> job.since - latest < 0)
+                .forEach(job -> job.completeExceptionally(new SQLException(LATE)));
+        return !closed;
+    }
+
+    /** One line. It names the last cause, since a driver may tell no more than "I/O error". */
     private static String reason(Throwable e) {
         Throwable last = e;
         while (last.getCause() != null) {

@@ -3,14 +3,14 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 /**
- * Which key owns a name, durably; asked of the database each time, since others may share it. The
- * table is there only once a server has asked for it:
+ * The owner of each name, durably. Each question goes to the database, since other servers may
+ * share it. The table appears with the first server that speaks TLS:
  *
  * <pre>owner (name, key, since, PRIMARY KEY (name))</pre>
  */
 final class Owners {
 
-    /** Names that one key may own: more than anybody needs, too few to fill a store with. */
+    /** Names that one key may own: more than a person needs, too few to fill a store with. */
     static final int MOST = 100;
 
     private final MessageStore store;
@@ -44,8 +44,8 @@ final class Owners {
     /**
      * Whether {@code key} may act as {@code name}, which it may if it is the owner.
      *
-     * @param claims makes it the owner if there is none, unless it owns {@link #MOST} names
-     *     already; without, anybody may as long as there is no owner
+     * @param claims whether the key becomes the owner if there is none, unless it owns {@link
+     *     #MOST} names already; if false, any key may act as a name without an owner
      */
     boolean allow(String name, String key, boolean claims) throws MessageStore.StoreException {
         String owner = store.look(session -> session.owner(name));

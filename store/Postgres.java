@@ -9,14 +9,15 @@ import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.SQLException;
 import java.sql.SQLWarning;
-import java.sql.Statement;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Properties;
 import java.util.StringJoiner;
+import java.util.TimeZone;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Function;
@@ -26,7 +27,7 @@ import java.util.logging.Logger;
 
 /** Keeps messages in a database that speaks PostgreSQL's protocol, with other servers or alone. */
 final class Postgres implements Database {
-    /** It logs URLs, and with them passwords. */
+    /** The driver's log, which would show URLs and with them passwords. */
     private static final Logger DRIVER = Logger.getLogger("org.postgresql");
 
     private static final Duration START_PATIENCE = Duration.ofSeconds(15);
@@ -35,12 +36,12 @@ final class Postgres implements Database {
     private final UnaryOperator<Connection> wrap;
     private final Properties settings = new Properties();
 
-    /** The one that served last comes first. */
+    /** All hosts of the URL; the host that served last comes first. */
     private final List<String> hosts;
 
     /**
-     * @throws IllegalArgumentException when {@code url} is none that the driver understands, or has
-     *     a password where it would be shown; and for a limit in bytes
+     * @throws IllegalArgumentException if the driver does not understand {@code url}, if it has a
+     *     password where it would be shown, or if there is a limit in bytes
      */
     Postgres(String url, long maxBytes, UnaryOperator<Connection> wrap) {
         if (maxBytes < Long.MAX_VALUE) {
@@ -51,9 +52,11 @@ final class Postgres implements Database {
         this.url = url;
         this.wrap = wrap;
         String all = shown().replaceFirst("jdbc:postgresql:(//([^/]*))?.*", "$2");
-        // Whoever names the type of server leaves the choice among all hosts to the driver.
+        // A URL with a type of server leaves the choice among all hosts to the driver.
         hosts = new ArrayList<>(List.of(all.split(url.contains("targetServerType") ? "\n" : ",")));
         DRIVER.setLevel(Level.OFF);
+        // The driver asks for a session in the JVM's zone, and PostgreSQL may lack that zone.
+        TimeZone.setDefault(TimeZone.getTimeZone("UTC"));
         // Checked here, since the driver's own exceptions name the whole URL.
         if (url.matches("jdbc:postgresql://[^/?]*@.*")
                 || org.postgresql.Driver.parseURL(url, new Properties()) == null) {
@@ -61,60 +64,55 @@ final class Postgres implements Database {
                     "write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME, the password into"
                             + " PGPASSWORD or .pgpass");
         }
-        // pgjdbc waits for ever by default. What the URL says goes before what stands here.
+        // pgJDBC waits for ever by default. Settings in the URL go before these.
         settings.putAll(
                 Map.of(
                         "ApplicationName", "MsgServer",
                         "connectTimeout", "2",
-                        "loginTimeout", "3",
+                        "loginTimeout", "5",
                         "socketTimeout", "5",
                         "tcpKeepAlive", "true"));
-        String password = System.getenv("PGPASSWORD");
-        if (password != null) {
-            settings.setProperty("password", password);
-        }
+        Optional.ofNullable(System.getenv("PGPASSWORD"))
+                .ifPresent(it -> settings.setProperty("password", it));
     }
 
     @Override
     public long prepare() throws SQLException {
         long giveUp = System.nanoTime() + START_PATIENCE.toNanos();
-        Properties patient = new Properties(settings);
-        patient.setProperty("loginTimeout", "10");
-        while (true) {
-            try (Connection connection = connect(patient);
-                    Statement statement = connection.createStatement()) {
-                return prepare(statement);
+        for (; ; LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(500))) {
+            try (Connection connection = connect()) {
+                return prepare(connection);
             } catch (SQLException e) {
-                // It is just starting, or full of connections; or another server makes the table
-                // at the same time, which lets IF NOT EXISTS fail.
+                // The database is starting, or full of connections; or another server makes the
+                // table at the same time, and then IF NOT EXISTS fails.
                 if (!hasState(e, "57P03|53300|23505|42P07|42710")
                         || System.nanoTime() - giveUp > 0) {
                     throw e;
                 }
             }
-            LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(500));
         }
     }
 
-    /** The database's clock: this machine's may have been set back since the last run. */
-    private static long prepare(Statement statement) throws SQLException {
-        String encoding = Database.one(statement, "SHOW server_encoding");
+    /** Returns the database's clock, since this machine's may have been set back. */
+    private static long prepare(Connection connection) throws SQLException {
+        String encoding = Database.run(connection, "SHOW server_encoding");
         if (!encoding.equals("UTF8")) {
             throw new SQLException("its encoding is " + encoding + ", it must be UTF8");
         }
-        if (Database.one(statement, "SELECT to_regclass('message')") == null) {
-            statement.execute(
+        if (Database.run(connection, "SELECT to_regclass('message')") == null) {
+            Database.run(
+                    connection,
                     "CREATE TABLE IF NOT EXISTS message (recipient text NOT NULL,"
                             + " id uuid NOT NULL, sender text NOT NULL, text text NOT NULL,"
                             + " PRIMARY KEY (recipient, id))");
         }
         String clock = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-        return Long.parseLong(Database.one(statement, clock));
+        return Long.parseLong(Database.run(connection, clock));
     }
 
     @Override
     public Session open() throws SQLException {
-        Connection connection = connect(settings);
+        Connection connection = connect();
         try {
             return new PostgresSession(connection);
         } catch (SQLException e) {
@@ -124,10 +122,10 @@ final class Postgres implements Database {
     }
 
     /**
-     * A connection to the first host that takes writes. The driver would choose one, too, but says
-     * only why the last host was none. {@link Link.Outage} lets one thread at a time in here.
+     * A connection to the first host that takes writes. The driver could choose one, too, but it
+     * reports only why the last host failed. {@link Sessions} lets one thread at a time in here.
      */
-    private Connection connect(Properties settings) throws SQLException {
+    private Connection connect() throws SQLException {
         // The details of an error, which is shown, hold the row and so the text of a message.
         String quiet = url + (url.contains("?") ? "&" : "?") + "logServerErrorDetail=false";
         StringJoiner reasons = new StringJoiner("; ");
@@ -136,11 +134,9 @@ final class Postgres implements Database {
             String one = quiet.replaceFirst("(?<=^jdbc:postgresql://)[^/?]*", host);
             try {
                 Connection connection = new org.postgresql.Driver().connect(one, settings);
-                try (Statement statement = connection.createStatement()) {
-                    if (Database.one(statement, "SHOW transaction_read_only").equals("off")) {
-                        Collections.swap(hosts, 0, hosts.indexOf(host));
-                        return wrap.apply(connection);
-                    }
+                if (Database.run(connection, "SHOW transaction_read_only").equals("off")) {
+                    Collections.swap(hosts, 0, hosts.indexOf(host));
+                    return wrap.apply(connection);
                 }
                 connection.close();
                 throw new SQLException("it is a standby or read-only; name all hosts", "25006");
@@ -168,10 +164,10 @@ final class Postgres implements Database {
 
     private static final class PostgresSession extends Session {
         /**
-         * True, and lets its transaction end no sooner than it is durable, whatever the database or
-         * its user was set to, and tell when it is not. Settings of the session would not do: a
-         * pooler gives each transaction another. Relatives of PostgreSQL may lack a setting, which
-         * is NULL then.
+         * A condition that is true. It makes its transaction wait until it is durable, and report
+         * if it is not, against other defaults of the database or the user. Settings of the session
+         * would not do: a pooler gives each transaction another session. A relative of PostgreSQL
+         * may lack a setting, which is then NULL.
          */
         private static final String DURABLY =
                 "(SELECT concat(CASE current_setting('synchronous_commit', true) WHEN 'off'"
@@ -184,8 +180,8 @@ final class Postgres implements Database {
 
         PostgresSession(Connection connection) throws SQLException {
             super(connection, DURABLY);
-            // DO NOTHING would write nothing on a retry, and so be acknowledged without waiting for
-            // the synchronous replicas that the first try may not have reached.
+            // DO NOTHING would write nothing on a retry, and so would not wait for synchronous
+            // replicas, which the first try may not have reached.
             insert =
                     connection.prepareStatement(
                             "INSERT INTO message (recipient, id, sender, text) "
@@ -197,8 +193,8 @@ final class Postgres implements Database {
         }
 
         /**
-         * Rows that conflict are tried again in halves: where one in a hundred does, a thousand
-         * would hardly ever come through together. A retry passes over those that did.
+         * A batch that conflicts is tried again in halves: if one row in a hundred conflicts, a
+         * thousand rows hardly ever succeed together. A retry skips the rows that are stored.
          */
         @Override
         void insert(List<Entry> batch) throws SQLException {
@@ -215,7 +211,7 @@ final class Postgres implements Database {
                     insert(batch.subList(half, batch.size()));
                     return;
                 }
-                // Errors about data quote them, and are shown: nobody may read mail there.
+                // An error about data quotes the data, and is logged; the log never shows mail.
                 if (hasState(e, "(22|23|44|P0).*")) {
                     String state = e.getSQLState();
                     throw new SQLException(
@@ -223,8 +219,8 @@ final class Postgres implements Database {
                 }
                 throw e;
             }
-            // A wait for a replica that is cancelled ends with a mere warning. Its SQLSTATE is that
-            // of any warning; its place in PostgreSQL's source, the same since 9.1, is its own.
+            // A cancelled wait for a replica ends with a mere warning. Its SQLSTATE is the common
+            // one, so it is known by its routine in PostgreSQL's source, the same since 9.1.
             for (SQLWarning it = insert.getWarnings(); it != null; it = it.getNextWarning()) {
                 if (it instanceof PSQLWarning warning
                         && "SyncRepWaitForLSN"

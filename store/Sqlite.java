@@ -6,34 +6,26 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED
 
-import static java.nio.file.attribute.PosixFilePermission.GROUP_EXECUTE;
-import static java.nio.file.attribute.PosixFilePermission.GROUP_READ;
-import static java.nio.file.attribute.PosixFilePermission.OTHERS_EXECUTE;
-import static java.nio.file.attribute.PosixFilePermission.OTHERS_READ;
-
 import org.sqlite.JDBC;
 import org.sqlite.SQLiteConfig;
 import org.sqlite.SQLiteErrorCode;
 import org.sqlite.SQLiteException;
 import org.sqlite.SQLiteJDBCLoader;
 
+import java.io.File;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.charset.Charset;
-import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
-import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
-import java.nio.file.attribute.PosixFilePermission;
 import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
-import java.sql.Statement;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
@@ -41,7 +33,6 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Properties;
-import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
@@ -50,20 +41,23 @@ import java.util.logging.Level;
 import java.util.logging.Logger;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
- * Keeps messages in one SQLite file, for one server; called on platform threads only. Up to 3.51.2
- * SQLite loses commits ("WAL-reset" on sqlite.org/wal.html); the driver above brings a later one.
+ * Keeps messages in one SQLite file, for one server; called on platform threads only. SQLite up to
+ * 3.51.2 loses commits ("WAL-reset" on sqlite.org/wal.html); the driver above contains a later one.
  */
 final class Sqlite implements Database {
 
-    /** What the file is marked as, see PRAGMA application_id: "MSGS". */
+    /** PRAGMA application_id of a file with messages: "MSGS". */
     private static final int MESSAGES = 0x4d534753;
 
-    /** The same where names may have owners, "MSGO": versions that know no owners refuse it. */
+    /** The same once names may have owners, "MSGO": versions without owners refuse the file. */
     private static final int OWNED_MESSAGES = 0x4d53474f;
 
-    /** The driver logs what we get as exceptions. A logger that nobody holds loses its level. */
+    /**
+     * The driver logs the exceptions that it throws. A logger that nobody holds loses its level.
+     */
     private static final Logger DRIVER = Logger.getLogger("org.sqlite");
 
     private final Path file;
@@ -81,8 +75,8 @@ final class Sqlite implements Database {
 
     /**
      * @param maxBytes the file grows no larger than this
-     * @throws IllegalArgumentException when {@code place} is no name of a file
-     * @throws IOException when there is something else at that place
+     * @throws IllegalArgumentException if {@code place} is no name of a file
+     * @throws IOException if something else is at that place
      */
     Sqlite(String place, long maxBytes, UnaryOperator<Connection> wrap) throws IOException {
         this.maxBytes = maxBytes;
@@ -97,7 +91,7 @@ final class Sqlite implements Database {
             throw new IllegalArgumentException("nobody replaced the ~; write the whole path");
         }
         Path path = Path.of(place).toAbsolutePath().normalize();
-        // sqlite-jdbc would take what follows a question mark for settings, and drops blanks.
+        // sqlite-jdbc would read settings after a question mark, and drops blanks at the ends.
         if (path.getParent() == null || place.contains("?") || !place.equals(place.trim())) {
             throw new IllegalArgumentException("name a file, without '?' and blanks around it");
         }
@@ -110,7 +104,7 @@ final class Sqlite implements Database {
         }
     }
 
-    /** Loads what opening a file takes longest to load; beside other work, that takes no time. */
+    /** Loads the classes that take longest when a file is opened; call it beside other work. */
     static void loadAhead() {
         new SQLiteConfig().newConnectionConfig();
         new Ids(0);
@@ -125,26 +119,26 @@ final class Sqlite implements Database {
         DRIVER.setLevel(Level.OFF);
         loadDriver();
         anchor = connect();
-        try (Statement statement = anchor.createStatement()) {
-            int application = Integer.parseInt(Database.one(statement, "PRAGMA application_id"));
-            boolean empty =
-                    Database.one(statement, "SELECT count(*) FROM sqlite_schema").equals("0");
+        try {
+            int application = Integer.parseInt(Database.run(anchor, "PRAGMA application_id"));
             boolean ours = application == MESSAGES || application == OWNED_MESSAGES;
-            if (!ours && !(application == 0 && empty)) {
+            String tables = Database.run(anchor, "SELECT count(*) FROM sqlite_schema");
+            if (!ours && !(application == 0 && tables.equals("0"))) {
                 throw new SQLException("it is a database of another program");
             }
-            configure(statement);
+            configure(anchor);
             lock.release();
             takeLock(); // again: see there
             if (application == 0) {
-                statement.execute("PRAGMA application_id = " + MESSAGES);
+                Database.run(anchor, "PRAGMA application_id = " + MESSAGES);
             }
-            statement.execute(
+            Database.run(
+                    anchor,
                     "CREATE TABLE IF NOT EXISTS message (recipient TEXT NOT NULL,"
                             + " id BLOB NOT NULL, sender TEXT NOT NULL, text TEXT NOT NULL,"
                             + " PRIMARY KEY (recipient, id)) WITHOUT ROWID");
             opened = files();
-            return TimeUnit.MINUTES.toMillis(reserved(statement));
+            return TimeUnit.MINUTES.toMillis(reserved(anchor));
         } catch (SQLiteException e) {
             // The -shm file takes 32 KB and the -wal file a page, should a kill have left neither.
             throw e.getResultCode() == SQLiteErrorCode.SQLITE_IOERR_SHMSIZE
@@ -165,7 +159,7 @@ final class Sqlite implements Database {
 
     private static final String TAKEN = "another server has it open";
 
-    /** One server per file, in this process and among all. */
+    /** Makes sure of one server per file, in this process and among all. */
     private void hold() throws IOException {
         if (!Files.exists(file)) {
             Files.createFile(file, OwnFiles.only("rw-------")); // the log beside it gets the same
@@ -176,7 +170,7 @@ final class Sqlite implements Database {
         channel = FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE);
         takeLock();
         if (OwnFiles.POSIX && (int) Files.getAttribute(file, "unix:nlink") > 1) {
-            // SQLite has a log for each name: what one's holds would be lost to the other.
+            // SQLite has a log for each name; under the other name its messages would be missing.
             throw new IOException("it has a second name, a hard link; remove one of them");
         }
         if (isMounted()) {
@@ -186,7 +180,8 @@ final class Sqlite implements Database {
 
     /**
      * Whether the file itself is a mount point, as a container's volume may be. Its log would lie
-     * in the folder around it, and be missed wherever else the file is. See proc(5), mountinfo.
+     * in the folder around it, and be missing at any other place of the file. See proc(5),
+     * mountinfo, which writes some characters as octal escapes.
      */
     private boolean isMounted() throws IOException {
         Path mounts = Path.of("/proc/self/mountinfo"); // not Linux, not a file: only folders
@@ -200,13 +195,13 @@ final class Sqlite implements Database {
     }
 
     /**
-     * The lock is on the database itself, so that it holds whatever name the file has or gets. But
-     * a process loses its locks on a file when it closes any handle of it
+     * Locks the database file itself, so that the lock holds whatever name the file has or gets.
+     * But a process loses its locks on a file when it closes any handle of it
      * (sqlite.org/howtocorrupt.html, section 2.2), and when SQLite gives up its last lock on it,
-     * which unlocks all bytes. So the file is opened once a process, before SQLite does, and closed
-     * last. Once {@link #anchor} holds SQLite's lock, which it does in WAL mode until it is closed,
-     * SQLite neither unlocks nor closes anything; as it may have done so before, the lock is then
-     * taken again.
+     * which unlocks all bytes. So the file is opened once a process, before SQLite opens it, and
+     * closed last. Once {@link #anchor} has SQLite's lock, which it keeps in WAL mode until it is
+     * closed, SQLite neither unlocks nor closes anything. It may have done so before, so the lock
+     * is then taken again.
      */
     private void takeLock() throws IOException {
         lock = channel.tryLock(LOCK_AT, 1, false);
@@ -216,9 +211,9 @@ final class Sqlite implements Database {
     }
 
     /**
-     * What is written to a file that was deleted, or replaced, is lost when the server ends. The
-     * same holds for the two files that SQLite keeps beside it. Once one of them is gone the server
-     * has to be started again, since nobody knows what has happened to it meanwhile.
+     * Data in a file that was deleted, or replaced, is lost when the server ends. The same holds
+     * for the two files that SQLite keeps beside it. Once one of them is gone the server has to be
+     * started again, since its contents may have changed meanwhile.
      */
     @Override
     public void requireInPlace() throws SQLException {
@@ -226,7 +221,7 @@ final class Sqlite implements Database {
             looked = System.nanoTime();
             if (!files().equals(opened)) {
                 gone = true;
-                tidyUp(); // what was acknowledged goes where the file went
+                tidyUp(); // acknowledged messages are to be in the file, wherever it is now
             }
         }
         if (gone) {
@@ -240,7 +235,7 @@ final class Sqlite implements Database {
         return Arrays.asList(key(file), key(beside("-wal")), key(beside("-shm")));
     }
 
-    /** Device and inode, or null where there is no such file, or no such thing. */
+    /** Device and inode; null if there is no such file, or if the system has neither. */
     private static Object key(Path path) {
         try {
             return Files.readAttributes(path, BasicFileAttributes.class).fileKey();
@@ -251,7 +246,7 @@ final class Sqlite implements Database {
 
     @Override
     public void release() {
-        OwnFiles.closeQuietly(anchor); // first: SQLite's last connection puts all into one file
+        OwnFiles.closeQuietly(anchor); // first: SQLite's last connection leaves one file
         OwnFiles.closeQuietly(channel);
         HELD.values().remove(this);
     }
@@ -261,9 +256,9 @@ final class Sqlite implements Database {
     @Override
     public Session open() throws SQLException {
         Connection connection = connect();
-        try (Statement statement = connection.createStatement()) {
-            configure(statement);
-            return new SqliteSession(connection, reserved(statement));
+        try {
+            configure(connection);
+            return new SqliteSession(connection, reserved(connection));
         } catch (SQLException e) {
             connection.close();
             throw e;
@@ -274,28 +269,28 @@ final class Sqlite implements Database {
         return wrap.apply(JDBC.createConnection("jdbc:sqlite:" + file, new Properties()));
     }
 
-    private void configure(Statement statement) throws SQLException {
+    private void configure(Connection connection) throws SQLException {
         // Each message touches a page, and all of it is written. No effect on a file with tables.
-        statement.execute("PRAGMA page_size = 2048");
-        set(statement, "journal_mode", "wal");
-        set(statement, "synchronous", "2"); // FULL: each commit is flushed
-        set(statement, "fullfsync", "1"); // on macOS a flush alone leaves the disk's cache
-        set(statement, "busy_timeout", "2000"); // ms
+        Database.run(connection, "PRAGMA page_size = 2048");
+        set(connection, "journal_mode", "wal");
+        set(connection, "synchronous", "2"); // FULL: each commit is flushed
+        set(connection, "fullfsync", "1"); // on macOS a flush alone leaves the disk's cache
+        set(connection, "busy_timeout", "2000"); // ms
         // Pages in the log before it is copied into the database: mailboxes are written to in
         // turn, and a page written to ten times is then copied once.
-        set(statement, "wal_autocheckpoint", "32000");
-        set(statement, "cache_size", "-16000"); // KiB; a few thousand mailboxes in use fit
+        set(connection, "wal_autocheckpoint", "32000");
+        set(connection, "cache_size", "-16000"); // KiB; a few thousand mailboxes in use fit
         if (maxBytes < Long.MAX_VALUE) {
-            long page = Long.parseLong(Database.one(statement, "PRAGMA page_size"));
-            statement.execute("PRAGMA max_page_count = " + maxBytes / page);
+            long page = Long.parseLong(Database.run(connection, "PRAGMA page_size"));
+            Database.run(connection, "PRAGMA max_page_count = " + maxBytes / page);
         }
     }
 
     /** The store's promises rest on these settings, so each is read back. */
-    private static void set(Statement statement, String setting, String wanted)
+    private static void set(Connection connection, String setting, String wanted)
             throws SQLException {
-        statement.execute("PRAGMA " + setting + " = " + wanted);
-        String found = Database.one(statement, "PRAGMA " + setting);
+        Database.run(connection, "PRAGMA " + setting + " = " + wanted);
+        String found = Database.run(connection, "PRAGMA " + setting);
         if (!wanted.equals(found)) {
             throw new SQLException("SQLite answers " + found + " to " + setting + " = " + wanted);
         }
@@ -306,17 +301,17 @@ final class Sqlite implements Database {
         return e.getErrorCode() == SQLiteErrorCode.SQLITE_CORRUPT.code;
     }
 
-    /** Copies the log into the database, so that a plain copy of a quiet one has everything. */
+    /** Copies the log into the database, so that a plain copy of a quiet file has everything. */
     @Override
     public void tidyUp() {
-        try (Statement statement = anchor.createStatement()) {
-            statement.execute("PRAGMA wal_checkpoint(PASSIVE)");
+        try {
+            Database.run(anchor, "PRAGMA wal_checkpoint(PASSIVE)");
         } catch (SQLException e) {
             // Tolerated: the log has everything, and the next second brings another try.
         }
     }
 
-    // ---------------------------------------------------------------- what its operator sees
+    // ---------------------------------------------------------------- for the operator
 
     @Override
     public String shown() {
@@ -331,17 +326,18 @@ final class Sqlite implements Database {
     @Override
     public List<String> warnings() {
         try {
-            Set<PosixFilePermission> rights = Files.getPosixFilePermissions(file);
-            Set<PosixFilePermission> folder = Files.getPosixFilePermissions(file.getParent());
-            boolean readable =
-                    rights.contains(GROUP_READ) && folder.contains(GROUP_EXECUTE)
-                            || rights.contains(OTHERS_READ) && folder.contains(OTHERS_EXECUTE);
+            // The group and others need r of the file (04) and x of its folder (01).
+            int readable = mode(file) >> 2 & mode(file.getParent()) & 011;
             String cure =
                     "Other users of this machine can read all messages; to end that: chmod go= ";
-            return readable ? List.of(cure + file + "*") : List.of();
-        } catch (IOException | UnsupportedOperationException e) {
+            return readable == 0 ? List.of() : List.of(cure + file + "*");
+        } catch (IOException e) {
             return List.of();
         }
+    }
+
+    private static int mode(Path path) throws IOException {
+        return OwnFiles.POSIX ? (int) Files.getAttribute(path, "unix:mode") : 0;
     }
 
     // ---------------------------------------------------------------- files beside it
@@ -351,10 +347,10 @@ final class Sqlite implements Database {
     }
 
     /**
-     * Lets the driver unpack its native library beside the database rather than in /tmp, which may
-     * not execute anything, and where each kill -9 would leave one; it is deleted once it is
-     * loaded. Where that folder may not execute anything either, and where the user has named one,
-     * it is the driver's affair.
+     * Lets the driver unpack its native library beside the database, unless the user has named a
+     * folder. The driver's default is /tmp, which may not be executable, and where each kill -9
+     * would leave a library. The library is deleted once it is loaded. If the database's folder is
+     * not executable either, the driver falls back to its default.
      */
     private void loadDriver() throws IOException {
         Path folder = beside(".driver");
@@ -365,28 +361,24 @@ final class Sqlite implements Database {
             System.setProperty(setting, folder.toString());
             try {
                 SQLiteJDBCLoader.initialize();
-            } catch (Exception mayNotExecute) { // the driver declares no less
-                // Tolerated: the first connection tries again, where the driver would.
+            } catch (Exception notExecutable) { // the driver declares no less
+                // Tolerated: the first connection tries again, at the driver's default.
             } finally {
                 System.clearProperty(setting);
             }
-            try {
-                delete(folder);
-            } catch (IOException inUse) {
-                // Tolerated: Windows deletes no library in use, so the next start does.
-            }
+            delete(folder);
         }
     }
 
-    /** Deletes the driver's library and nothing else; a link is not followed. */
-    private static void delete(Path folder) throws IOException {
-        if (Files.isDirectory(folder, LinkOption.NOFOLLOW_LINKS)) {
-            try (DirectoryStream<Path> old = Files.newDirectoryStream(folder, "*sqlitejdbc*")) {
-                for (Path library : old) {
-                    Files.delete(library);
-                }
-            }
-            Files.delete(folder);
+    /**
+     * Deletes the driver's libraries, and the folder if that was all; a link is not followed.
+     * Windows deletes no library in use, so the next start does.
+     */
+    private static void delete(Path folder) {
+        if (!Files.isSymbolicLink(folder)) {
+            File[] old = folder.toFile().listFiles((in, name) -> name.contains("sqlitejdbc"));
+            Stream.ofNullable(old).flatMap(Stream::of).forEach(File::delete);
+            folder.toFile().delete();
         }
     }
 
@@ -398,26 +390,21 @@ final class Sqlite implements Database {
      * Minutes since 1970, as SQLite's user_version has 32 bits. No id of this run is later; the
      * next run starts after it. So order holds when the clock is set back, also between two runs.
      */
-    private static long reserved(Statement statement) throws SQLException {
-        return Long.parseLong(Database.one(statement, "PRAGMA user_version"));
+    private static long reserved(Connection connection) throws SQLException {
+        return Long.parseLong(Database.run(connection, "PRAGMA user_version"));
     }
 
     private static final class SqliteSession extends Session {
-        private final PreparedStatement begin;
         private final PreparedStatement insert;
-        private final PreparedStatement commit;
         private long reserved;
 
         SqliteSession(Connection connection, long reserved) throws SQLException {
             super(connection, "true");
             this.reserved = reserved;
-            // Spelled out: with setAutoCommit(false) a full disk leaves the driver's state wedged.
-            begin = connection.prepareStatement("BEGIN IMMEDIATE");
             insert =
                     connection.prepareStatement(
                             "INSERT INTO message (recipient, id, sender, text) VALUES (?, ?, ?, ?)"
                                     + " ON CONFLICT (recipient, id) DO NOTHING");
-            commit = connection.prepareStatement("COMMIT");
         }
 
         /**
@@ -426,7 +413,8 @@ final class Sqlite implements Database {
          */
         @Override
         void insert(List<Entry> batch) throws SQLException {
-            begin.execute();
+            // Not setAutoCommit(false), with which a full disk leaves the driver's state wedged.
+            Database.run(connection, "BEGIN IMMEDIATE");
             for (Entry entry : batch) {
                 insert.setString(1, entry.recipient());
                 setId(insert, 2, entry.id());
@@ -437,13 +425,14 @@ final class Sqlite implements Database {
             insert.executeBatch();
             long last =
                     batch.isEmpty()
-                            ? reserved - RESERVED_MINUTES // so that the same is written again
+                            ? reserved
+                                    - RESERVED_MINUTES // so that the same number is written again
                             : Ids.minutes(batch.getLast().id());
             if (batch.isEmpty() || last >= reserved) {
                 reserved = last + RESERVED_MINUTES;
-                run("PRAGMA user_version = " + reserved);
+                Database.run(connection, "PRAGMA user_version = " + reserved);
             }
-            commit.execute();
+            Database.run(connection, "COMMIT");
         }
 
         @Override
@@ -453,8 +442,8 @@ final class Sqlite implements Database {
         }
 
         @Override
-        UUID id(ResultSet row) throws SQLException {
-            ByteBuffer bytes = ByteBuffer.wrap(row.getBytes(1));
+        UUID id(ResultSet row, int column) throws SQLException {
+            ByteBuffer bytes = ByteBuffer.wrap(row.getBytes(column));
             return new UUID(bytes.getLong(), bytes.getLong());
         }
 
@@ -463,13 +452,14 @@ final class Sqlite implements Database {
             return "SELECT count(*) FROM sqlite_schema WHERE name = 'owner'";
         }
 
-        /** Marks the file, too, so that no server that knows no owners gives out their mail. */
+        /** Marks the file, too, so that no version without owners gives out their mail. */
         @Override
         boolean openOwners(boolean tls) throws SQLException {
             boolean owned = super.openOwners(tls);
             int mark = tls || owned ? OWNED_MESSAGES : MESSAGES;
-            if (!run("PRAGMA application_id").equals("" + mark)) { // a full disk has no room for it
-                run("PRAGMA application_id = " + mark);
+            String old = Database.run(connection, "PRAGMA application_id");
+            if (!old.equals("" + mark)) { // a full disk has no room for it
+                Database.run(connection, "PRAGMA application_id = " + mark);
             }
             return owned;
         }

@@ -4,6 +4,7 @@
 //MAIN TestMain
 //SOURCES TestMain.java
 //SOURCES support/Engine.java
+//SOURCES ../MsgClient.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -18,6 +19,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
@@ -40,6 +42,15 @@ class DeadlinesTest {
             }
             assertEquals("Message declined. Timed out", engine.heard.conversation().outcome);
         }
+    }
+
+    /** They took 10.5 s together, so an honest client gave up just before its reply. */
+    @Test
+    void theServersWaitsTogetherAreShorterThanTheClients() {
+        Duration request = Connection.SILENCE;
+        Duration store = MessageStore.PATIENCE.plus(MessageStore.POLL);
+        Duration all = request.plus(store).plus(Connection.DRAIN_TIME);
+        assertTrue(all.compareTo(MsgClient.READ_TIMEOUT) < 0, "the waits of the server: " + all);
     }
 
     @Test

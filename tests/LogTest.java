@@ -55,7 +55,7 @@ class LogTest {
         for (int i = 1; i <= 12_000; i++) {
             close(log, i, new Protocol.Fetch("bob"), "no such name");
             if (i % 2_000 == 0) {
-                log.trouble("Trouble " + i + ".");
+                log.report("Trouble " + i + ".");
             }
         }
         taken.countDown();
@@ -92,9 +92,9 @@ class LogTest {
         var log = new Log(new PrintWriter(broken), new PrintWriter(broken), false);
         log.open();
         close(log, 1, new Protocol.Fetch("broken"), "no such name");
-        log.trouble("broken");
+        log.report("broken");
         close(log, 2, new Protocol.Fetch("bob"), "no such name");
-        log.trouble("The message store fails: as if");
+        log.report("The message store fails: as if");
         log.close("Goodbye.");
         String lines = out.toString();
         assertTrue(lines.contains("  #2  127.0.0.1:1  fetch bob  ->  no such name"), lines);
@@ -122,7 +122,7 @@ class LogTest {
             close(log, 1, new Protocol.Store(name, name, "hi"), outcome);
             close(log, 2, null, outcome + "\u001b[2J\n".repeat(10_000));
             close(log, 3, new Protocol.Fetch("bob"), outcome + "γ".repeat(10_000));
-            log.trouble(outcome + "\n".repeat(10_000));
+            log.report(outcome + "\n".repeat(10_000));
         }
         log.close("Goodbye.");
         List<String> lines = out.toString().lines().toList();

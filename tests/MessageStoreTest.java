@@ -329,7 +329,7 @@ class MessageStoreTest {
                 shift.setBytes(2, id);
                 assertEquals(1, shift.executeUpdate());
             }
-            int minutes = Integer.parseInt(Database.one(statement, "PRAGMA user_version"));
+            int minutes = Integer.parseInt(Database.run(connection, "PRAGMA user_version"));
             statement.execute("PRAGMA user_version = " + (minutes + 60)); // see Sqlite
         }
     }

@@ -486,12 +486,12 @@ class OwnersTest {
                     Statement statement = connection.createStatement()) {
                 Owners owners = new Owners(store);
                 owners.open(tls);
-                String mark = Database.one(statement, "PRAGMA application_id");
+                String mark = Database.run(connection, "PRAGMA application_id");
                 assertEquals(tls, !mark.equals("" + known), mark);
                 if (tls) {
                     assertTrue(owners.allow("george", "key", true));
                     assertTrue(owned(owners), "it does not start without TLS");
-                    assertEquals(mark, Database.one(statement, "PRAGMA application_id"));
+                    assertEquals(mark, Database.run(connection, "PRAGMA application_id"));
                     statement.execute("DELETE FROM owner"); // how to leave TLS
                 }
             }

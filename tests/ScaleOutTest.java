@@ -6,6 +6,7 @@
 //SOURCES support/Databases.java
 //SOURCES support/ServerProcess.java
 //SOURCES support/Load.java
+//SOURCES support/Waiting.java
 //SOURCES ../MsgServer.java
 //SOURCES ../store/MessageStore.java
 //SOURCES ../store/Database.java
@@ -103,6 +104,18 @@ class ScaleOutTest {
             assertEquals(
                     "Retrieving messages...\n" + "way;al;hi\n".repeat(3) + "NO MORE MESSAGES\n",
                     Wire.answer(server.port(), "fetch;way").text());
+        }
+    }
+
+    @Test
+    void zoneThatTheDatabaseLacksExpectAStartAndALogInThatZone() throws Exception {
+        // Its driver asks for a session in the zone of the JVM, and the database refused it.
+        List<String> command = new ArrayList<>(List.of("env", "TZ=VST"));
+        command.addAll(ServerProcess.java("MsgServer", "0", "--bind", "127.0.0.1", "--store", url));
+        try (var server = new ServerProcess(command)) {
+            assertTrue(Wire.answer(server.port(), "store;zone;al;hi").stored());
+            Waiting.eventually("its log", () -> server.output().contains("store to zone from al"));
+            assertTrue(server.output().contains("+07:00  #1  "), server.output());
         }
     }
 

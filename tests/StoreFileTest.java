@@ -30,7 +30,6 @@ import java.sql.Connection;
 import java.sql.DriverManager;
 import java.sql.ResultSet;
 import java.sql.SQLException;
-import java.sql.Statement;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -201,9 +200,8 @@ class StoreFileTest {
     }
 
     private long pragma(String name) throws Exception {
-        try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + store());
-                Statement statement = connection.createStatement()) {
-            return Long.parseLong(Database.one(statement, "PRAGMA " + name));
+        try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + store())) {
+            return Long.parseLong(Database.run(connection, "PRAGMA " + name));
         }
     }
 

@@ -144,7 +144,7 @@ final class Engine implements AutoCloseable {
         }
 
         @Override
-        public void trouble(String sentence) {
+        public void report(String sentence) {
             troubles.add(sentence);
         }
 
