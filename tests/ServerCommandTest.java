@@ -271,8 +271,7 @@ class ServerCommandTest {
         List<String> lines = command.err.toString().lines().toList();
         assertEquals(2, lines.size(), lines.toString());
         assertTrue(lines.get(0).contains(said), lines.get(0));
-        assertEquals(
-                "What it takes: " + Program.started("MsgServer.java") + " --help", lines.get(1));
+        assertEquals("All options: " + Program.started("MsgServer.java") + " --help", lines.get(1));
         assertEquals("", command.out.toString());
         assertFalse(Files.exists(folder.resolve(".msg-server")), "no store for a mistake");
     }

@@ -118,7 +118,7 @@ class StoreDoorsTest {
     @ValueSource(strings = {"0M", "500", "500MB", "-1M", "1.5G", "9999999G"})
     void sizeThatIsNoneIsWrongUsage(String size) throws Exception {
         String said = refusal(2, "--store", store().toString(), "--max-size", size);
-        assertTrue(said.startsWith("--max-size must be so many MB or GB"), said);
+        assertTrue(said.startsWith("--max-size must be a number of MB or GB"), said);
         assertFalse(Files.exists(store()));
     }
 
