@@ -150,7 +150,9 @@ final class Menu {
             mailbox.show(); // even if the reply was cut off
         }
         out.println(mailbox.summary());
-        countAtLastLook = mailbox.count;
+        if (answers.person()) {
+            countAtLastLook = mailbox.count;
+        }
     }
 
     /**
@@ -163,12 +165,13 @@ final class Menu {
 
         private final int rows = Math.max(1, answers.height() - OTHER_ROWS);
         private final Deque<String> newest = new ArrayDeque<>(); // for a person
+        private int taken; // rows, by the newest
+        private long older; // messages that a person is not shown
         private long count;
 
         void add(Protocol.Store mail) {
             count++;
-            boolean isNew = answers.person() && count > countAtLastLook;
-            String number = (isNew ? "*%3d" : "%4d").formatted(count);
+            String number = (count > countAtLastLook ? "*%3d" : "%4d").formatted(count);
             String sender = Protocol.visibleName(mail.sender());
             String line = number + ". " + sender + ": " + Protocol.visible(mail.message());
             if (!answers.person()) {
@@ -176,34 +179,27 @@ final class Menu {
                 return;
             }
             newest.add(line);
-            if (newest.size() > rows) {
-                newest.remove();
+            taken += answers.rowsOf(line);
+            while (taken > rows && newest.size() > 1) {
+                taken -= answers.rowsOf(newest.remove());
+                older++;
             }
         }
 
         void show() {
-            int taken = newest.stream().mapToInt(answers::rowsOf).sum();
-            while (taken > rows && newest.size() > 1) {
-                taken -= answers.rowsOf(newest.remove());
-            }
-            if (older() > 0) {
-                out.println("... and " + older() + " older");
+            if (older > 0) {
+                out.println("... and " + older + " older");
             }
             newest.forEach(out::println);
-        }
-
-        /** The number of messages that a person is not shown. */
-        private long older() {
-            return answers.person() ? count - newest.size() : 0;
         }
 
         String summary() {
             if (count == 0) {
                 return "There are no messages for " + Protocol.visibleName(user) + ".";
             }
-            long fresh = answers.person() ? count - countAtLastLook : 0;
+            long fresh = count - countAtLastLook;
             String marked = fresh <= 0 ? "" : "; new since your last look: " + fresh + ", marked *";
-            if (older() > 0) {
+            if (older > 0) {
                 return "These are the newest %d of %d messages%s.%nAll of them: echo 2 | %s"
                         .formatted(newest.size(), count, marked, client.command(user));
             }

@@ -84,7 +84,9 @@ final class Trust {
         }
     }
 
-    /** Whether to use TLS. A no is looked up again: another client may have accepted the server. */
+    /**
+     * Whether to use TLS. If not, each request looks again: another client may accept the server.
+     */
     private boolean inTls() throws IOException {
         if (tls == null) {
             readKnown();

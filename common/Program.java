@@ -161,9 +161,9 @@ record Program(String script, Map<String, String> environment, Path folder) {
     }
 
     /**
-     * The script, if it is in the working folder or beside the launcher, or else the installed
-     * command. JBang's launchers, and ours, leave the name that they were called by in
-     * JBANG_LAUNCH_CMD.
+     * The command that starts the script, from the working folder if it is there, or else as an
+     * installed command, or else from beside the launcher. JBang's launchers, and ours, leave the
+     * name that they were called by in JBANG_LAUNCH_CMD.
      */
     String started() {
         File launcher = new File(environment.getOrDefault("JBANG_LAUNCH_CMD", "jbang"));
@@ -171,14 +171,14 @@ record Program(String script, Map<String, String> environment, Path folder) {
         List<File> path = Stream.of(folders).map(File::new).toList();
         String jbang =
                 path.contains(launcher.getParentFile()) ? launcher.getName() : launcher.getPath();
-        for (File file : List.of(new File(script), new File(launcher.getParent(), script))) {
-            if (Files.exists(folder.resolve(file.toPath()))) {
-                return jbang + " " + file;
-            }
-        }
         String command = script.replaceFirst("Msg(.+)\\.java", "msg-$1").toLowerCase(Locale.ROOT);
-        boolean installed = path.stream().anyMatch(bin -> new File(bin, command).canExecute());
-        return installed ? command : jbang + " " + script;
+        boolean here = Files.exists(folder.resolve(script));
+        if (!here && path.stream().anyMatch(bin -> new File(bin, command).canExecute())) {
+            return command;
+        }
+        File beside = new File(launcher.getParent(), script);
+        boolean isBeside = !here && Files.exists(folder.resolve(beside.toPath()));
+        return jbang + " " + (isBeside ? beside : script);
     }
 
     private static PrintWriter writer(FileDescriptor file) {

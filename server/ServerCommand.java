@@ -80,8 +80,8 @@ public final class ServerCommand implements Callable<Integer> {
             names = "--max-size",
             paramLabel = "SIZE",
             description =
-                    "the largest size of the file, such as 500M or 2G, beyond which messages are"
-                            + " refused; no limit, if not given. MSG_MAX_SIZE")
+                    "the largest size of the file, such as 500M or 2G; none, if not given."
+                            + " MSG_MAX_SIZE")
     private String maxSize;
 
     @Option(
@@ -98,8 +98,7 @@ public final class ServerCommand implements Callable<Integer> {
             paramLabel = "KIND",
             defaultValue = "virtual",
             description =
-                    "the kind of thread for each connection: virtual or, for comparison, platform;"
-                            + " virtual, if not given. MSG_THREADS")
+                    "virtual or platform, for each connection; virtual, if not given. MSG_THREADS")
     private Threads threads;
 
     @Option(
@@ -225,9 +224,6 @@ public final class ServerCommand implements Callable<Integer> {
         out.println("Listening on port " + address.getPort() + only);
         out.println("Messages are kept in " + store.place());
         store.file().ifPresent(file -> out.println(size(file.toFile().length())));
-        if (threads == Threads.platform) {
-            out.println("Each connection gets a platform thread");
-        }
         Addresses.invitations(address, key).forEach(out::println);
         limits.warning(tls).ifPresent(out::println);
         store.warnings().forEach(out::println);
