@@ -62,10 +62,7 @@ final class Addresses {
         if (!bound.isAnyLocalAddress() && NetworkInterface.getByInetAddress(bound) == null) {
             return "This machine has no address " + bound.getHostAddress() + " to listen on.";
         }
-        String hint =
-                port == 5000
-                        ? " (on macOS, AirPlay Receiver holds it)"
-                        : port < 1024 ? " (ports below 1024 take an administrator's rights)" : "";
+        String hint = port == 5000 ? " (on macOS, AirPlay Receiver holds it)" : "";
         String other = Program.started("MsgServer.java") + (port == 5000 ? " 5001" : " 5000");
         return "Cannot listen on port %d: %s%s. Another one: %s"
                 .formatted(port, reason.getMessage(), hint, other);
