@@ -2,10 +2,7 @@
 //DESCRIPTION Menu client of the message server: send a message, read your messages
 //JAVA 21+
 //DEPS info.picocli:picocli:4.7.7
-//SOURCES Protocol.java
 //SOURCES client/ClientCommand.java
-//SOURCES client/RequestException.java
-//SOURCES client/Trust.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS -Djdk.console=java.base -XX:+UseSerialGC -XX:TieredStopAtLevel=1
 // The collector and the compiler are those that start fastest: 138 ms within Java to the menu
@@ -27,30 +24,36 @@ import java.time.Duration;
 import java.util.function.Consumer;
 
 /**
- * The message client. It asks the user first and connects last, with a connection for each request:
+ * The message client: all questions come first, and each request has its own connection.
  *
  * <pre>
- * ClientCommand    reads HOST, PORT and --user
- *   Menu           asks what a request needs        &lt;- Answers: a pipe's lines, or a Screen
+ * ClientCommand    reads HOST, PORT and the options
+ *   Menu           asks the user for a request      &lt;- Answers: lines of a pipe, or a Screen
  *     MsgClient    connects, sends the request, reads the reply, closes
+ *       Trust      makes the connection a TLS one, if the server's key is known or accepted
  * </pre>
  *
- * <p>The request is sent in one write without a line end, and then the sending side is shut down:
- * this server and the classic C server both take that as a whole request. One request at a time.
+ * <p>A request is one write without a line end, and then the client shuts down its sending side:
+ * this server and the classic C server both take that as a whole request. One thread does it all.
  */
 public final class MsgClient {
 
     private static final Duration CONNECT_TIMEOUT = Duration.ofSeconds(5);
 
-    /** For a reply to begin with a message or to end, and then for each of its messages. */
+    /** Until the first message or the end of a reply, and then for each further message. */
     static final Duration READ_TIMEOUT = Duration.ofSeconds(10);
 
     private final String host;
     private final int port;
-    private final Trust trust; // null: plain connections
-    private long deadline; // of what is being read
+    private final Trust trust; // null: connections are plain
+    private long deadline; // System.nanoTime() at which a read gives up
 
-    /** A client of the server at {@code host}, a name or an address; {@code trust} may be null. */
+    /**
+     * A client of one server.
+     *
+     * @param host a name or an address, IPv4 or IPv6
+     * @param trust decides about TLS; null for plain connections
+     */
     MsgClient(String host, int port, Trust trust) {
         this.host = host;
         this.port = port;
@@ -60,19 +63,19 @@ public final class MsgClient {
     // ---------------------------------------------------------------- one request
 
     /**
-     * Puts a message into a mailbox; returns when the server says that it is stored.
+     * Puts a message into a mailbox; returns when the server has acknowledged it.
      *
-     * @throws RequestException when it is not, or when nobody can tell
+     * @throws RequestException when the server refuses it, or no whole reply comes
      */
     public void store(String recipient, String sender, String message) throws RequestException {
         ask(new Protocol.Store(recipient, sender, message), mail -> {});
     }
 
     /**
-     * Gives each message of a mailbox to {@code mail} as it comes.
+     * Gives each message of a mailbox to {@code mail} as it arrives.
      *
-     * @return how many there were
-     * @throws RequestException when not all of them came
+     * @return the number of messages
+     * @throws RequestException when the server refuses, or no whole reply comes
      */
     public long fetch(String recipient, Consumer<Protocol.Store> mail) throws RequestException {
         return ask(new Protocol.Fetch(recipient), mail);
@@ -121,11 +124,11 @@ public final class MsgClient {
         };
     }
 
-    /** What {@code user} types to run this client for the same server. */
+    /** The shell command that runs this client as {@code user} for the same server. */
     String command(String user) {
-        boolean plain = user.matches("\\w[\\w.]*");
-        String quoted = plain ? user : "'" + user.replace("'", "'\\''") + "'";
-        return Program.started("MsgClient.java") + " %s %d --user=%s".formatted(host, port, quoted);
+        String quoted = user.replace("'", "'\\''");
+        String client = Program.started("MsgClient.java");
+        return "%s %s %d --user='%s'".formatted(client, host, port, quoted);
     }
 
     // ---------------------------------------------------------------- connecting
@@ -152,7 +155,10 @@ public final class MsgClient {
         deadline = System.nanoTime() + READ_TIMEOUT.toNanos();
     }
 
-    /** Reads until the deadline, however the bytes drip; TLS reads through it, too. */
+    /**
+     * A socket whose reads end at the deadline. A socket's own timeout is for one read, so a byte
+     * every few seconds would never trip it. TLS reads through this stream, too.
+     */
     private final class TimedSocket extends Socket {
         @Override
         public InputStream getInputStream() throws IOException {

@@ -1,6 +1,5 @@
 //JAVA 21+
 //SOURCES Screen.java
-//SOURCES ../common/Program.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.BufferedReader;
@@ -13,7 +12,7 @@ import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
-/** Where the answers to the menu's questions come from: a pipe, a file, or a person. */
+/** The source of the answers to the menu's questions: a pipe, a file, or a person. */
 interface Answers {
 
     /**
@@ -21,27 +20,27 @@ interface Answers {
      *
      * @return one line without its end
      * @throws EOFException at the end of the input
-     * @throws IOException with one sentence, when the input is no text
+     * @throws IOException with one sentence, when the input is not text
      * @throws InterruptedIOException when the user pressed Ctrl+C instead
      */
     String ask(String question) throws IOException;
 
-    /** Whether a person answers, who can be asked again and sees no more than a screen. */
+    /** Whether a person answers, who can be asked again and sees one screenful. */
     default boolean person() {
         return true;
     }
 
-    /** How many rows that person can see at once. */
+    /** The rows of the person's screen. */
     default int height() {
         return 24;
     }
 
-    /** How many of these rows {@code line} takes. */
+    /** The rows of the screen that {@code line} takes. */
     default int rowsOf(String line) {
         return 1 + line.length() / 80;
     }
 
-    /** The answers that this process is given; all is shown by {@code out}, or a screen. */
+    /** The input of this process; questions are written to {@code out} or to its terminal. */
     static Answers ofThisProcess(PrintWriter out) {
         boolean person = System.console() != null;
         Screen screen = person ? Screen.open(out) : null;
@@ -54,8 +53,9 @@ interface Answers {
     }
 
     /**
-     * Whether the shell started this process without a standard input ({@code <&-}). Then the first
-     * file that the JVM opened has taken its place, and its bytes would be read as answers.
+     * Whether the shell started this process without a standard input ({@code <&-}). The first file
+     * that the JVM opens, its class library, then gets descriptor 0, and its bytes would be read as
+     * answers and sent.
      */
     private static boolean isInputClosed() {
         try {
@@ -66,7 +66,7 @@ interface Answers {
         }
     }
 
-    /** Answers read line by line. A person's are so where the terminal cannot do more. */
+    /** Answers read line by line, also from a person whose terminal Screen cannot use. */
     record Lines(BufferedReader in, PrintWriter out, boolean person) implements Answers {
 
         @Override
@@ -83,7 +83,7 @@ interface Answers {
             if (!person) {
                 out.println(); // a person's Enter ends the line of the question, a pipe's does not
             }
-            return answer.replaceFirst("^\uFEFF", ""); // with which Windows begins a text
+            return answer.replaceFirst("^\uFEFF", ""); // the BOM, with which Windows begins a text
         }
     }
 }

@@ -1,9 +1,6 @@
 //JAVA 21+
-//DEPS info.picocli:picocli:4.7.7
-//SOURCES Answers.java
 //SOURCES Menu.java
 //SOURCES Trust.java
-//SOURCES ../common/Program.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import picocli.CommandLine;
@@ -21,10 +18,7 @@ import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import java.util.function.Function;
 
-/**
- * What {@code jbang MsgClient.java 127.0.0.1 5000} does. Exit code 0 all succeeded, 1 something did
- * not, 2 wrong usage, which {@link Program} finds; 130 after Ctrl+C at a question.
- */
+/** The command {@code jbang MsgClient.java 127.0.0.1 5000}: checks its options, runs the menu. */
 @Command(
         mixinStandardHelpOptions = true,
         version = "MsgClient 1.0",
@@ -65,8 +59,8 @@ public final class ClientCommand implements Callable<Integer> {
             fallbackValue = Trust.ANY,
             converter = ServerKey.class,
             description =
-                    "speak TLS, only with the server that has printed this KEY; without it you"
-                            + " are asked once. MSG_TLS")
+                    "use TLS, only with the server that printed this KEY; without a KEY you"
+                            + " compare it once. MSG_TLS")
     private String tls;
 
     @Spec private CommandSpec spec;
@@ -74,29 +68,34 @@ public final class ClientCommand implements Callable<Integer> {
     private final Path home;
     private final Function<PrintWriter, Answers> answering;
 
-    /** Takes answers from this process's input. */
+    /** A command for this process's user and input. */
     public ClientCommand() {
         this(Program.home(), Answers::ofThisProcess);
     }
 
-    /** Takes answers from what {@code answering} makes, given the writer for questions. */
+    /**
+     * A command for a test.
+     *
+     * @param home of the user; null if it is not known
+     * @param answering makes the source of answers from the writer for questions
+     */
     ClientCommand(Path home, Function<PrintWriter, Answers> answering) {
         this.home = home;
         this.answering = answering;
     }
 
     /**
-     * Checks KEY while it is parsed: picocli takes the HOST of {@code --tls HOST PORT} for KEY, and
-     * the user should be told of that and not that PORT is missing. MSG_TLS may also be true or
-     * false, as for the server.
+     * Checks KEY as soon as it is parsed. In {@code --tls HOST PORT} picocli takes HOST for KEY,
+     * and a later check would report PORT as missing instead. MSG_TLS may also be true or false, as
+     * for the server.
      */
     private static final class ServerKey implements CommandLine.ITypeConverter<String> {
         @Override
         public String convert(String typed) {
-            if (typed.matches("(?i)true|false")) {
-                return Boolean.parseBoolean(typed) ? Trust.ANY : null;
+            if (typed.equalsIgnoreCase("false")) {
+                return null;
             }
-            return Tls.parseFingerprint(typed);
+            return typed.equalsIgnoreCase(Trust.ANY) ? Trust.ANY : Tls.parseFingerprint(typed);
         }
     }
 
@@ -111,7 +110,7 @@ public final class ClientCommand implements Callable<Integer> {
             Menu menu = new Menu(new MsgClient(host, port, trust), answers, out, err);
             return (menu.run(user) ? Program.Exit.OK : Program.Exit.FAILED).code;
         } catch (InterruptedIOException e) {
-            return Program.Exit.INTERRUPTED.code;
+            return Program.Exit.INTERRUPTED.code; // Ctrl+C at the menu
         } catch (IOException e) {
             err.println(Protocol.visible(e.getMessage()));
             return Program.Exit.FAILED.code;
@@ -122,13 +121,13 @@ public final class ClientCommand implements Callable<Integer> {
         if (home == null && tls != null) {
             throw new ParameterException(spec.commandLine(), "Your home is not known: set HOME");
         }
-        Program.requireRange(spec, "PORT", port, 1, 65_535, "");
+        Program.requireRange(spec, "PORT", port, 1, 65_535);
         if (host.matches("[^:]*:\\d+")) {
-            throw Program.wrong(spec, "HOST", host, "HOST and PORT are two words, not " + host);
+            throw Program.wrong(spec, "HOST", "HOST and PORT are two words, not " + host);
         }
         String objection = user == null ? null : Menu.objection("r", Protocol.trimmed(user), "m");
         if (objection != null) {
-            throw Program.wrong(spec, "--user", user, "--user: " + objection);
+            throw Program.wrong(spec, "--user", "--user: " + objection);
         }
     }
 }

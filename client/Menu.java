@@ -1,4 +1,6 @@
 //JAVA 21+
+//SOURCES Answers.java
+//SOURCES RequestException.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.EOFException;
@@ -12,12 +14,12 @@ import java.util.function.Function;
 import java.util.function.UnaryOperator;
 
 /**
- * The menu: asks, requests, shows. The order of its questions is the interface for everyone who
- * pipes input into it.
+ * The menu: asks the user, makes the request, shows the outcome. Scripts rely on the order of its
+ * questions.
  *
- * <p>A person is asked again for what cannot be sent, and goes back with an empty answer, Ctrl+C or
- * Ctrl+D. A pipe would answer the repeated question with its next line, meant for something else:
- * there the menu says what is wrong and goes on with the next choice.
+ * <p>A person whose answer cannot be sent is asked again, and goes back to the menu with an empty
+ * answer, Ctrl+C or Ctrl+D. The next line of a pipe is meant for the next question: there the menu
+ * reports the fault and goes on with the next choice.
  */
 final class Menu {
     private static final String NOTHING = "Nothing is sent.";
@@ -26,11 +28,11 @@ final class Menu {
     private final Answers answers;
     private final PrintWriter out;
     private final PrintWriter err;
-    private String user; // null until it is known
+    private String user; // null until the user has given a name
     private boolean failed;
     private long countAtLastLook = Long.MAX_VALUE; // so that nothing is marked new the first time
 
-    /** Requests go to {@code client}, complaints to {@code err}, all else to {@code out}. */
+    /** Sends requests to {@code client}; prints faults to {@code err}, all else to {@code out}. */
     Menu(MsgClient client, Answers answers, PrintWriter out, PrintWriter err) {
         this.client = client;
         this.answers = answers;
@@ -42,7 +44,8 @@ final class Menu {
      * Runs until the user leaves or the input ends.
      *
      * @param userName the user's name, or null to ask for it
-     * @return whether all went well: each request and, from a pipe, each answer
+     * @return whether each request succeeded and, from a pipe, each answer was valid
+     * @throws InterruptedIOException when the user pressed Ctrl+C at the menu
      */
     boolean run(String userName) throws IOException {
         user = userName == null ? null : Protocol.trimmed(userName);
@@ -86,7 +89,7 @@ final class Menu {
         return true;
     }
 
-    /** A person can do better at the next question, a script has lost its place. */
+    /** Reports a fault. A person can correct it; a script has failed. */
     private void complain(String sentence) {
         err.println(sentence);
         failed |= !answers.person();
@@ -106,7 +109,12 @@ final class Menu {
         out.println("The message to " + Protocol.visibleName(recipient) + " is stored.");
     }
 
-    /** What is wrong with a message, or null. The server would find the same, but less kindly. */
+    /**
+     * Checks as the server will, with kinder sentences. To check one part alone, the others are the
+     * shortest that are valid.
+     *
+     * @return the first fault of this message, or null if it can be sent
+     */
     static String objection(String recipient, String sender, String message) {
         Protocol.Store store = new Protocol.Store(recipient, sender, message);
         byte[] request = store.bytes();
@@ -118,7 +126,7 @@ final class Menu {
             return "A name cannot contain ';'.";
         }
         if (store.parts().contains("\uFFFD")) {
-            return "That holds characters that did not arrive as UTF-8.";
+            return "The text is not valid UTF-8.";
         }
         try {
             Protocol.parse(request, request.length);
@@ -139,30 +147,31 @@ final class Menu {
         try {
             client.fetch(user, mailbox::add);
         } finally {
-            mailbox.show(); // also what came of a mailbox that was cut off
+            mailbox.show(); // even if the reply was cut off
         }
-        countAtLastLook = mailbox.count;
         out.println(mailbox.summary());
+        if (answers.person()) {
+            countAtLastLook = mailbox.count;
+        }
     }
 
     /**
-     * A mailbox while it comes. A pipe gets each message at once. A person gets the newest
-     * screenful, which is all that is kept in memory, with a mark at what came since the last look.
+     * A mailbox as it arrives. A pipe gets each message at once. A person gets the newest screenful
+     * at the end, with a mark at the messages since the last look; no more is kept in memory.
      */
     private final class Mailbox {
-        /** The older ones' above; two of summary, a blank one, the menu's three, the question. */
+        /** Lines around the messages: "older", two of summary, a blank, three of menu, question. */
         private static final int OTHER_ROWS = 8;
 
         private final int rows = Math.max(1, answers.height() - OTHER_ROWS);
-        private final Deque<String> newest = new ArrayDeque<>();
+        private final Deque<String> newest = new ArrayDeque<>(); // for a person
+        private int taken; // rows, by the newest
+        private long older; // messages that a person is not shown
         private long count;
-        private long fresh;
 
         void add(Protocol.Store mail) {
             count++;
-            boolean isNew = answers.person() && count > countAtLastLook;
-            fresh += isNew ? 1 : 0;
-            String number = (isNew ? "*%3d" : "%4d").formatted(count);
+            String number = (count > countAtLastLook ? "*%3d" : "%4d").formatted(count);
             String sender = Protocol.visibleName(mail.sender());
             String line = number + ". " + sender + ": " + Protocol.visible(mail.message());
             if (!answers.person()) {
@@ -170,28 +179,27 @@ final class Menu {
                 return;
             }
             newest.add(line);
-            if (newest.size() > rows) {
-                newest.remove();
+            taken += answers.rowsOf(line);
+            while (taken > rows && newest.size() > 1) {
+                taken -= answers.rowsOf(newest.remove());
+                older++;
             }
         }
 
         void show() {
-            int taken = newest.stream().mapToInt(answers::rowsOf).sum();
-            while (taken > rows && newest.size() > 1) {
-                taken -= answers.rowsOf(newest.remove());
-            }
-            if (answers.person() && newest.size() < count) {
-                out.println("... and " + (count - newest.size()) + " older");
+            if (older > 0) {
+                out.println("... and " + older + " older");
             }
             newest.forEach(out::println);
         }
 
         String summary() {
-            String marked = fresh == 0 ? "" : "; new since your last look: " + fresh + ", marked *";
             if (count == 0) {
                 return "There are no messages for " + Protocol.visibleName(user) + ".";
             }
-            if (answers.person() && newest.size() < count) {
+            long fresh = count - countAtLastLook;
+            String marked = fresh <= 0 ? "" : "; new since your last look: " + fresh + ", marked *";
+            if (older > 0) {
                 return "These are the newest %d of %d messages%s.%nAll of them: echo 2 | %s"
                         .formatted(newest.size(), count, marked, client.command(user));
             }
@@ -204,11 +212,14 @@ final class Menu {
     // ---------------------------------------------------------------- asking
 
     /**
-     * Asks for {@code what}; a person sees the {@code hint}, too.
+     * Asks for {@code what} until the answer can be sent.
      *
+     * @param hint shown to a person after {@code what}
+     * @param tidy applied to the answer, first
+     * @param fault returns the fault of a tidy answer, or null
      * @throws InterruptedIOException when a person goes back to the menu
      * @throws EOFException at the end of the input
-     * @throws RequestException when a pipe's answer cannot be sent
+     * @throws RequestException when a pipe's answer has a fault
      */
     private String ask(
             String what, String hint, UnaryOperator<String> tidy, Function<String, String> fault)
@@ -218,14 +229,14 @@ final class Menu {
             if (answer.isEmpty() && user != null && answers.person()) {
                 throw new InterruptedIOException();
             }
-            String wrong = fault.apply(answer);
-            if (wrong == null) {
+            String sentence = fault.apply(answer);
+            if (sentence == null) {
                 return answer;
             }
             if (!answers.person()) {
-                throw new RequestException(wrong, null);
+                throw new RequestException(sentence, null);
             }
-            err.println(wrong);
+            err.println(sentence);
         }
     }
 }

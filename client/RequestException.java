@@ -2,7 +2,7 @@
 //SOURCES ../Protocol.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
-/** Says in one sentence for a person why a request did not get what it asked for, safe to show. */
+/** A request failed; the message is one sentence for a person, safe to show on a terminal. */
 public final class RequestException extends Exception {
     private static final long serialVersionUID = 1;
 

@@ -4,7 +4,6 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED
 
-import org.jline.nativ.CLibrary;
 import org.jline.reader.EndOfFileException;
 import org.jline.reader.LineReader;
 import org.jline.reader.LineReaderBuilder;
@@ -14,14 +13,11 @@ import org.jline.terminal.Attributes;
 import org.jline.terminal.Size;
 import org.jline.terminal.Terminal;
 import org.jline.terminal.TerminalBuilder;
-import org.jline.terminal.impl.AbstractPosixTerminal;
-import org.jline.terminal.impl.jni.JniNativePty;
 import org.jline.utils.AttributedString;
-import org.jline.utils.ShutdownHooks;
+import org.jline.utils.OSUtils;
 import org.jline.utils.Signals;
 
 import java.io.EOFException;
-import java.io.File;
 import java.io.IOError;
 import java.io.IOException;
 import java.io.InterruptedIOException;
@@ -34,50 +30,41 @@ import java.util.logging.Logger;
 
 /**
  * A person at a terminal, with JLine's line editor: arrow keys, a history of each question, and a
- * paste that comes in one piece. The JDK's own console can have the same editor, but does not tell
- * how large the terminal is.
+ * paste that arrives as one piece. The JDK's own console has no way to ask for the terminal's size.
  */
 final class Screen implements Answers {
-    // JLine logs to the screen, for instance that it may not execute what lies in the folder for
-    // temporary files; it then goes on with another way.
-    private static final Logger JLINE_LOG = Logger.getLogger("org.jline");
+    private static final Logger JLINE_LOG = Logger.getLogger("org.jline"); // logs to the terminal
 
     private final Terminal terminal;
     private final PrintWriter out;
-    private final Map<String, LineReader> readers = new HashMap<>(); // of each question
+    private final Map<String, LineReader> readers = new HashMap<>(); // one for each question
     private Size size;
 
     private Screen(Terminal terminal, PrintWriter out) {
         this.terminal = terminal;
         this.out = out;
         measure();
-        // Outside a question. JLine would leave the signal to the system, which ends a process
-        // without its shutdown hooks: they restore the terminal and delete JLine's files.
+        // Ctrl+C outside a question. JLine would leave the signal to the system, which ends a
+        // process without its shutdown hooks: they restore the terminal. For a dumb terminal JLine
+        // does not catch signals at all.
         terminal.handle(Terminal.Signal.INT, signal -> System.exit(Program.Exit.INTERRUPTED.code));
         Signals.register("INT", () -> terminal.raise(Terminal.Signal.INT));
     }
 
-    /** The terminal of this process, or null where lines cannot be edited. */
+    /**
+     * The terminal of this process, or null where lines cannot be edited. JLine calls stty; its
+     * native library, which Windows needs, sets the speed of a serial line to 0 and unpacks itself
+     * into the temporary folder.
+     */
     static Screen open(PrintWriter out) {
         JLINE_LOG.setLevel(Level.OFF);
         try {
-            // Its native library sets the line speed to 0, which hangs up a serial line: there,
-            // and where the library cannot be loaded, JLine calls stty.
-            boolean serial = new File("/dev/stdin").getCanonicalPath().startsWith("/dev/tty");
             Terminal terminal =
                     TerminalBuilder.builder()
-                            .providers(serial ? "exec" : "jni,exec")
-                            .nativeSignals(false) // see the constructor
+                            .provider(OSUtils.IS_WINDOWS ? "jni" : "exec")
                             .dumb(false)
                             .encoding(StandardCharsets.UTF_8)
                             .build();
-            if (terminal instanceof AbstractPosixTerminal posix
-                    && posix.getPty() instanceof JniNativePty) {
-                CLibrary.Termios before = new CLibrary.Termios();
-                CLibrary.tcgetattr(0, before);
-                // After JLine's own hook, which was added first.
-                ShutdownHooks.add(() -> CLibrary.tcsetattr(0, CLibrary.TCSANOW, before));
-            }
             return new Screen(terminal, out);
         } catch (IOException | IllegalStateException e) {
             return null; // a line without an editor is a line all the same
@@ -88,55 +75,55 @@ final class Screen implements Answers {
         LineReader reader =
                 LineReaderBuilder.builder()
                         .terminal(terminal)
-                        .option(LineReader.Option.DISABLE_EVENT_EXPANSION, true) // "!" is a text
+                        .option(LineReader.Option.DISABLE_EVENT_EXPANSION, true) // "!" is text
                         .build();
-        Map<String, Widget> does = reader.getWidgets();
-        // The one would put the text into a file, for an editor; vi's keys end in an exception.
-        does.put(LineReader.EDIT_AND_EXECUTE_COMMAND, does.get(LineReader.BEEP));
-        does.put(LineReader.VI_CMD_MODE, does.get(LineReader.BEEP));
-        does.put(LineReader.EXPAND_OR_COMPLETE, does.get(LineReader.SELF_INSERT)); // of TAB
+        Map<String, Widget> widgets = reader.getWidgets();
+        Widget beep = widgets.get(LineReader.BEEP);
+        widgets.put(LineReader.EDIT_AND_EXECUTE_COMMAND, beep); // writes the text into a file
+        widgets.put(LineReader.VI_CMD_MODE, beep); // its keys end in an exception
+        widgets.put(LineReader.EXPAND_OR_COMPLETE, widgets.get(LineReader.SELF_INSERT)); // TAB
         return reader;
     }
 
     /**
-     * Asks until the answer is one line. Several lines are a paste that would answer several
-     * questions: the second line of a letter must not become a choice of the menu, and the third a
+     * Asks until the answer is one line. Several lines are a paste, and would answer the following
+     * questions, too: the second line of a letter would be a choice of the menu, the third a
      * recipient.
      */
     @Override
     public String ask(String question) throws IOException {
         try {
-            if (System.in.available() > 0 && !typedSince().isBlank()) {
-                out.println("What was typed before this question is thrown away.");
+            if (System.in.available() > 0 && !pending().isBlank()) {
+                out.println("Text typed before this question is thrown away.");
             }
             String kind = question.replaceFirst("[(:].*", "");
             LineReader reader = readers.computeIfAbsent(kind, first -> reader());
             while (true) {
                 String answer = reader.readLine(question).replaceFirst("\n+$", "");
-                String paste = (answer + '\n' + typedSince()).stripTrailing();
+                String paste = (answer + '\n' + pending()).stripTrailing();
                 measure();
                 long lines = paste.lines().count();
                 if (lines < 2) {
                     return answer;
                 }
-                out.println("These are " + lines + " lines, and an answer is one: none is taken.");
+                out.println("The answer has " + lines + " lines instead of one: none is taken.");
             }
         } catch (UserInterruptException e) {
             throw new InterruptedIOException();
         } catch (EndOfFileException e) {
             throw new EOFException();
         } catch (IllegalStateException | IOError e) {
-            // Waits, if the process is ending already, which closed the terminal.
+            // The process is ending, and JLine has closed the terminal: exit waits for that end.
             System.exit(Program.Exit.INTERRUPTED.code);
             throw e;
         }
     }
 
     /**
-     * Takes what nobody has read yet, until the terminal is quiet for a tenth of a second; once
-     * something has come, for a second, since a paste may come in pieces.
+     * Reads pending input until the terminal has been quiet for 0.1 s, or for 1 s once anything
+     * came, since a paste may come in pieces.
      */
-    private String typedSince() throws IOException {
+    private String pending() throws IOException {
         Attributes before = terminal.enterRawMode(); // so that a read ends without a line end
         try {
             StringBuilder typed = new StringBuilder();
@@ -154,8 +141,8 @@ final class Screen implements Answers {
     }
 
     /**
-     * Some terminals were never told their size. A dumb one has none for JLine, which then leaves
-     * the echo to the terminal; what JLine edits itself needs one.
+     * Takes the terminal's size; some, such as a serial line, have none, and JLine needs one. A
+     * dumb terminal keeps none in JLine, which then leaves the echo to the terminal.
      */
     private void measure() {
         size = terminal.getSize();
@@ -174,7 +161,6 @@ final class Screen implements Answers {
 
     @Override
     public int rowsOf(String line) {
-        int columns = new AttributedString(line).columnLength();
-        return Math.max(1, Math.ceilDiv(columns, size.getColumns()));
+        return Math.ceilDiv(new AttributedString(line).columnLength(), size.getColumns());
     }
 }

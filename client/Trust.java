@@ -13,7 +13,12 @@ import java.net.NetworkInterface;
 import java.net.Socket;
 import java.net.SocketException;
 import java.net.UnknownHostException;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.HashSet;
 import java.util.Set;
 import java.util.regex.Matcher;
@@ -22,24 +27,24 @@ import java.util.regex.Pattern;
 import javax.net.ssl.SSLSocket;
 
 /**
- * How to speak with one server: in TLS, when its key was given or is known, or a person accepts it.
- * Nothing of a request goes to a server with another key, and no plain text to one that is known.
- * Kept in {@code .msg-client} in the user's home:
+ * Decides about TLS with one server: TLS, if its key is given, known, or accepted by a person;
+ * plain text, if none is. No part of a request goes to a server with another key, and no plain text
+ * to a server whose key is known. Files in {@code .msg-client} in the user's home:
  *
  * <pre>
  * key.pem          the user's own key, made on first use
- * known-servers    HOST PORT KEY, a line for each acceptance; of several for one the last counts
+ * known-servers    HOST PORT KEY, a line for each accepted server; the last one for a server counts
  * </pre>
  *
- * <p>A server is the same at the same address and port, whatever it is called. A name with a line
- * of its own keeps to that line, wherever it leads: else whoever can answer for a name could put
- * another known server in its place.
+ * <p>One address and port is one server, whatever names it has. A name with a line of its own is
+ * known by that line only, whatever its address is now. Otherwise anyone who controls the name's
+ * DNS could point it at another known server.
  */
 final class Trust {
-    /** {@code --tls} without a key: the known one, or one that the user accepts. */
+    /** {@code --tls} without a key: the known key, or one that the user accepts. */
     static final String ANY = "true";
 
-    /** A line of known servers: blank, a comment, or all of it to be seen. */
+    /** A valid line of known servers: blank, a comment, or HOST PORT KEY as groups 1 to 3. */
     private static final Pattern LINE =
             Pattern.compile(
                     "(?is)\\s*|#.*|\\[?([\\p{L}\\p{N}._:%%-]+?)[\\].]? ([1-9]\\d*) (%s)"
@@ -47,50 +52,54 @@ final class Trust {
 
     private final String host;
     private final int port;
-    private final String asked; // the key of --tls, ANY, or null
+    private final String asked; // KEY of --tls, ANY, or null without --tls
     private final Answers answers;
     private final PrintWriter out;
     private final Path ownKey;
     private final Path servers;
-    private Tls tls; // null as long as plain connections are made
+    private Tls tls; // null as long as connections are plain
     private String known; // the server's key in the file, or null
-    private String lines; // of the file, which are about the server
-    private String trusted; // the key to go on with, or null until the user has accepted one
-    private String shown; // by the server, in the handshake under way
+    private String lines; // the numbers of the file's lines about the server, in words
+    private String pinned; // the only key to accept; null until the user has accepted one
+    private String shown; // the server's key in the latest handshake, or null
 
     /**
-     * Decides as {@code --tls} asks for, and says what the user did not ask for.
+     * Reads the known servers, and tells the user about a decision that no option made.
      *
-     * @param key the server's, {@link #ANY} for the one that is known or the user accepts, or null
-     *     for plain connections, which a server with a known key does not get
+     * @param asked the server's key, {@link #ANY}, or null for a plain connection unless the
+     *     server's key is known
      * @throws IOException with one sentence, when a file in {@code home} cannot be used
      */
-    Trust(Path home, String host, int port, String key, Answers answers, PrintWriter out)
+    Trust(Path home, String host, int port, String asked, Answers answers, PrintWriter out)
             throws IOException {
         this.host = host.replaceAll("^\\[|\\]$|[.]$", "");
         this.port = port;
-        this.asked = key;
+        this.asked = asked;
         this.answers = answers;
         this.out = out;
         ownKey = home.resolve(".msg-client").resolve("key.pem");
         servers = ownKey.resolveSibling("known-servers");
-        if (!inTls() && !OwnFiles.isAbsent(ownKey)) {
+        if (!inTls() && !isAbsent(ownKey)) {
             out.println("No key of this server is known, so plain text is sent (see --tls).");
         }
     }
 
-    /** Whether to speak TLS. Looks again as long as the answer is no: another client may accept. */
+    /**
+     * Whether to use TLS. If not, each request looks again: another client may accept the server.
+     */
     private boolean inTls() throws IOException {
         if (tls == null) {
             readKnown();
-            trusted = asked == null || asked.equals(ANY) ? known : asked;
-            boolean plain = asked == null && known == null;
-            tls = plain ? null : new Tls(ownKey, key -> (shown = key).equals(trusted));
-            if (asked == null && known != null) {
+            if (asked == null && known == null) {
+                return false;
+            }
+            if (asked == null) {
                 out.println("The key of this server is known, so TLS is used.");
             }
+            pinned = asked == null || asked.equals(ANY) ? known : asked;
+            tls = new Tls(ownKey, key -> (shown = key).equals(pinned));
         }
-        return tls != null;
+        return true;
     }
 
     // ---------------------------------------------------------------- known servers
@@ -101,7 +110,7 @@ final class Trust {
         known = null;
         lines = "";
         try {
-            for (String line : OwnFiles.text(servers).lines().toList()) {
+            for (String line : text(servers).lines().toList()) {
                 number++;
                 Matcher parts = LINE.matcher(line);
                 if (!parts.matches()) {
@@ -124,8 +133,8 @@ final class Trust {
     }
 
     /**
-     * Where {@code host} is now; nowhere, if nobody can tell. All of this machine's own addresses
-     * are one, since a server usually listens on each of them.
+     * The present addresses of {@code host}; none, if it cannot be looked up. All addresses of this
+     * machine are one, since a server usually listens on each of them.
      */
     private static Set<InetAddress> addresses(String host) throws SocketException {
         Set<InetAddress> addresses = new HashSet<>();
@@ -136,9 +145,24 @@ final class Trust {
                 addresses.add(own ? InetAddress.getLoopbackAddress() : each);
             }
         } catch (UnknownHostException e) {
-            // Nowhere: nothing can be sent there, either.
+            // Tolerated: a connection to it would fail, too.
         }
         return addresses;
+    }
+
+    /** The text in {@code file}, empty if it is absent; others may read it, but not change it. */
+    private static String text(Path file) throws IOException {
+        return isAbsent(file) ? "" : new String(OwnFiles.read(file, 022), StandardCharsets.UTF_8);
+    }
+
+    /**
+     * Whether {@code file} certainly does not exist. A link that leads nowhere exists, and files in
+     * a folder that cannot be entered may exist.
+     */
+    private static boolean isAbsent(Path file) {
+        Path folder = file.toAbsolutePath().getParent();
+        return Files.notExists(file, LinkOption.NOFOLLOW_LINKS)
+                && (folder == null || Files.isDirectory(folder) || isAbsent(folder));
     }
 
     // ---------------------------------------------------------------- one connection
@@ -149,15 +173,15 @@ final class Trust {
     }
 
     /**
-     * A connection on which the server has proven its key, or a plain one to a server that is not
-     * known. A person is asked for an unknown key between two connections, since the server would
-     * not wait that long.
+     * A TLS connection on which the server has proven its key, or a plain one if no TLS is asked
+     * for and no key is known. A person is asked about a new key between two connections, since the
+     * server would not wait that long.
      *
-     * @throws RequestException when it has not; then nothing has been sent
+     * @throws RequestException when the server has not proven the key; nothing has been sent then
      */
     Socket secure(Connector plain) throws IOException, RequestException {
         if (!inTls()) {
-            return plain.connect(); // where it was just looked for: Java keeps addresses for 30 s
+            return plain.connect(); // to the address just looked up: Java keeps it for 30 s
         }
         Socket socket = handshake(plain.connect());
         if (socket == null) {
@@ -168,7 +192,7 @@ final class Trust {
         return socket;
     }
 
-    /** Null when the server has shown a key, and there is none yet to compare it with. */
+    /** Null when the server has shown a key, and there is no key yet to compare it with. */
     private Socket handshake(Socket plain) throws RequestException {
         shown = null;
         try {
@@ -177,10 +201,10 @@ final class Trust {
             return socket;
         } catch (IOException e) {
             OwnFiles.closeQuietly(plain);
-            if (shown != null && trusted == null) {
+            if (shown != null && pinned == null) {
                 return null;
             }
-            boolean stranger = shown != null && !shown.equals(trusted);
+            boolean stranger = shown != null && !shown.equals(pinned);
             String sentence =
                     stranger
                             ? "%1$s port %2$d shows the key %3$s instead of %4$s, and nothing was"
@@ -189,24 +213,24 @@ final class Trust {
                                     + " for the key that it printed."
                             : "%1$s port %2$d does not answer in TLS, and nothing was sent: %5$s."
                                     + " Was it started with --tls? If not, see docs/tls.md.";
-            if (stranger && trusted.equals(known)) {
+            if (stranger && pinned.equals(known)) {
                 sentence +=
                         " If that is the new one, delete %6$s of %7$s and start again with --tls.";
             }
-            String reason = Protocol.visible(String.valueOf(e.getMessage()));
             throw new RequestException(
-                    sentence.formatted(host, port, shown, trusted, reason, lines, servers), e);
+                    sentence.formatted(host, port, shown, pinned, e.getMessage(), lines, servers),
+                    e);
         }
     }
 
     private void accept() throws RequestException {
         out.println("This server is new here. Its key is " + shown + ".");
-        String answer = "no"; // of a pipe, and of Ctrl+C, which leads back to the menu
+        String answer = "no"; // from a pipe, and after Ctrl+C
         try {
             String question = "Is that what the server printed? (yes/no) ";
             answer = answers.person() ? answers.ask(question) : answer;
         } catch (IOException e) {
-            // Tolerated: it is no answer.
+            // Tolerated: the answer stays no.
         }
         if (!answer.strip().matches("(?i)y|yes")) {
             String sentence =
@@ -214,17 +238,18 @@ final class Trust {
                             + " and the key that the server printed.";
             throw new RequestException(sentence, null);
         }
-        trusted = shown;
+        pinned = shown;
     }
 
+    /** Writes a new key into the file: by name and by address, each on a line of its own. */
     private void remember(Socket socket) throws RequestException {
-        if (trusted.equals(known)) {
+        if (pinned.equals(known)) {
             return;
         }
         String address = socket.getInetAddress().getHostAddress();
-        String line = " " + port + " " + trusted + "\n";
+        String line = " " + port + " " + pinned + "\n";
         try {
-            OwnFiles.append(servers, host + line + (address.equals(host) ? "" : address + line));
+            append(host + line + (address.equals(host) ? "" : address + line));
             readKnown();
             out.println(
                     "A name is yours if your key is the first to use it. Keep a copy of " + ownKey);
@@ -235,9 +260,17 @@ final class Trust {
         }
     }
 
-    // ---------------------------------------------------------------- telling the user
+    /** Adds {@code lines} to the known servers in one write, also after a line without an end. */
+    private void append(String lines) throws IOException {
+        String text = text(servers);
+        String begin = text.isEmpty() || text.endsWith("\n") ? "" : "\n";
+        var options = Set.of(StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+        try (var file = Files.newByteChannel(servers, options, OwnFiles.only("rw-------"))) {
+            file.write(ByteBuffer.wrap((begin + lines).getBytes(StandardCharsets.UTF_8)));
+        }
+    }
 
-    /** What a user can do about a name that belongs to another key. */
+    /** Advice for a user whose name belongs to another key. */
     String advice() {
         String sentence =
                 ". Copy the key that used the name first to %s, or ask who runs the server.";

@@ -4,22 +4,17 @@
 import com.sun.security.auth.module.UnixSystem;
 
 import java.io.IOException;
-import java.nio.channels.Channels;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.FileSystemException;
 import java.nio.file.FileSystems;
 import java.nio.file.Files;
-import java.nio.file.LinkOption;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.nio.file.attribute.FileAttribute;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Locale;
 import java.util.Objects;
-import java.util.Set;
 
-/** Files that both programs keep for their user alone, and sentences about files. */
+/** Files that a program keeps for its user alone, and errors of files in words. */
 final class OwnFiles {
     /** Whether files have an owner, a group and permissions here. */
     static final boolean POSIX =
@@ -28,7 +23,7 @@ final class OwnFiles {
     private OwnFiles() {}
 
     /**
-     * Attributes to create a file or folder with, so that no other user ever sees into it.
+     * Attributes to create a file or folder with, so that it is private from the beginning.
      *
      * @param permissions such as {@code rw-------}; ignored where files have none
      */
@@ -40,79 +35,50 @@ final class OwnFiles {
     }
 
     /**
-     * Whether {@code file} certainly is not there. A link that leads nowhere is there, and nobody
-     * knows what is in a folder that cannot be entered.
-     */
-    static boolean isAbsent(Path file) {
-        Path folder = file.toAbsolutePath().getParent();
-        return Files.notExists(file, LinkOption.NOFOLLOW_LINKS)
-                && (folder == null || Files.isDirectory(folder) || isAbsent(folder));
-    }
-
-    /**
-     * All of {@code file}. A pipe or a device could keep its reader waiting for ever.
+     * Reads all of {@code file}, after the checks that ssh makes of a private key.
      *
-     * @throws IOException also when it is not a regular file, or larger than 64 KB
+     * @param forbidden permission bits that the file may not have, such as 077; ignored where files
+     *     have none
+     * @throws IOException also when it is larger than 64 KB or not a regular file, since a pipe or
+     *     a device could block for ever; and when it has one of these permissions, or belongs to
+     *     another user than this one and root
      */
-    static byte[] read(Path file) throws IOException {
+    static byte[] read(Path file, int forbidden) throws IOException {
         BasicFileAttributes is = Files.readAttributes(file, BasicFileAttributes.class);
         if (!is.isRegularFile() || is.size() > 64 << 10) {
             throw new IOException("it is not a regular file of at most 64 KB");
         }
+        int owner = POSIX ? (int) Files.getAttribute(file, "unix:uid") : 0;
+        int mode = POSIX ? (int) Files.getAttribute(file, "unix:mode") & 0777 : 0;
+        if ((mode & forbidden) != 0 || owner != 0 && owner != new UnixSystem().getUid()) {
+            String sentence =
+                    "others could read or change it: user %1$s owns it, with the mode %2$o. If it"
+                            + " is yours, make it yours alone:"
+                            + " chown $(id -u) '%3$s' && chmod 600 '%3$s'";
+            throw new IOException(sentence.formatted(Files.getOwner(file), mode, file));
+        }
         return Files.readAllBytes(file);
     }
 
-    /** The text in {@code file}; none, if it certainly is not there. */
-    static String text(Path file) throws IOException {
-        return isAbsent(file) ? "" : new String(read(file), StandardCharsets.UTF_8);
-    }
-
-    /** Adds {@code lines} to {@code file}, in one write; one that is new is its user's alone. */
-    static void append(Path file, String lines) throws IOException {
-        String text = text(file);
-        String end = text.isEmpty() || text.endsWith("\n") ? "" : "\n";
-        var append = Set.of(StandardOpenOption.CREATE, StandardOpenOption.APPEND);
-        try (var channel = Files.newByteChannel(file, append, only("rw-------"))) {
-            Channels.newOutputStream(channel).write((end + lines).getBytes(StandardCharsets.UTF_8));
-        }
-    }
-
-    /**
-     * Checks of a private key what ssh and PostgreSQL check, where files have owners.
-     *
-     * @throws IOException when {@code file} belongs to another user, who is not root, or others may
-     *     read or change it
-     */
-    static void requireOwn(Path file) throws IOException {
-        int owner = POSIX ? (int) Files.getAttribute(file, "unix:uid") : 0;
-        int mode = POSIX ? (int) Files.getAttribute(file, "unix:mode") & 0777 : 0;
-        if ((mode & 077) != 0 || owner != 0 && owner != new UnixSystem().getUid()) {
-            String sentence =
-                    "others may know it: user %1$s owns it, with the mode %2$o. If it is yours,"
-                            + " make it yours alone: chown $(id -u) '%3$s' && chmod 600 '%3$s'";
-            throw new IOException(sentence.formatted(Files.getOwner(file), mode, file));
-        }
-    }
-
-    /** Why {@code e} was thrown, in words: the message of some file exceptions is a path alone. */
+    /** The reason of {@code e} in words: the message of some file exceptions is only a path. */
     static String reason(Throwable e) {
         String reason = Objects.requireNonNullElse(e.getMessage(), e.toString());
         if (e instanceof FileSystemException at && at.getReason() == null) {
-            // AccessDeniedException means "access denied".
+            // AccessDeniedException becomes "access denied".
             String type = e.getClass().getSimpleName().replaceFirst("Exception$", "");
             reason += ": " + type.replaceAll("(?<=[a-z])(?=[A-Z])", " ").toLowerCase(Locale.ROOT);
         }
         return reason;
     }
 
-    /** Closes {@code closeable}, which may be null, whatever comes of it. */
+    /** Closes {@code closeable}, which may be null, and ignores any failure. */
     static void closeQuietly(AutoCloseable closeable) {
         try {
             if (closeable != null) {
                 closeable.close();
             }
         } catch (Exception e) {
-            // Tolerated: there is nothing more to be had from it.
+            // Tolerated: nobody needs it any more.
         }
     }
 }

@@ -15,6 +15,7 @@ import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.PrintWriter;
 import java.nio.charset.Charset;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
@@ -22,23 +23,27 @@ import java.util.Map;
 import java.util.stream.Stream;
 
 /**
- * What both programs are as commands: values that may come from the environment, one sentence for
- * what is wrong, an exit code that tells lost output, hints that the user can type.
+ * The command line of both programs: values may come from the environment, a wrong one gets one
+ * sentence, lost output is a failure, and hints are commands that the user can type.
  *
  * <p>Each option and parameter has a variable of its name: {@code --max-size} has {@code
- * MSG_MAX_SIZE}, {@code PORT} has {@code MSG_PORT}. An empty one is as good as none.
+ * MSG_MAX_SIZE}, {@code PORT} has {@code MSG_PORT}. An empty variable counts as unset.
+ *
+ * @param script the program's file, such as {@code MsgServer.java}
+ * @param environment the variables
+ * @param folder the working folder
  */
-record Program(String script, Map<String, String> environment, File folder) {
+record Program(String script, Map<String, String> environment, Path folder) {
 
-    /** How both programs end; after SIGTERM the JVM itself ends with 143. */
+    /** The exit codes of both programs; after SIGTERM the JVM itself exits with 143. */
     enum Exit {
-        /** All that was asked for is done. */
+        /** Everything was done. */
         OK(0),
-        /** Something could not be done, which a sentence on stderr says. */
+        /** Something failed; a sentence on stderr says why. */
         FAILED(1),
-        /** The command line, or a variable in its place, cannot be meant. */
+        /** The command line, or a variable, is wrong. */
         USAGE(2),
-        /** Ctrl+C: 128 and the number of SIGINT. */
+        /** The user pressed Ctrl+C: 128 + the number of SIGINT. */
         INTERRUPTED(130);
 
         final int code;
@@ -49,45 +54,48 @@ record Program(String script, Map<String, String> environment, File folder) {
     }
 
     /**
-     * The command line of {@code command}, the command of {@code script}. From here on numbers have
-     * the same digits and points in every locale, since programs read them, too.
+     * The command line of {@code command}, which {@code script} runs. From here on numbers have the
+     * same digits and points in every locale, since other programs read them.
      */
     static CommandLine commandLine(Object command, String script) {
         Locale.setDefault(Locale.ROOT);
-        return new Program(script, System.getenv(), new File(".")).commandLine(command);
+        return new Program(script, System.getenv(), Path.of("")).commandLine(command);
     }
 
-    /** Where a user's own files are; null where neither HOME nor the system knows. */
+    /** The user's home; null if neither HOME nor the system has one. */
     static Path home() {
         String home = System.getenv().getOrDefault("HOME", "");
         String place = home.isEmpty() ? System.getProperty("user.home") : home;
         return place.equals("?") ? null : Path.of(place);
     }
 
-    /** How the user who started this program can start {@code script}. */
+    /** The command with which the user of this program can start {@code script}. */
     static String started(String script) {
-        return new Program(script, System.getenv(), new File(".")).started();
+        return new Program(script, System.getenv(), Path.of("")).started();
     }
 
-    /** To throw for a value that will not do; {@code name} is an option's or a parameter's. */
-    static ParameterException wrong(CommandSpec spec, String name, Object value, String sentence) {
+    /**
+     * An exception for a wrong value.
+     *
+     * @param name of the option or parameter, such as {@code --store} or {@code PORT}
+     */
+    static ParameterException wrong(CommandSpec spec, String name, String sentence) {
         ArgSpec argument =
                 spec.args().stream().filter(a -> name(a).equals(name)).findFirst().orElseThrow();
-        return new ParameterException(spec.commandLine(), sentence, argument, value.toString());
+        return new ParameterException(spec.commandLine(), sentence, argument, text(argument));
     }
 
-    /** The text of a value: as it was typed, or else as its variable has it. */
-    static String text(ArgSpec given) {
-        String inVariable = given.defaultValueString().replace("$$", "$");
-        return given.originalStringValues().stream().findFirst().orElse(inVariable);
+    /** The value of {@code argument} as typed or, if it was not typed, as its variable has it. */
+    static String text(ArgSpec argument) {
+        String inVariable = argument.defaultValueString().replace("$$", "$");
+        return argument.originalStringValues().stream().findFirst().orElse(inVariable);
     }
 
-    /** Throws when {@code value}, of an option's or a parameter's {@code name}, is out of range. */
-    static void requireRange(
-            CommandSpec spec, String name, int value, int least, int most, String unit) {
+    /** Throws if {@code value}, of the option or parameter {@code name}, is out of range. */
+    static void requireRange(CommandSpec spec, String name, int value, int least, int most) {
         if (value < least || value > most) {
-            String sentence = "%s must be %d to %d%s, not %d";
-            throw wrong(spec, name, value, sentence.formatted(name, least, most, unit, value));
+            String sentence = "%s must be %d to %d, not %d";
+            throw wrong(spec, name, sentence.formatted(name, least, most, value));
         }
     }
 
@@ -95,7 +103,7 @@ record Program(String script, Map<String, String> environment, File folder) {
     CommandLine commandLine(Object command) {
         CommandLine line = new CommandLine(command);
         line.setOut(writer(FileDescriptor.out)).setErr(writer(FileDescriptor.err));
-        // A value is what it says: no file is read for "@name", no "${name}" replaced.
+        // Values are taken literally: no file is read for "@name", no "${name}" is replaced.
         line.setExpandAtFiles(false);
         line.setDefaultValueProvider(argument -> {
             String value = environment.getOrDefault(variable(argument), "");
@@ -112,7 +120,7 @@ record Program(String script, Map<String, String> environment, File folder) {
         });
         line.setParameterExceptionHandler((e, typed) -> {
             if (CommandLine.printHelpIfRequested(e.getCommandLine().getParseResult())) {
-                return written(line, Exit.OK.code); // whatever is wrong in the environment
+                return written(line, Exit.OK.code); // even if a variable is wrong
             }
             String value = e.getValue();
             boolean isTyped =
@@ -120,13 +128,13 @@ record Program(String script, Map<String, String> environment, File folder) {
             String source = value == null || isTyped ? "" : ", from " + variable(e.getArgSpec());
             String sentence = e.getMessage();
             if (e.getCause() != null) {
-                // Without picocli's words around it, and in a person's words for a type.
+                // A conversion failed. Names of Java types become words of a person.
                 String reason = e.getCause().getMessage().replaceFirst("an int$", "a whole number");
                 reason = reason.replaceFirst("a boolean$", "true or false");
                 sentence = name(e.getArgSpec()) + ": " + reason;
             }
             line.getErr().println(Protocol.visible(sentence + source));
-            line.getErr().println("What it takes: " + started() + " --help");
+            line.getErr().println("All options: " + started() + " --help");
             return Exit.USAGE.code;
         });
         UsageMessageSpec usage = line.getCommandSpec().name(started()).usageMessage();
@@ -153,9 +161,9 @@ record Program(String script, Map<String, String> environment, File folder) {
     }
 
     /**
-     * The script if it is in the working folder, else the installed command, else the script beside
-     * our launcher. JBang's launchers, and ours, leave what they were called as in
-     * JBANG_LAUNCH_CMD.
+     * The command that starts the script, from the working folder if it is there, or else as an
+     * installed command, or else from beside the launcher. JBang's launchers, and ours, leave the
+     * name that they were called by in JBANG_LAUNCH_CMD.
      */
     String started() {
         File launcher = new File(environment.getOrDefault("JBANG_LAUNCH_CMD", "jbang"));
@@ -163,22 +171,21 @@ record Program(String script, Map<String, String> environment, File folder) {
         List<File> path = Stream.of(folders).map(File::new).toList();
         String jbang =
                 path.contains(launcher.getParentFile()) ? launcher.getName() : launcher.getPath();
-        if (new File(folder, script).exists()) {
-            return jbang + " " + script;
-        }
         String command = script.replaceFirst("Msg(.+)\\.java", "msg-$1").toLowerCase(Locale.ROOT);
-        if (path.stream().anyMatch(bin -> new File(bin, command).canExecute())) {
+        boolean here = Files.exists(folder.resolve(script));
+        if (!here && path.stream().anyMatch(bin -> new File(bin, command).canExecute())) {
             return command;
         }
-        File beside = folder.toPath().resolve(launcher.toPath()).resolveSibling(script).toFile();
-        return jbang + " " + (beside.exists() ? new File(launcher.getParent(), script) : script);
+        File beside = new File(launcher.getParent(), script);
+        boolean isBeside = !here && Files.exists(folder.resolve(beside.toPath()));
+        return jbang + " " + (isBeside ? beside : script);
     }
 
     private static PrintWriter writer(FileDescriptor file) {
         return new PrintWriter(new FileOutputStream(file), true, charset("stdout.encoding"));
     }
 
-    /** UTF-8, also where the locale is POSIX; a Windows console says what it speaks. */
+    /** UTF-8, even in a POSIX locale; on Windows the character set of the console. */
     static Charset charset(String windowsProperty) {
         boolean windows = System.getProperty("os.name").startsWith("Windows");
         return Charset.forName(windows ? System.getProperty(windowsProperty, "UTF-8") : "UTF-8");

@@ -30,9 +30,11 @@ import java.security.spec.ECGenParameterSpec;
 import java.security.spec.PKCS8EncodedKeySpec;
 import java.util.Base64;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.TreeMap;
 import java.util.function.Predicate;
-import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
@@ -45,22 +47,29 @@ import javax.net.ssl.X509TrustManager;
 
 /**
  * One side's key, and TLS with it. Each side makes its key on first use and proves in the handshake
- * that it has it; there is no authority, and nobody enrols.
+ * that it has the private half. There is no certificate authority.
  *
- * <p>A key is known by the SHA-256 of its public half, the SubjectPublicKeyInfo: names and dates in
- * the certificate around it mean nothing, so a renewed one is no stranger. TLS 1.3 only: earlier
- * versions know no half-close, so a client that ends its sending would lose the reply.
+ * <p>The SHA-256 of the public half, the SubjectPublicKeyInfo, identifies a key. Names and dates in
+ * its certificate mean nothing, so a renewed certificate changes nothing. TLS 1.3 only: earlier
+ * versions have no half-close, so a client that shuts down its sending side would lose the reply.
  */
 final class Tls {
     private static final String[] PROTOCOLS = {"TLSv1.3"};
 
-    /** Crockford's base 32: without I, L, O and U, which a person could take for something else. */
+    /** Crockford's base 32, which lacks I, L, O and U: a person could misread them. */
     private static final String DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-    /** What {@link #fingerprint} looks like, as a regular expression. */
+    /** A regular expression for a {@link #fingerprint}. */
     static final String FINGERPRINT = "(?:[" + DIGITS + "]{4}-){4}[" + DIGITS + "]{4}";
 
-    /** Java's key stores want one. What guards a key is that others may not read its file. */
+    /** A block of a PEM file (RFC 7468): its label and its base 64. */
+    private static final Pattern BLOCK =
+            Pattern.compile("(?s)-----BEGIN ([A-Z0-9 ]+)-----(.+?)-----END \\1-----");
+
+    private static final String KEY = "PRIVATE KEY";
+    private static final String CERTIFICATE = "CERTIFICATE";
+
+    /** Java's key stores need one. The permissions of the file protect a key. */
     private static final String PASSWORD = "changeit";
 
     private static final String SIGNATURE = "SHA256withECDSA";
@@ -68,24 +77,14 @@ final class Tls {
     private final X509Certificate certificate;
     private final SSLSocketFactory sockets;
 
-    /** Thrown, with one sentence for a person, when there is no key to be had. */
-    static final class KeyException extends IOException {
-        private static final long serialVersionUID = 1;
-
-        KeyException(String sentence, Throwable cause) {
-            super(sentence, cause);
-        }
-    }
-
     /**
-     * TLS with the key in {@code file}, which is made on first use. The file is PEM, its user's
-     * alone; openssl and ncat take it as it is.
+     * TLS with the key in {@code file}, which is made on first use and never replaced. The file is
+     * PEM, as openssl and ncat read it, and private to its user.
      *
-     * @param trusted whether to go on with a peer whose key has this fingerprint
-     * @throws KeyException when the file cannot be used or made; one that is there is never
-     *     replaced
+     * @param trusted whether to accept a peer whose key has this fingerprint
+     * @throws IOException with one sentence, when the file cannot be used or made
      */
-    Tls(Path file, Predicate<String> trusted) throws KeyException {
+    Tls(Path file, Predicate<String> trusted) throws IOException {
         make(file);
         try {
             KeyStore key = read(file);
@@ -98,7 +97,7 @@ final class Tls {
             sockets = context.getSocketFactory();
         } catch (IOException | GeneralSecurityException | IllegalArgumentException e) {
             String sentence = "Cannot use the key in %s: %s. No other is made in its place.";
-            throw new KeyException(sentence.formatted(file, OwnFiles.reason(e)), e);
+            throw new IOException(sentence.formatted(file, OwnFiles.reason(e)), e);
         }
     }
 
@@ -107,12 +106,12 @@ final class Tls {
         return fingerprint(certificate);
     }
 
-    /** Makes this side's sockets. A client's later ones resume the session of its first. */
+    /** A factory of this side's sockets. A client resumes the session of its first connection. */
     SSLSocketFactory sockets() {
         return sockets;
     }
 
-    /** Sets what every connection has: TLS 1.3, and a key on either side. */
+    /** Configures {@code socket} for TLS 1.3 with a key on either side. */
     static SSLSocket configure(SSLSocket socket) {
         socket.setEnabledProtocols(PROTOCOLS);
         if (!socket.getUseClientMode()) {
@@ -121,9 +120,9 @@ final class Tls {
         return socket;
     }
 
-    // ---------------------------------------------------------------- knowing a key
+    // ---------------------------------------------------------------- identifying a key
 
-    /** All 256 bits by which the key in {@code certificate} is known, in hexadecimal. */
+    /** The SHA-256 of the public key in {@code certificate}, 64 hexadecimal digits. */
     static String id(Certificate certificate) {
         try {
             byte[] publicKey = certificate.getPublicKey().getEncoded();
@@ -147,7 +146,7 @@ final class Tls {
     /**
      * {@code typed} as {@link #fingerprint} writes it.
      *
-     * @throws IllegalArgumentException with one sentence, when it is no fingerprint
+     * @throws IllegalArgumentException with one sentence, if it is not a fingerprint
      */
     static String parseFingerprint(String typed) {
         String fingerprint = typed.strip().toUpperCase(Locale.ROOT);
@@ -158,12 +157,12 @@ final class Tls {
         return fingerprint;
     }
 
-    /** Who signed a certificate is of no interest: the handshake proves whose key it shows. */
+    /** Trusts keys, whoever signed the certificate: the handshake proves the peer's key. */
     private record Pins(Predicate<String> trusted) implements X509TrustManager {
         @Override
         public void checkServerTrusted(X509Certificate[] chain, String keyType)
                 throws CertificateException {
-            // Others could make a signature of the one, and the other one costs time to check.
+            // A short modulus can be factored; a long exponent makes each handshake expensive.
             boolean bad =
                     chain[0].getPublicKey() instanceof RSAPublicKey rsa
                             && (rsa.getModulus().bitLength() < 2_048
@@ -189,15 +188,23 @@ final class Tls {
     // ---------------------------------------------------------------- keeping a key
 
     private static KeyStore read(Path file) throws GeneralSecurityException, IOException {
-        byte[] content = OwnFiles.read(file);
-        OwnFiles.requireOwn(file);
-        // UTF-16, as Windows writes it, is ASCII with zeros in between.
-        String pem = new String(content, StandardCharsets.ISO_8859_1).replace("\0", "");
-        var encoded = new PKCS8EncodedKeySpec(block(pem, "PRIVATE KEY", file).readAllBytes());
+        // Windows writes UTF-16, which is ASCII with zeros in between.
+        String pem =
+                new String(OwnFiles.read(file, 077), StandardCharsets.ISO_8859_1).replace("\0", "");
+        Map<String, String> blocks = new TreeMap<>();
+        BLOCK.matcher(pem).results().forEach(it -> blocks.putIfAbsent(it.group(1), it.group(2)));
+        if (!blocks.keySet().containsAll(List.of(KEY, CERTIFICATE))) {
+            String sentence =
+                    "its PEM blocks are %s, and should be [CERTIFICATE, PRIVATE KEY]. openssl makes"
+                            + " NEW so: openssl pkey -in '%s' -out NEW && openssl req -x509 -new"
+                            + " -subj /CN=msg -key NEW >>NEW";
+            throw new IOException(sentence.formatted(blocks.keySet(), file));
+        }
+        Base64.Decoder base64 = Base64.getMimeDecoder();
+        var encoded = new PKCS8EncodedKeySpec(base64.decode(blocks.get(KEY)));
         PrivateKey key = KeyFactory.getInstance("EC").generatePrivate(encoded);
-        Certificate certificate =
-                CertificateFactory.getInstance("X.509")
-                        .generateCertificate(block(pem, "CERTIFICATE", file));
+        InputStream der = new ByteArrayInputStream(base64.decode(blocks.get(CERTIFICATE)));
+        Certificate certificate = CertificateFactory.getInstance("X.509").generateCertificate(der);
         Signature proof = Signature.getInstance(SIGNATURE);
         proof.initSign(key);
         byte[] signed = proof.sign();
@@ -205,37 +212,18 @@ final class Tls {
         if (!proof.verify(signed)) {
             throw new IOException("its certificate is another key's");
         }
-        // It stays in memory. PKCS12 would stretch the password: 0.1 s for nothing.
+        // In memory only. A PKCS12 store would stretch the password, which takes 0.1 s.
         KeyStore store = KeyStore.getInstance("JKS");
         store.load(null, null);
         store.setKeyEntry("key", key, PASSWORD.toCharArray(), new Certificate[] {certificate});
         return store;
     }
 
-    private static InputStream block(String pem, String type, Path file) throws IOException {
-        String block = "-----BEGIN %1$s-----([^-]+)-----END %1$s-----".formatted(type);
-        Matcher found = Pattern.compile(block).matcher(pem);
-        if (found.find()) {
-            return new ByteArrayInputStream(Base64.getMimeDecoder().decode(found.group(1)));
-        }
-        String form =
-                pem.startsWith("0")
-                        ? "DER"
-                        : pem.contains("ENCRYPTED")
-                                ? "encrypted"
-                                : pem.contains("EC PRIVATE KEY") ? "SEC1" : "not whole";
-        String sentence =
-                "it is %s, and should be PEM with a PRIVATE KEY and a CERTIFICATE. openssl makes"
-                        + " NEW so: openssl pkey -in '%s' -out NEW && openssl req -x509 -new -subj"
-                        + " /CN=msg -key NEW >>NEW";
-        throw new IOException(sentence.formatted(form, file));
-    }
-
     /**
-     * Makes the key, if it is not there. The file appears whole or not at all, and never in place
-     * of one that was made meanwhile; a start that was killed before leaves nothing.
+     * Makes the key if there is none. The file appears whole or not at all, and never replaces one
+     * that another start made meanwhile. Leftovers of a start that was killed are deleted.
      */
-    private static void make(Path file) throws KeyException {
+    private static void make(Path file) throws IOException {
         Path folder = file.toAbsolutePath().getParent();
         String begun = "." + file.getFileName() + ".begun-";
         try {
@@ -248,16 +236,19 @@ final class Tls {
                 Files.createLink(file, whole);
             }
         } catch (FileAlreadyExistsException | NoSuchFileException e) {
-            // Another start was faster: its key is the one, and it has deleted what we had begun.
+            // Another start was faster: its key counts, and it has deleted our temporary file.
         } catch (IOException | GeneralSecurityException e) {
-            throw new KeyException("Cannot make a key in " + file + ": " + OwnFiles.reason(e), e);
+            throw new IOException("Cannot make a key in " + file + ": " + OwnFiles.reason(e), e);
         } finally {
             File[] left = folder.toFile().listFiles((in, name) -> name.startsWith(begun));
             Stream.ofNullable(left).flatMap(Stream::of).forEach(File::delete);
         }
     }
 
-    /** A new key and its certificate (RFC 5280, 4.1), for which Java has no public interface. */
+    /**
+     * A new key and its certificate (RFC 5280, 4.1) as PEM. Java has no public interface that makes
+     * certificates.
+     */
     private static String newKey() throws GeneralSecurityException {
         KeyPairGenerator generator = KeyPairGenerator.getInstance("EC");
         generator.initialize(new ECGenParameterSpec("secp256r1")); // P-256
@@ -265,7 +256,7 @@ final class Tls {
         HexFormat hex = HexFormat.of();
         String algorithm = "300a06082a8648ce3d040302"; // ecdsa-with-SHA256
         String name = "300e310c300a06035504030c036d7367"; // CN=msg
-        String dates = // 2000, to 99991231235959Z, which is no date
+        String dates = // 2000-01-01 to 99991231235959Z, which means no end (RFC 5280, 4.1.2.5)
                 "3020170d3030303130313030303030305a180f39393939313233313233353935395a";
         String head = "a003020102" + "020101" + algorithm + name + dates + name; // version 3, no. 1
         String body = der("30", head, hex.formatHex(keys.getPublic().getEncoded()));
@@ -274,10 +265,10 @@ final class Tls {
         signature.update(hex.parseHex(body));
         String signed = der("03", "00", hex.formatHex(signature.sign()));
         byte[] certificate = hex.parseHex(der("30", body, algorithm, signed));
-        return pem("PRIVATE KEY", keys.getPrivate().getEncoded()) + pem("CERTIFICATE", certificate);
+        return pem(KEY, keys.getPrivate().getEncoded()) + pem(CERTIFICATE, certificate);
     }
 
-    /** A value in DER (ITU-T X.690, 8.1.3): its tag, how long it is, its content. */
+    /** A value in DER (ITU-T X.690, 8.1.3): tag, length, content, all in hexadecimal. */
     private static String der(String tag, String... parts) {
         String content = String.join("", parts);
         int length = content.length() / 2;

@@ -204,7 +204,7 @@ public final class Check {
         });
         line.setParameterExceptionHandler((e, arguments) -> {
             err.println(e.getMessage());
-            err.println("What it takes: jbang check --help");
+            err.println("All options: jbang check --help");
             return CommandLine.ExitCode.USAGE;
         });
         return line;

@@ -11,14 +11,14 @@ import java.net.SocketException;
 import java.util.ArrayList;
 import java.util.List;
 
-/** What a person wants to know of the address that a server listens on, or cannot. */
+/** Hints for a person about the address that a server listens on, or cannot listen on. */
 final class Addresses {
     private Addresses() {}
 
     /**
-     * What to type to reach a server that listens on {@code address}, and who can.
+     * The commands that reach a server on {@code address}, and a warning if anyone can.
      *
-     * @param tls the server's, or null
+     * @param tls the server's key; null for plain connections
      */
     static List<String> invitations(InetSocketAddress address, Tls tls) {
         InetAddress bound = address.getAddress();
@@ -50,31 +50,21 @@ final class Addresses {
                     .sorted()
                     .toList();
         } catch (SocketException e) {
-            return List.of(); // only a hint is missing
+            return List.of(); // tolerated: only a hint is missing
         }
     }
 
-    /** One sentence for why a server cannot listen on {@code address}, and what to do. */
-    static String cannotListen(InetSocketAddress address, IOException reason) {
+    /** One sentence about a failure to listen on {@code address}, and a remedy. */
+    static String cannotListen(InetSocketAddress address, IOException reason)
+            throws SocketException {
         InetAddress bound = address.getAddress();
         int port = address.getPort();
-        try {
-            if (!bound.isAnyLocalAddress() && NetworkInterface.getByInetAddress(bound) == null) {
-                return "This machine has no address " + bound.getHostAddress() + " to listen on.";
-            }
-        } catch (SocketException e) {
-            // Then the first reason will have to do.
+        if (!bound.isAnyLocalAddress() && NetworkInterface.getByInetAddress(bound) == null) {
+            return "This machine has no address " + bound.getHostAddress() + " to listen on.";
         }
-        String hint =
-                port == 5000
-                        ? " (on macOS, AirPlay Receiver holds it)"
-                        : port < 1024 ? " (ports below 1024 take an administrator's rights)" : "";
-        return "Cannot listen on port %d: %s%s. Another one: %s %d"
-                .formatted(
-                        port,
-                        reason.getMessage(),
-                        hint,
-                        Program.started("MsgServer.java"),
-                        port == 5000 ? 5001 : 5000);
+        String hint = port == 5000 ? " (on macOS, AirPlay Receiver holds it)" : "";
+        String other = Program.started("MsgServer.java") + (port == 5000 ? " 5001" : " 5000");
+        return "Cannot listen on port %d: %s%s. Another one: %s"
+                .formatted(port, reason.getMessage(), hint, other);
     }
 }

@@ -220,7 +220,7 @@ class CheckTest {
         assertEquals(2, outcome.exit());
         assertEquals("", outcome.out());
         assertEquals(2, outcome.err().lines().count(), outcome.err());
-        assertTrue(outcome.err().endsWith("\nWhat it takes: jbang check --help\n"), outcome.err());
+        assertTrue(outcome.err().endsWith("\nAll options: jbang check --help\n"), outcome.err());
     }
 
     @Test
@@ -244,7 +244,7 @@ class CheckTest {
                         2,
                         "",
                         "--only: no case has \"juggle\" in its name\n"
-                                + "What it takes: jbang check --help\n"),
+                                + "All options: jbang check --help\n"),
                 check("client", "--only", "juggle", "echo"));
     }
 

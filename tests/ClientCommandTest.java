@@ -66,8 +66,7 @@ class ClientCommandTest {
         List<String> lines = run.err().lines().toList();
         assertEquals(2, lines.size(), run.err());
         assertTrue(lines.get(0).contains(said), run.err());
-        assertEquals(
-                "What it takes: " + Program.started("MsgClient.java") + " --help", lines.get(1));
+        assertEquals("All options: " + Program.started("MsgClient.java") + " --help", lines.get(1));
         assertEquals("", run.out());
     }
 
@@ -202,8 +201,7 @@ class ClientCommandTest {
                     stdin.write(new byte[] {'h', (byte) 0xe9, '\n'}); // é in Latin-1
                 }
                 assertEquals(
-                        "That holds characters that did not arrive as UTF-8.\n",
-                        ClientRun.text(process.getErrorStream()));
+                        "The text is not valid UTF-8.\n", ClientRun.text(process.getErrorStream()));
                 assertTrue(process.waitFor(30, TimeUnit.SECONDS));
                 assertEquals(1, process.exitValue());
                 assertEquals(0, server.requests.size());

@@ -194,9 +194,7 @@ class JBangTest {
                     server.output());
             interrupt(server, 130);
             assertTrue(
-                    run(List.of(msgServer), "")
-                            .err()
-                            .endsWith("What it takes: msg-server --help\n"));
+                    run(List.of(msgServer), "").err().endsWith("All options: msg-server --help\n"));
         }
         assertEquals(List.of(), filesIn(elsewhere), "nothing is left where they were run");
         assertEquals(List.of("messages.db"), filesIn(home.resolve(".msg-server")));

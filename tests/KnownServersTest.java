@@ -14,6 +14,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -249,7 +250,7 @@ class KnownServersTest extends TlsUser {
         assertEquals(0, new ProcessBuilder("mkfifo", file.toString()).start().waitFor());
     }
 
-    /** What keeps a file from being read, and is no proof that there is none. */
+    /** Reasons not to read a file, none of which proves that there is no file. */
     private enum Unreadable {
         A_LINK_THAT_LEADS_NOWHERE {
             @Override
@@ -308,6 +309,31 @@ class KnownServersTest extends TlsUser {
             void make(Path folder) throws Exception {
                 Files.createDirectory(folder);
                 Files.writeString(folder.resolve("known-servers"), "# none\n".repeat(9_363));
+            }
+        },
+        A_FILE_OF_ANOTHER_USER { // who could add a server of their own
+            @Override
+            void make(Path folder) throws IOException {
+                Files.createDirectory(folder);
+                Path file = Files.writeString(folder.resolve("known-servers"), "# none\n");
+                try {
+                    Files.setAttribute(file, "unix:uid", 12_345);
+                } catch (IOException | UnsupportedOperationException e) {
+                    Assumptions.abort("only root gives files away: " + e.getMessage());
+                }
+            }
+        },
+        A_FILE_THAT_OTHERS_MAY_CHANGE {
+            @Override
+            void make(Path folder) throws IOException {
+                Files.createDirectory(folder);
+                Path file = Files.writeString(folder.resolve("known-servers"), "# none\n");
+                try {
+                    Files.setPosixFilePermissions(
+                            file, PosixFilePermissions.fromString("rw-rw-rw-"));
+                } catch (UnsupportedOperationException e) {
+                    Assumptions.abort("files have no permissions here");
+                }
             }
         };
 

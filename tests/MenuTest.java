@@ -274,7 +274,7 @@ class MenuTest {
     @Test
     void aTextThatDidNotArriveAsUtf8IsNotSent() throws Exception {
         ClientRun run = ClientRun.piped(server.port(), "1\nbob\nh\ufffd!\n3\n", "--user", "al");
-        assertEquals("That holds characters that did not arrive as UTF-8.", run.sentence());
+        assertEquals("The text is not valid UTF-8.", run.sentence());
         assertEquals(1, run.exit());
         assertEquals(List.of(), server.store.fetch("bob").nextPage());
     }
@@ -438,7 +438,7 @@ class MenuTest {
         assertEquals(" 100. al: " + "x".repeat(200), lines.get(14));
         assertEquals("These are the newest 14 of 100 messages.", lines.get(15));
         assertEquals(
-                "All of them: echo 2 | %s 127.0.0.1 %d --user=bob"
+                "All of them: echo 2 | %s 127.0.0.1 %d --user='bob'"
                         .formatted(Program.started("MsgClient.java"), server.port()),
                 lines.get(16));
         assertEquals(17, lines.size());

@@ -378,6 +378,15 @@ class MsgClientTest {
                         ClientRun.piped(server.port(), "2\n", "--user", "bob").sentence());
             }
         }
+
+        @Test
+        void norCanTheTextOfAnException() {
+            // The JDK quotes the peer's bytes in some failures of a handshake.
+            String sentence =
+                    new RequestException("\u001b[2J" + "x".repeat(9_000), null).getMessage();
+            assertTrue(sentence.startsWith("\\u001b[2Jxx"), sentence);
+            assertTrue(sentence.length() < 1_000, sentence.length() + " characters");
+        }
     }
 
     // ---------------------------------------------------------------- servers that do not answer

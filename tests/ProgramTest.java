@@ -66,7 +66,7 @@ class ProgramTest {
         @Override
         public Integer call() {
             if (timeout > 60) {
-                throw Program.wrong(spec, "--timeout", timeout, "--timeout is 60 at most");
+                throw Program.wrong(spec, "--timeout", "--timeout is 60 at most");
             }
             spec.commandLine().getOut().println(port + " " + timeout + " " + size);
             return 0;
@@ -79,7 +79,7 @@ class ProgramTest {
         var out = new StringWriter();
         var err = new StringWriter();
         int exit =
-                new Program("MsgServer.java", environment, folder.toFile())
+                new Program("MsgServer.java", environment, folder)
                         .commandLine(new Printing())
                         .setOut(new PrintWriter(out, true))
                         .setErr(new PrintWriter(err, true))
@@ -107,7 +107,7 @@ class ProgramTest {
         assertEquals(
                 List.of(
                         "Missing required parameter: 'PORT'",
-                        "What it takes: jbang MsgServer.java --help"),
+                        "All options: jbang MsgServer.java --help"),
                 run(Map.of("MSG_PORT", "")).err());
     }
 
@@ -146,7 +146,7 @@ class ProgramTest {
                         "",
                         List.of(
                                 "--timeout: 'x' is not a whole number, from MSG_TIMEOUT",
-                                "What it takes: jbang MsgServer.java --help")),
+                                "All options: jbang MsgServer.java --help")),
                 run(Map.of("MSG_TIMEOUT", "x"), "5"));
         assertEquals(
                 "--timeout is 60 at most, from MSG_TIMEOUT",
@@ -189,7 +189,7 @@ class ProgramTest {
                 };
         var err = new StringWriter();
         int exit =
-                new Program("MsgServer.java", Map.of(), folder.toFile())
+                new Program("MsgServer.java", Map.of(), folder)
                         .commandLine(new Printing())
                         .setOut(new PrintWriter(full))
                         .setErr(new PrintWriter(err))
@@ -201,7 +201,7 @@ class ProgramTest {
     // ---------------------------------------------------------------- how it was started
 
     private String started(Map<String, String> environment) {
-        return new Program("MsgServer.java", environment, folder.toFile()).started();
+        return new Program("MsgServer.java", environment, folder).started();
     }
 
     @Test
@@ -230,7 +230,7 @@ class ProgramTest {
                 new Program(
                         "MsgServer.java",
                         Map.of("JBANG_LAUNCH_CMD", "../jbang"),
-                        folder.resolve("sub").toFile());
+                        folder.resolve("sub"));
         assertEquals("../jbang ../MsgServer.java", program.started());
     }
 

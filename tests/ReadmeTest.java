@@ -30,14 +30,14 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.MatchResult;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
-import java.util.Locale;
-import java.util.Map;
-import java.util.regex.Matcher;
 import java.util.stream.Stream;
 
 /** README.md against the programs and a session in real terminals; and all documents' form. */

@@ -173,7 +173,7 @@ class ScreenTest {
         paste(LETTER);
         see("secret for Mary");
         type(ENTER);
-        see("These are 6 lines, and an answer is one: none is taken.");
+        see("The answer has 6 lines instead of one: none is taken.");
         see(MESSAGE);
         paste("Dear Mary; all is well.\n");
         see("all is well.");
@@ -196,7 +196,7 @@ class ScreenTest {
 
     /** Nothing of it is sent; the next answer is. */
     private void seeTheLetterRefused() throws Exception {
-        see("These are 6 lines, and an answer is one: none is taken.");
+        see("The answer has 6 lines instead of one: none is taken.");
         see(MESSAGE);
         type("all is well" + ENTER);
         see("The message to mary is stored.");
@@ -222,7 +222,7 @@ class ScreenTest {
         start("stty rows 24 cols 80", server.port(), NO_LIBRARY);
         goToMessage();
         pastePlain(LETTER);
-        see("These are 6 lines, and an answer is one: none is taken.");
+        see("The answer has 6 lines instead of one: none is taken.");
         type("hx\u001bODi" + "\u001b[3~" + ENTER);
         see("The message to mary is stored.");
         leave();
@@ -235,7 +235,7 @@ class ScreenTest {
         startInATerminal();
         see("Your choice: ");
         pastePlain("1\nbob\nsecret for Mary\n3\n");
-        see("These are 4 lines, and an answer is one: none is taken.");
+        see("The answer has 4 lines instead of one: none is taken.");
         leave();
         assertEquals(0, server.requests.size());
     }
@@ -263,7 +263,7 @@ class ScreenTest {
             see("3\r\n"); // the terminal has it: its echo is back, which no escape sequence is
             typed.countDown();
             see("There are no messages for al.");
-            see("What was typed before this question is thrown away.");
+            see("Text typed before this question is thrown away.");
             leave();
         }
     }

@@ -270,12 +270,12 @@ class ServerCommandTest {
                 "0 --bind [::zz]|[::zz]",
                 "0 --nonsense|--nonsense",
                 "0 --store|--store",
-                "0 --max-size 0M|--max-size must be so many MB or GB",
-                "0 --max-size 500|--max-size must be so many MB or GB",
-                "0 --max-size 500MB|--max-size must be so many MB or GB",
-                "0 --max-size -1M|--max-size must be so many MB or GB",
-                "0 --max-size 1.5G|--max-size must be so many MB or GB",
-                "0 --max-size 9999999G|--max-size must be so many MB or GB",
+                "0 --max-size 0M|--max-size must be a number of MB or GB",
+                "0 --max-size 500|--max-size must be a number of MB or GB",
+                "0 --max-size 500MB|--max-size must be a number of MB or GB",
+                "0 --max-size -1M|--max-size must be a number of MB or GB",
+                "0 --max-size 1.5G|--max-size must be a number of MB or GB",
+                "0 --max-size 9999999G|--max-size must be a number of MB or GB",
                 "0 --store jdbc:postgresql://h/db --max-size 1G|a limit to its size is set",
                 "|PORT"
             })
@@ -285,8 +285,7 @@ class ServerCommandTest {
         List<String> lines = command.err.toString().lines().toList();
         assertEquals(2, lines.size(), lines.toString());
         assertTrue(lines.get(0).contains(said), lines.get(0));
-        assertEquals(
-                "What it takes: " + Program.started("MsgServer.java") + " --help", lines.get(1));
+        assertEquals("All options: " + Program.started("MsgServer.java") + " --help", lines.get(1));
         assertEquals("", command.out.toString());
         assertFalse(Files.exists(folder.resolve(".msg-server")), "no store for a mistake");
     }

@@ -198,7 +198,7 @@ final class Soak {
         if (arguments.length > 1
                 || !minutes.matches("[1-9]\\d{0,2}")
                 || Integer.parseInt(minutes) > LONGEST_MINUTES) {
-            System.err.println("What it takes: jbang tests/Soak.java [MINUTES], 600 at most");
+            System.err.println("All options: jbang tests/Soak.java [MINUTES], 600 at most");
             System.exit(2);
         }
         Path folder = Files.createTempDirectory("soak-");

@@ -560,7 +560,7 @@ final class PowerCut {
             return;
         }
         if (arguments.length > 1 || !String.join("", arguments).matches("\\d{0,6}")) {
-            System.err.println("What it takes: jbang tests/PowerCut.java [STATES]");
+            System.err.println("All options: jbang tests/PowerCut.java [STATES]");
             System.exit(2);
         }
         if (!possible()) {
