@@ -223,7 +223,7 @@ class ShutdownTest {
                 server.signal("TERM");
                 assertEquals(143, server.awaitExit(Duration.ofSeconds(20)), server.errors());
                 long took = Waiting.millisSince(told);
-                assertTrue(took < 4_500, waiting + " waiting, ended after " + took + " ms");
+                assertTrue(took < 6_000, waiting + " waiting, ended after " + took + " ms");
             } finally {
                 database.thaw();
             }
