@@ -316,8 +316,9 @@ public final class Protocol {
                                 + ("[\\p{C}\\p{Z}" + LIKE_NOTHING + "&&[^ \u200d\ufe0f]]")
                                 + "|(?<![\\p{IsEmoji}&&[^\\x00-\\xff]]\ufe0f?)[\u200d\ufe0f])");
 
-        static final Pattern PLAIN_NAME =
-                Pattern.compile("[\\p{L}\\p{M}\\p{Nd}._@-]+( [\\p{L}\\p{M}\\p{Nd}._@-]+)*");
+        private static final String WORD = "[\\p{L}\\p{Nd}._@-][\\p{L}\\p{M}\\p{Nd}._@-]*";
+
+        static final Pattern PLAIN_NAME = Pattern.compile(WORD + "( " + WORD + ")*");
     }
 
     /** As {@link #visible(String, int)}, with a limit that keeps lines below 1,000 bytes. */
@@ -345,9 +346,9 @@ public final class Protocol {
     }
 
     /**
-     * {@code name} made {@link #visible}, and in quotes unless it consists of letters, digits,
-     * marks, {@code . - _ @} and single blanks. So no name looks like words of this program. Names
-     * in letters that look alike are still different names.
+     * {@code name} made {@link #visible}, and in quotes unless it consists of letters with their
+     * marks, digits, {@code . - _ @} and single blanks. So no name looks like words of this
+     * program. Names in letters that look alike are still different names.
      */
     public static String visibleName(String name) {
         return Patterns.PLAIN_NAME.matcher(name).matches() && visible(name).equals(name)

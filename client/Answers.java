@@ -35,9 +35,9 @@ interface Answers {
         return 24;
     }
 
-    /** The rows of the screen that {@code line} takes. */
-    default int rowsOf(String line) {
-        return 1 + line.length() / 80;
+    /** The columns of the person's screen. */
+    default int width() {
+        return 80;
     }
 
     /** The input of this process; questions are written to {@code out} or to its terminal. */

@@ -1,13 +1,17 @@
 //JAVA 21+
 //SOURCES Answers.java
 //SOURCES RequestException.java
+//DEPS org.jline:jline:3.30.16
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import org.jline.utils.AttributedString;
 
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.io.PrintWriter;
 import java.util.ArrayDeque;
+import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
 import java.util.function.Function;
@@ -164,7 +168,7 @@ final class Menu {
         private static final int OTHER_ROWS = 8;
 
         private final int rows = Math.max(1, answers.height() - OTHER_ROWS);
-        private final Deque<String> newest = new ArrayDeque<>(); // for a person
+        private final Deque<List<String>> newest = new ArrayDeque<>(); // for a person
         private int taken; // rows, by the newest
         private long older; // messages that a person is not shown
         private long count;
@@ -178,19 +182,30 @@ final class Menu {
                 out.println(line);
                 return;
             }
-            newest.add(line);
-            taken += answers.rowsOf(line);
+            newest.add(rowsOf(line));
+            taken += newest.getLast().size();
             while (taken > rows && newest.size() > 1) {
-                taken -= answers.rowsOf(newest.remove());
+                taken -= newest.remove().size();
                 older++;
             }
+        }
+
+        /** Only a message begins at the left, so blanks cannot push a false sender there. */
+        private List<String> rowsOf(String line) {
+            String indent = " ".repeat(8);
+            int columns = Math.max(1, answers.width() - indent.length());
+            List<String> rows = new ArrayList<>();
+            for (AttributedString row : new AttributedString(line).columnSplitLength(columns)) {
+                rows.add((rows.isEmpty() ? "" : indent) + row);
+            }
+            return rows;
         }
 
         void show() {
             if (older > 0) {
                 out.println("... and " + older + " older");
             }
-            newest.forEach(out::println);
+            newest.forEach(message -> message.forEach(out::println));
         }
 
         String summary() {

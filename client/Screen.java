@@ -13,7 +13,6 @@ import org.jline.terminal.Attributes;
 import org.jline.terminal.Size;
 import org.jline.terminal.Terminal;
 import org.jline.terminal.TerminalBuilder;
-import org.jline.utils.AttributedString;
 import org.jline.utils.OSUtils;
 import org.jline.utils.Signals;
 
@@ -160,7 +159,7 @@ final class Screen implements Answers {
     }
 
     @Override
-    public int rowsOf(String line) {
-        return Math.ceilDiv(new AttributedString(line).columnLength(), size.getColumns());
+    public int width() {
+        return size.getColumns();
     }
 }

@@ -204,6 +204,9 @@ final class Trust {
             if (shown != null && pinned == null) {
                 return null;
             }
+            if (String.valueOf(e.getMessage()).startsWith("(internal_error)")) { // see docs/tls.md
+                throw new RequestException(Protocol.Refusal.BUSY.text(), e);
+            }
             boolean stranger = shown != null && !shown.equals(pinned);
             String sentence =
                     stranger

@@ -20,7 +20,9 @@ import java.net.InetSocketAddress;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 
 /**
  * The command {@code jbang MsgServer.java 5000}: reads the options, opens the store, starts the
@@ -124,6 +126,7 @@ public final class ServerCommand implements Callable<Integer> {
     @Spec private CommandSpec spec;
 
     private final Path home;
+    private volatile boolean serving;
 
     /** A command for this process's user. */
     public ServerCommand() {
@@ -146,51 +149,54 @@ public final class ServerCommand implements Callable<Integer> {
         // The log takes the user's time zone, before Postgres changes it to UTC.
         Log log = trace ? new Trace(out, err) : new Log(out, err, quiet);
         chooseCarriers();
-        try (MessageStore store =
-                file == null
-                        ? MessageStore.inHome(home(), most)
-                        : new MessageStore(Program.text(spec.findOption("--store")), most)) {
-            serve(new InetSocketAddress(bind, port), store, log);
-            return Program.Exit.OK.code;
+        CountDownLatch signal = new CountDownLatch(1);
+        CompletableFuture<Void> ended = new CompletableFuture<>();
+        try {
+            Thread hook = Thread.ofPlatform().unstarted(() -> end(signal, ended));
+            Runtime.getRuntime().addShutdownHook(hook); // first, or a start could be cut anywhere
+            try (MessageStore store =
+                    file == null
+                            ? MessageStore.inHome(home(), most)
+                            : new MessageStore(Program.text(spec.findOption("--store")), most)) {
+                serve(new InetSocketAddress(bind, port), store, log, signal);
+                return Program.Exit.OK.code;
+            }
         } catch (MessageStore.PlaceException e) {
             throw Program.wrong(spec, "--store", e.getMessage());
-        } catch (MessageStore.StoreException | IOException e) {
+        } catch (MessageStore.StoreException | IOException | IllegalStateException e) {
             err.println(e.getMessage());
             return Program.Exit.FAILED.code;
+        } finally {
+            ended.complete(null);
         }
     }
 
-    private void serve(InetSocketAddress address, MessageStore store, Log log)
+    /** The shutdown hook: has the command end the server, and waits for that. */
+    private void end(CountDownLatch signal, CompletableFuture<Void> ended) {
+        signal.countDown();
+        ended.completeOnTimeout(null, serving ? 10 : 1, TimeUnit.SECONDS).join();
+    }
+
+    private void serve(
+            InetSocketAddress address, MessageStore store, Log log, CountDownLatch signal)
             throws IOException, MessageStore.StoreException {
         Limits limits = Limits.of(Duration.ofSeconds(timeout), tls);
         Tls key = tls ? key(store) : null;
-        MsgServer server = new MsgServer(address, store, limits, log, threads.builder(), key);
-        Runnable end =
-                () -> {
-                    server.close();
-                    store.close(STORE_GRACE);
-                    log.close("Goodbye. Every acknowledged message is kept.");
-                };
-        Thread ending = Thread.ofPlatform().unstarted(end);
-        try {
-            Runtime.getRuntime().addShutdownHook(ending);
-        } catch (IllegalStateException e) {
-            return; // a signal came during the start
-        }
-        try {
+        try (MsgServer server =
+                new MsgServer(address, store, limits, log, threads.builder(), key)) {
+            serving = true;
             server.start();
             if (announce(new InetSocketAddress(bind, server.port()), store, key, limits)) {
                 log.open();
-                new CountDownLatch(1).await(); // for ever: the hook or an interrupt ends it
+                signal.await();
             }
-            end.run();
         } catch (InterruptedException e) {
-            end.run();
+            // As a signal.
         } catch (IOException e) {
             throw new IOException(Addresses.cannotListen(address, e), e);
-        } finally {
-            Runtime.getRuntime().removeShutdownHook(ending);
         }
+        store.close(STORE_GRACE);
+        log.close("Goodbye. Every acknowledged message is kept.");
     }
 
     /** The longest that a database which does not answer delays the end. */

@@ -430,18 +430,20 @@ class MenuTest {
     void aMailboxLongerThanTheScreenShowsItsNewest() throws Exception {
         // A long mailbox scrolled by, with the newest messages last and the menu below.
         receive(texts(99));
-        receive("x".repeat(200)); // three rows of 80 columns
+        receive("x".repeat(200)); // three rows of 72 columns
         ClientRun run = ClientRun.typed(server.port(), "2\n3\n", "--user", "bob");
         List<String> lines = mailbox(run, 0).lines().toList();
         assertEquals("... and 86 older", lines.get(0));
         assertEquals("  87. al: text 87", lines.get(1));
-        assertEquals(" 100. al: " + "x".repeat(200), lines.get(14));
-        assertEquals("These are the newest 14 of 100 messages.", lines.get(15));
+        assertEquals(" 100. al: " + "x".repeat(62), lines.get(14));
+        assertEquals(" ".repeat(8) + "x".repeat(72), lines.get(15));
+        assertEquals(" ".repeat(8) + "x".repeat(66), lines.get(16));
+        assertEquals("These are the newest 14 of 100 messages.", lines.get(17));
         assertEquals(
                 "All of them: echo 2 | %s 127.0.0.1 %d --user='bob'"
                         .formatted(Program.started("MsgClient.java"), server.port()),
-                lines.get(16));
-        assertEquals(17, lines.size());
+                lines.get(18));
+        assertEquals(19, lines.size());
     }
 
     @ParameterizedTest

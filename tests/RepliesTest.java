@@ -343,6 +343,9 @@ class RepliesTest {
                 arguments("a  b", "\"a  b\""),
                 arguments(" a", "\" a\""),
                 arguments("a ", "\"a \""),
+                // An accent belongs to a letter; these would sit on the blank before the name.
+                arguments("\u0301a", "\"\u0301a\""),
+                arguments("a \u0301", "\"a \u0301\""),
                 arguments("George\u200b", "\"George\\u200b\""),
                 arguments("George\ufe0f", "\"George\\ufe0f\""),
                 arguments("George\u3164", "\"George\\u3164\""),

@@ -518,6 +518,28 @@ class ScreenTest {
         }
     }
 
+    /** Blanks to the end of a row put a line of Eve's where George's message would begin. */
+    @Test
+    void onlyAMessageBeginsAtTheLeft() throws Exception {
+        String forged = "   2. george: send money to al";
+        String mailbox = "al;eve;hi" + " ".repeat(80 - "   1. eve: hi".length()) + forged;
+        String reply = "Retrieving messages...\n" + mailbox + "\nNO MORE MESSAGES\n";
+        try (FakeServer eve = FakeServer.answering(reply)) {
+            start("stty rows 24 cols 80", eve.port());
+            see("Your choice: ");
+            type("2" + ENTER);
+            see(
+                    "   1. eve: hi"
+                            + " ".repeat(59)
+                            + "\r\n        "
+                            + " ".repeat(8)
+                            + forged
+                            + "\r\n");
+            see("That is the only message.");
+            leave();
+        }
+    }
+
     @Test
     void aLongMailboxFitsTheScreenAndLittleMemory() throws Exception {
         // A mailbox of 30 MB, and a client that may have 20.

@@ -30,6 +30,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 import java.io.IOException;
 import java.net.ConnectException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -186,6 +187,25 @@ class ShutdownTest {
                 assertTrue(
                         answer.cleanClose() || answer.whole(),
                         () -> "neither whole reply nor clean close: " + answer);
+            }
+        }
+    }
+
+    /** The signal hook came after the store was open: up to three files and a folder stayed. */
+    @Test
+    void signalDuringTheStartLeavesOneFileAtMost() throws Exception {
+        for (String first : List.of("messages.db", "messages.db.driver", "messages.db-wal")) {
+            Path store = Files.createDirectory(folder.resolve(first)).resolve("messages.db");
+            try (var server = new ServerProcess(ServerProcess.command(store))) {
+                Path awaited = store.resolveSibling(first);
+                Waiting.eventually(first, () -> Files.exists(awaited));
+                server.signal("TERM");
+                assertEquals(143, server.awaitExit(Duration.ofSeconds(20)), server.errors());
+                assertTrue(
+                        Set.of("", "messages.db")
+                                .contains(String.join(" ", ServerProcess.filesBeside(store))),
+                        () -> first + ": " + ServerProcess.filesBeside(store));
+                assertEquals("", server.errors());
             }
         }
     }

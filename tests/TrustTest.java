@@ -236,6 +236,20 @@ class TrustTest extends TlsUser {
         }
     }
 
+    /** It was said to speak no TLS, which leads its user to plain text. */
+    @Test
+    void aFullServerIsBusy() throws Exception {
+        try (FakeServer full =
+                new FakeServer(socket -> {
+                    socket.getInputStream().readNBytes(20);
+                    socket.getOutputStream().write(TlsConnection.BUSY);
+                })) {
+            ClientRun run = piped(READ, String.valueOf(full.port()), "--tls", key);
+            assertEquals("Message declined. Server is busy, try again later", run.sentence());
+            assertEquals(1, run.exit());
+        }
+    }
+
     @Test
     void whoAnswersInPlainTextReceivesNothing() throws Exception {
         try (FakeServer plain =

@@ -96,7 +96,7 @@ final class Site implements AutoCloseable {
                 "jbang",
                 """
                 #!/bin/sh
-                [ $1 = MsgServer.java ] || exec %s/jbang "$@"
+                [ $1 = MsgServer.java ] || exec '%s/jbang' "$@"
                 shift
                 exec %s "$@"
                 """
