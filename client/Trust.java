@@ -205,7 +205,8 @@ final class Trust {
                 return null;
             }
             if (String.valueOf(e.getMessage()).startsWith("(internal_error)")) { // see docs/tls.md
-                throw new RequestException(Protocol.Refusal.BUSY.text(), e);
+                throw new RequestException(
+                        "The server refused: " + Protocol.Refusal.BUSY.text(), e);
             }
             boolean stranger = shown != null && !shown.equals(pinned);
             String sentence =

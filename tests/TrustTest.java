@@ -245,7 +245,9 @@ class TrustTest extends TlsUser {
                     socket.getOutputStream().write(TlsConnection.BUSY);
                 })) {
             ClientRun run = piped(READ, String.valueOf(full.port()), "--tls", key);
-            assertEquals("Message declined. Server is busy, try again later", run.sentence());
+            assertEquals(
+                    "The server refused: Message declined. Server is busy, try again later",
+                    run.sentence());
             assertEquals(1, run.exit());
         }
     }
