@@ -318,6 +318,8 @@ class RepliesTest {
     void aLongTextIsCutBetweenTwoCharacters(String one) {
         int bytes = Protocol.visible(one).getBytes(StandardCharsets.UTF_8).length;
         int fitting = 990 / bytes;
+        String line = Protocol.visible(one.repeat(30_000));
+        assertTrue(line.getBytes(StandardCharsets.UTF_8).length < 1_000, "a line of the log");
         assertEquals(Protocol.visible(one).repeat(fitting), Protocol.visible(one.repeat(fitting)));
         for (int most : new int[] {20, 97, 990}) {
             String cut = Protocol.visible(one.repeat(30_000), most);

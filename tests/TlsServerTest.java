@@ -35,6 +35,7 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
+import java.net.SocketTimeoutException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -163,6 +164,22 @@ class TlsServerTest {
         }
         assertEquals(Wire.EMPTY, engine.ask("fetch;bob"));
         assertEquals(Wire.STORED, engine.ask("store;bob;al;pay 100"), "ours says close_notify");
+    }
+
+    @Test
+    void silenceEndsNoRequest() throws Exception {
+        // Somebody in between could hold back "00" and stored "pay 1" so.
+        try (Socket socket = new Socket("127.0.0.1", engine.port());
+                SSLSocket tls = over(socket, Transport.Keys.CLIENT.sockets())) {
+            Tls.configure(tls);
+            tls.getOutputStream().write("store;bob;al;pay 1".getBytes());
+            tls.setSoTimeout((int) Connection.SILENCE.toMillis() + 300);
+            InputStream in = tls.getInputStream();
+            assertThrows(SocketTimeoutException.class, in::read);
+            tls.getOutputStream().write("00\n".getBytes());
+            assertEquals(Wire.STORED, new String(in.readAllBytes(), StandardCharsets.UTF_8));
+        }
+        assertTrue(engine.ask("fetch;bob").contains("bob;al;pay 100\n"));
     }
 
     @Test
