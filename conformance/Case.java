@@ -1,4 +1,5 @@
 //JAVA 21+
+//SOURCES Rule.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static java.nio.charset.StandardCharsets.ISO_8859_1;
@@ -43,9 +44,9 @@ record Case(String name, Body body) {
 
         private final String[] faults;
 
-        /** All three end up in one line, the last one a sentence of the README or near to it. */
-        Difference(String sent, String came, String says) {
-            this(sent, came, says, says);
+        /** All three end up in one line. */
+        Difference(String sent, String came, Rule says) {
+            this(sent, came, says.toString(), says.name());
         }
 
         /**
@@ -55,6 +56,12 @@ record Case(String name, Body body) {
         Difference(String sent, String came, String expected, String... faults) {
             super("sent " + sent + "; came " + came + "; the protocol says: " + expected, null);
             this.faults = faults;
+        }
+
+        /** The same, and {@code more} is known about it. */
+        Difference(Difference same, String more) {
+            super(same.getMessage() + more, null);
+            faults = same.faults;
         }
     }
 
@@ -143,9 +150,9 @@ record Case(String name, Body body) {
                     outcome instanceof Difference d ? d.faults : new String[] {outcome.toString()};
             String known = firsts.getOrDefault(faults[faults.length - 1], name);
             String first = firsts.getOrDefault(faults[0], known);
-            Stream.of(faults).forEach(fault -> firsts.putIfAbsent(fault, first));
             List<String> others = failed.computeIfAbsent(first, f -> new ArrayList<>());
             if (first.equals(name)) {
+                Stream.of(faults).forEach(fault -> firsts.putIfAbsent(fault, name));
                 String asked = outcome instanceof Difference ? "" : "could not be asked, ";
                 say("FAIL " + name + ": " + asked + outcome.getMessage());
             } else {
@@ -171,7 +178,13 @@ record Case(String name, Body body) {
         int end() {
             failed.forEach((first, others) -> {
                 if (!others.isEmpty()) {
-                    say("Fails with \"" + first + "\": " + String.join("; ", others));
+                    String more = others.size() == 1 ? "1 more case fails" : "%d more cases fail";
+                    say(
+                            more.formatted(others.size())
+                                    + " like this one: "
+                                    + first
+                                    + ". Namely: "
+                                    + String.join("; ", others));
                 }
             });
             int count = failed.values().stream().mapToInt(others -> 1 + others.size()).sum();
@@ -184,8 +197,6 @@ record Case(String name, Body body) {
             return !said;
         }
     }
-
-    // ---------------------------------------------------------------- bytes, for people
 
     /** {@code bytes} in quotes, cut where they are long, with all that is no plain text escaped. */
     static String shown(byte[] bytes) {
@@ -203,9 +214,16 @@ record Case(String name, Body body) {
         return shown(text.getBytes(UTF_8));
     }
 
-    /**
-     * What cannot be seen becomes an escape: of a character, or of a byte where all is not UTF-8.
-     */
+    /** The last lines of {@code bytes}, each on a line of its own, cut and escaped. */
+    static String lastLines(byte[] bytes) {
+        List<String> lines = new String(bytes, UTF_8).lines().toList();
+        return lines.subList(Math.max(0, lines.size() - 8), lines.size()).stream()
+                .map(line -> escaped(line.getBytes(UTF_8)))
+                .map(line -> "\n    " + line.substring(0, Math.min(line.length(), 200)))
+                .collect(Collectors.joining());
+    }
+
+    /** What cannot be seen becomes an escape: of a character, or of a byte if not all is UTF-8. */
     private static String escaped(byte[] bytes) {
         String text = new String(bytes, UTF_8);
         boolean utf8 = Arrays.equals(text.getBytes(UTF_8), bytes);

@@ -3,7 +3,7 @@
 //JAVA 21+
 //DEPS info.picocli:picocli:4.7.7
 //SOURCES Case.java
-//SOURCES RequestCases.java
+//SOURCES Rule.java
 //SOURCES ServerCheck.java
 //SOURCES ServerUnderCheck.java
 //SOURCES Talk.java
@@ -41,15 +41,15 @@ import java.util.concurrent.Callable;
  * out here a second time, so that a mistake of theirs is not repeated by what looks for it.
  */
 @Command(
-        name = "check",
+        name = "./jbang check",
         mixinStandardHelpOptions = true,
         version = "check 1.0",
         subcommands = {Check.Server.class, Check.Client.class},
         header = {
             "Examples:",
-            "  jbang check server 127.0.0.1 5000             asks the server that runs there",
-            "  jbang check server --run './server {port}'    starts it, and kills it in between",
-            "  jbang check client python3 client.py          plays the server, and types",
+            "  ${COMMAND-FULL-NAME} server 127.0.0.1 5000",
+            "  ${COMMAND-FULL-NAME} server --run './server {port}'",
+            "  ${COMMAND-FULL-NAME} client python3 client.py",
             ""
         },
         description = "%nChecks other people's servers and clients against the protocol.%n",
@@ -95,8 +95,17 @@ public final class Check {
             name = "server",
             mixinStandardHelpOptions = true,
             sortOptions = false,
-            description = "%nAsks a server every question of the protocol, byte by byte.%n")
+            descriptionHeading = "%n",
+            parameterListHeading = "%n",
+            optionListHeading = "%n",
+            description =
+                    "Asks a server every question of the protocol, byte by byte. It leaves some"
+                            + " hundred messages, each time in new mailboxes: give the server a"
+                            + " store of its own.")
     static final class Server extends Common {
+        private static final String LEAVES =
+                "This leaves some hundred messages in the server's store; use a store of its own.";
+
         @Parameters(index = "0", arity = "0..1", paramLabel = "HOST")
         private String host;
 
@@ -126,14 +135,15 @@ public final class Check {
                 if (!ServerUnderCheck.accepts(address())) {
                     throw new IOException("Nobody listens on " + host + " port " + port + ".");
                 }
-                new ServerCheck(address(), patience).run(report);
+                spec.commandLine().getOut().println(LEAVES);
+                new ServerCheck(address(), null, patience).run(report);
                 report.notAsked(ServerCheck.SURVIVES, "that takes --run, which kills the server");
             } else {
                 try (ServerUnderCheck server = new ServerUnderCheck(command)) {
                     server.start();
-                    ServerCheck check = new ServerCheck(server.address, patience);
+                    ServerCheck check = new ServerCheck(server.address, server, patience);
                     if (check.run(report)) {
-                        check.runRestart(report, server);
+                        check.runRestart(report);
                     }
                 }
             }
@@ -166,13 +176,13 @@ public final class Check {
             name = "client",
             mixinStandardHelpOptions = true,
             sortOptions = false,
-            description = {
-                "",
-                "Runs COMMAND HOST PORT against a server that it plays, with a user's answers on"
-                    + " its input: a name; then for each request 1, a recipient and a message, or"
-                    + " 2; then 3.",
-                ""
-            })
+            descriptionHeading = "%n",
+            parameterListHeading = "%n",
+            optionListHeading = "%n",
+            description =
+                    "Runs COMMAND HOST PORT against a server that it plays, with a user's answers"
+                            + " on its input: a name; then for each request 1, a recipient and a"
+                            + " message, or 2; then 3.")
     static final class Client extends Common {
         @Parameters(arity = "1..*", paramLabel = "COMMAND")
         private List<String> command;
@@ -204,7 +214,7 @@ public final class Check {
         });
         line.setParameterExceptionHandler((e, arguments) -> {
             err.println(e.getMessage());
-            err.println("All options: jbang check --help");
+            err.println("All options: " + line.getCommandName() + " --help");
             return CommandLine.ExitCode.USAGE;
         });
         return line;

@@ -26,18 +26,6 @@ final class ClientCheck {
     private static final String MORE = "Retrieving messages...\n";
     private static final String LAST = "NO MORE MESSAGES\n";
 
-    private static final String ONE = "The client connects and sends one request";
-    private static final String ALL = "The message is ... kept as it is, further `;` included.";
-    private static final String BYTES = "a line of at most 255 bytes; more are refused";
-    private static final String MAIL = "then recipient;sender;message for each message";
-    private static final String UNTIL =
-            "The server sends one reply and closes. The client reads until then.";
-    private static final String CUT_OFF = "A reply whose last line did not come was cut off.";
-    private static final String TEXT = "all text is UTF-8";
-    private static final String SAID =
-            "it is stored if the reply is Message accepted and stored: and not after any other,"
-                    + " such as Message declined. and the reason, which the user has to see";
-
     /** Clients that run at the same time; more would only wait for each other's start. */
     private static final int AT_ONCE = 4;
 
@@ -53,10 +41,7 @@ final class ClientCheck {
         this.command = command;
         this.patience = patience;
         requests();
-        theEndOfARequest();
-        theMessage();
-        mail();
-        wholeReplies();
+        shown();
         refusals();
         cutOff();
         waiting();
@@ -82,10 +67,6 @@ final class ClientCheck {
 
     private static ClientUnderCheck.Reply reply(String text) {
         return new ClientUnderCheck.Reply(true, text);
-    }
-
-    private static ClientUnderCheck.Reply thenSilence(String text) {
-        return new ClientUnderCheck.Reply(false, text);
     }
 
     /** George sends {@code message} to Kyriakos, and the server replies {@code reply}. */
@@ -115,17 +96,13 @@ final class ClientCheck {
                 .collect(Collectors.joining("", MORE, LAST));
     }
 
-    // ---------------------------------------------------------------- what it asks
-
     private void requests() {
         claim("a message goes out as store;recipient;sender;message")
                 .holds(() ->
                         send("hi Kyriakos", STORED)
-                                .asks(
-                                        "store;recipient;sender;message",
-                                        "store;Kyriakos;george;hi Kyriakos"));
+                                .asks(Rule.STORE, "store;Kyriakos;george;hi Kyriakos"));
         claim("mail is asked for with fetch;recipient")
-                .holds(() -> read(EMPTY).asks("fetch;recipient", "fetch;Kyriakos"));
+                .holds(() -> read(EMPTY).asks(Rule.FETCH, "fetch;Kyriakos"));
         claim("each request has a connection of its own")
                 .holds(() ->
                         run(
@@ -134,16 +111,13 @@ final class ClientCheck {
                                         reply(EMPTY),
                                         reply(STORED))
                                 .asks(
-                                        ONE,
+                                        Rule.ONE_REQUEST,
                                         "store;Kyriakos;george;hi",
                                         "fetch;george",
                                         "store;al;george;ho"));
-    }
-
-    private void theEndOfARequest() {
         claim("a request has an end")
                 .holds(() -> {
-                    var request = send("hi", STORED).one(ServerCheck.END);
+                    var request = send("hi", STORED).one();
                     if (request.end() == ClientUnderCheck.End.SILENCE) {
                         throw new Case.Note(
                                 "1 s of silence ends it. The server waits that second, and refuses"
@@ -155,42 +129,39 @@ final class ClientCheck {
                                         + " and then the end of the sending side.");
                     }
                 });
-    }
-
-    private void theMessage() {
-        goesOut("a message goes out with its `;` and its spaces", ALL, "one;two;;three;  four");
-        goesOut("a message goes out with the spaces at its ends", ALL, "  two, and two  ");
-        goesOut("a message of 200 bytes goes out whole", BYTES, "x".repeat(199) + "y");
+        goesOut(
+                "a message goes out with its `;` and its spaces",
+                Rule.SEMICOLONS,
+                "one;two;;three;  four");
+        goesOut("a message goes out with the spaces at its ends", Rule.KEPT, "  two, and two  ");
+        goesOut("a message of 200 bytes goes out whole", Rule.LINE, "x".repeat(199) + "y");
         claim("a message that is too long is not cut")
                 .holds(() -> {
                     String text = "x".repeat(300);
                     var run = send(text, "Message declined. Too long, 255 bytes at most\n");
-                    if (!run.ends(BYTES).requests().isEmpty()) {
-                        run.asks(BYTES, "store;Kyriakos;george;" + text);
+                    if (!run.ends(Rule.TOO_LONG).requests().isEmpty()) {
+                        run.asks(Rule.TOO_LONG, "store;Kyriakos;george;" + text);
                     }
                 });
         claim("text goes out as UTF-8")
                 .holds(() ->
                         run(List.of("Γιώργος 1 Κυριάκος Καλημέρα😀 3".split(" ")), reply(STORED))
-                                .asks(TEXT, "store;Κυριάκος;Γιώργος;Καλημέρα😀"));
+                                .asks(Rule.UTF8, "store;Κυριάκος;Γιώργος;Καλημέρα😀"));
     }
 
-    private void goesOut(String claim, String says, String text) {
+    private void goesOut(String claim, Rule says, String text) {
         claim(claim).holds(() -> send(text, STORED).asks(says, "store;Kyriakos;george;" + text));
     }
 
-    // ---------------------------------------------------------------- what it shows
-
-    private void mail() {
+    private void shown() {
         claim("mail is shown, with who sent it")
-                .holds(() -> read(mailbox("george;hi there")).shows(MAIL, "george", "hi there"));
+                .holds(() ->
+                        read(mailbox("george;hi there")).shows(Rule.MAIL, "george", "hi there"));
         claim("a message is shown with its `;`")
-                .holds(() -> read(mailbox("george;one;two;;three")).shows(MAIL, "one;two;;three"));
+                .holds(() ->
+                        read(mailbox("george;one;two;;three")).shows(Rule.MAIL, "one;two;;three"));
         claim("text in any script is shown")
-                .holds(() -> read(mailbox("Γιώργος;Καλημέρα 😀")).shows(TEXT, "Καλημέρα 😀"));
-    }
-
-    private void wholeReplies() {
+                .holds(() -> read(mailbox("Γιώργος;Καλημέρα 😀")).shows(Rule.UTF8, "Καλημέρα 😀"));
         claim("a mailbox of 2,000 messages is shown whole")
                 .holds(() -> {
                     String[] texts =
@@ -199,20 +170,20 @@ final class ClientCheck {
                                     .toArray(String[]::new);
                     String[] shown =
                             Stream.of(texts).map(t -> t.substring(3)).toArray(String[]::new);
-                    read(mailbox(texts)).shows(UNTIL, shown);
+                    read(mailbox(texts)).shows(Rule.UNTIL, shown);
                 });
         claim("a reply in pieces is one reply")
                 .holds(() ->
                         readInPieces("Retr", MORE.substring(4) + "Kyriakos;al;hi th", "ere\n", LAST)
-                                .shows(UNTIL, "hi there"));
+                                .shows(Rule.UNTIL, "hi there"));
         claim("a character in pieces is one character")
                 .holds(() -> {
                     byte[] reply = mailbox("al;hi 😀 there").getBytes(UTF_8);
                     int within = reply.length - (" there\n" + LAST).length() - 2;
                     byte[] rest = Arrays.copyOfRange(reply, within, reply.length);
                     readInPieces(Arrays.copyOf(reply, within), rest)
-                            .shows(UNTIL, "there")
-                            .shows(TEXT, "hi 😀 there");
+                            .shows(Rule.UNTIL, "there")
+                            .shows(Rule.UTF8, "hi 😀 there");
                 });
         claim("a message that reads like a last line does not end a mailbox")
                 .holds(() ->
@@ -220,12 +191,11 @@ final class ClientCheck {
                                         MORE + "Kyriakos;george;NO MORE MESSAGES",
                                         "\nKyriakos;al;There is no such name",
                                         "\nKyriakos;al;bye then\n" + LAST)
-                                .shows(UNTIL, "bye then"));
+                                .shows(Rule.UNTIL, "bye then"));
         claim("a reply may lack its last LF")
                 .holds(() -> {
-                    String both = "that suits both servers: one ends a mailbox without a last LF";
                     for (String reply : List.of(mailbox("george;hi there"), EMPTY)) {
-                        read(reply.stripTrailing()).isAs(read(reply), both);
+                        read(reply.stripTrailing()).isAs(read(reply), Rule.NO_LAST_LF);
                     }
                 });
     }
@@ -235,7 +205,7 @@ final class ClientCheck {
                 .holds(() -> {
                     var stored = send("hi", STORED);
                     for (String reply : List.of("", "Message acc", "No sender\n")) {
-                        send("hi", reply).differsFrom(stored, SAID);
+                        send("hi", reply).differsFrom(stored, Rule.STORED);
                     }
                 });
         for (String reason :
@@ -245,48 +215,51 @@ final class ClientCheck {
                         "Control characters")) {
             claim("the refusal \"" + reason + "\" is shown")
                     .holds(() ->
-                            send("hi", "Message declined. " + reason + "\n").shows(SAID, reason));
+                            send("hi", "Message declined. " + reason + "\n")
+                                    .shows(Rule.STORED, reason));
         }
         claim("the refusal \"No recipient\" is shown")
-                .holds(() -> read("No recipient\n").shows(SAID, "No recipient"));
+                .holds(() -> read("No recipient\n").shows(Rule.FETCHED, "No recipient"));
         claim("after a refusal the menu goes on")
                 .holds(() ->
                         run(
                                         List.of("george", "1", "Kyriakos", "hi", "2", "3"),
                                         reply("Message declined. Bad verb\n"),
                                         reply(mailbox("al;hi there")))
-                                .shows(ONE, "hi there")
-                                .asks(ONE, "store;Kyriakos;george;hi", "fetch;george"));
+                                .shows(Rule.FAILURE, "hi there")
+                                .asks(Rule.FAILURE, "store;Kyriakos;george;hi", "fetch;george"));
     }
-
-    // ---------------------------------------------------------------- what goes wrong
 
     private void cutOff() {
         claim("a mailbox that was cut off is told from a whole one")
                 .holds(() -> {
-                    String start = MORE + "Kyriakos;george;hi the";
-                    var whole = read(start + "\n" + LAST);
-                    read(start).differsFrom(whole, CUT_OFF);
-                    read(start + "\n").differsFrom(whole, CUT_OFF);
+                    // Nothing may be missed, nor half of a message taken for the message.
+                    var one = read(mailbox("al;one"));
+                    var both = read(mailbox("al;one", "george;hi the"));
+                    String start = MORE + "Kyriakos;al;one\nKyriakos;geo";
+                    for (String rest : List.of("", "rge;hi the", "rge;hi the\n")) {
+                        var cut = read(start + rest);
+                        cut.differsFrom(one, Rule.CUT_OFF);
+                        cut.differsFrom(both, Rule.CUT_OFF);
+                    }
                 });
         claim("a mailbox that was cut off is told from an empty one")
                 .holds(() -> {
                     var empty = read(EMPTY);
-                    read("").differsFrom(empty, CUT_OFF);
-                    read(MORE).differsFrom(empty, CUT_OFF);
+                    read("").differsFrom(empty, Rule.CUT_OFF);
+                    read(MORE).differsFrom(empty, Rule.CUT_OFF);
                 });
         claim("where no server is, the client says so")
                 .holds(() ->
                         run(List.of("george", "1", "Kyriakos", "hi", "3"))
-                                .differsFrom(send("hi", STORED), SAID));
+                                .differsFrom(send("hi", STORED), Rule.STORED));
     }
 
     private void waiting() {
-        String input = "order of the menu: a name; 1, recipient, message; 2; 3";
         claim("the end of the input ends the client")
                 .holds(() -> {
-                    run(List.of(), reply(STORED)).asks(input);
-                    run(List.of("george", "1", "Kyriakos"), reply(STORED)).asks(input);
+                    run(List.of(), reply(STORED)).asks(Rule.MENU);
+                    run(List.of("george", "1", "Kyriakos"), reply(STORED)).asks(Rule.MENU);
                 });
         waitsNotForEver("a server that never replies", "george 1 Kyriakos hi 3", "");
         waitsNotForEver("a reply that stops in the middle", "Kyriakos 2 3", MORE + "Kyriakos;geo");
@@ -294,10 +267,9 @@ final class ClientCheck {
     }
 
     private void waitsNotForEver(String what, String answers, String reply) {
-        String says =
-                "the server replies and closes; a client gives up on one that does not (here within"
-                        + " %d s, see --patience)".formatted(patience.toSeconds());
         claim(what + " is not waited for for ever")
-                .holds(() -> run(List.of(answers.split(" ")), thenSilence(reply)).survives(says));
+                .holds(() ->
+                        run(List.of(answers.split(" ")), new ClientUnderCheck.Reply(false, reply))
+                                .survives(Rule.PATIENCE));
     }
 }

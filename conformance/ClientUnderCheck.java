@@ -40,8 +40,6 @@ final class ClientUnderCheck {
 
     private ClientUnderCheck() {}
 
-    // ---------------------------------------------------------------- the played server
-
     /**
      * What the played server replies to one request.
      *
@@ -139,10 +137,8 @@ final class ClientUnderCheck {
         }
     }
 
-    // ---------------------------------------------------------------- what a user sees
-
-    /** What a client printed, and how it ended; exit code -1: it had to be killed. */
-    record Outcome(String out, String err, int exit) {
+    /** What a client printed, and how it ended; exit code -1: it was killed after so long. */
+    record Outcome(String out, String err, int exit, Duration patience) {
         private static final Pattern STACK_TRACE =
                 Pattern.compile(
                         "Traceback \\(most|goroutine \\d+ \\[|panicked at|(Uncaught|Unhandled) "
@@ -179,7 +175,10 @@ final class ClientUnderCheck {
         public String toString() {
             return Case.shown(out)
                     + (err.isEmpty() ? "" : " and on stderr " + Case.shown(err))
-                    + (exit < 0 ? ", and never ended" : ", exit code " + exit);
+                    + (exit >= 0
+                            ? ", exit code " + exit
+                            : ", and had not ended after %d s (see --patience)"
+                                    .formatted(patience.toSeconds()));
         }
     }
 
@@ -187,7 +186,7 @@ final class ClientUnderCheck {
     record Run(List<String> typed, List<Reply> replies, List<Request> requests, Outcome outcome) {
 
         /** It ended by itself. */
-        Run ends(String says) throws Case.Difference {
+        Run ends(Rule says) throws Case.Difference {
             if (outcome.exit() < 0) {
                 throw different(outcome.toString(), says);
             }
@@ -195,25 +194,24 @@ final class ClientUnderCheck {
         }
 
         /** It ended by itself, and not by a crash. */
-        void survives(String says) throws Case.Difference {
+        void survives(Rule says) throws Case.Difference {
             if (ends(says).outcome.crashed()) {
-                String sentence = "A failure is one sentence, and back to the menu.";
-                throw different("a crash: " + outcome, sentence);
+                throw different("a crash: " + outcome, Rule.FAILURE);
             }
         }
 
         /** It ended, and exactly these requests came; none, if there are no {@code texts}. */
-        void asks(String says, String... texts) throws Case.Difference {
+        void asks(Rule says, String... texts) throws Case.Difference {
             if (!ends(says).requests.stream().map(Request::text).toList().equals(List.of(texts))) {
                 List<String> expected = Stream.of(texts).map(Case::shown).toList();
-                throw different(came(), expected + ", since \"" + says + "\"", says);
+                throw different(came(), expected + ", since " + says, says);
             }
         }
 
         /** The only request, which has an end. */
-        Request one(String says) throws Case.Difference {
+        Request one() throws Case.Difference {
             if (requests.size() != 1 || requests.getFirst().end() == End.NONE) {
-                throw different(came(), says);
+                throw different(came(), Rule.END);
             }
             return requests.getFirst();
         }
@@ -223,7 +221,7 @@ final class ClientUnderCheck {
         }
 
         /** Each of these texts is shown. */
-        Run shows(String says, String... texts) throws Case.Difference {
+        Run shows(Rule says, String... texts) throws Case.Difference {
             ends(says);
             for (String text : texts) {
                 if (!(outcome.out() + outcome.err()).contains(text)) {
@@ -234,7 +232,7 @@ final class ClientUnderCheck {
         }
 
         /** A user can tell this run from that one, and not by a crash. */
-        void differsFrom(Run other, String says) throws Case.Difference {
+        void differsFrom(Run other, Rule says) throws Case.Difference {
             survives(says);
             if (outcome.isAs(other.outcome) && Outcome.alike(outcome.err(), other.outcome.err())) {
                 throw different("the same as after " + other.replies + ": " + outcome, says);
@@ -242,25 +240,23 @@ final class ClientUnderCheck {
         }
 
         /** A user sees the same as in that run. */
-        void isAs(Run other, String says) throws Case.Difference {
+        void isAs(Run other, Rule says) throws Case.Difference {
             if (!ends(says).outcome.isAs(other.outcome)) {
                 String instead = ", but after " + other.replies + " " + other.outcome;
                 throw different(outcome + instead, says);
             }
         }
 
-        private Case.Difference different(String came, String says) {
-            return different(came, says, says);
+        private Case.Difference different(String came, Rule says) {
+            return different(came, says.toString(), says);
         }
 
-        private Case.Difference different(String came, String expected, String says) {
+        private Case.Difference different(String came, String expected, Rule says) {
             String answers = typed.stream().map(Case::shown).collect(Collectors.joining(" "));
             String sent = "the answers " + answers + " and the reply " + replies;
-            return new Case.Difference(sent, came, expected, says);
+            return new Case.Difference(sent, came, expected, says.name());
         }
     }
-
-    // ---------------------------------------------------------------- one run
 
     /**
      * Runs {@code command HOST PORT} to its end.
@@ -300,7 +296,8 @@ final class ClientUnderCheck {
                         new Outcome(
                                 out.get(10, TimeUnit.SECONDS),
                                 err.get(10, TimeUnit.SECONDS),
-                                ended ? process.exitValue() : -1);
+                                ended ? process.exitValue() : -1,
+                                patience);
                 return new Run(answers, replies, List.copyOf(requests), outcome);
             } catch (ExecutionException | TimeoutException e) {
                 throw new IOException("what the client printed could not be read", e);

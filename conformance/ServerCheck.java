@@ -1,9 +1,11 @@
 //JAVA 21+
 //SOURCES Case.java
-//SOURCES RequestCases.java
 //SOURCES ServerUnderCheck.java
 //SOURCES Talk.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
+
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
+import static java.nio.charset.StandardCharsets.UTF_8;
 
 import java.net.InetSocketAddress;
 import java.time.Duration;
@@ -25,15 +27,12 @@ import java.util.stream.Stream;
  * may be asked again and again, and while others use it.
  */
 final class ServerCheck {
-    static final String NAMES =
-            "spaces and tabs (U+0020, U+0009) at its ends are dropped, nothing else is";
-    static final String END =
-            "The request ends at LF; or when the client shuts down its sending side; or after 1 s"
-                    + " of silence when what came arrived in one piece of more than one byte.";
+    private static final String TOO_LONG = "Message declined. Too long, 255 bytes at most\n";
+    private static final String NOT_UTF8 = "Message declined. Not UTF-8\n";
+    private static final String CONTROL = "Message declined. Control characters\n";
 
     private static final String STORES = "what is stored is fetched";
     private static final String SILENT = "clients that are silent hold up nobody";
-
     static final String SURVIVES = "an acknowledged message survives kill -9";
 
     /** Four characters, since a request has only 255 bytes. */
@@ -43,22 +42,30 @@ final class ServerCheck {
     private static final AtomicInteger COUNT = new AtomicInteger();
 
     private final InetSocketAddress server;
+    private final ServerUnderCheck started;
     private final Duration timeout;
     private boolean lenient;
     private final List<Case> cases = new ArrayList<>();
     private final int prompt;
 
-    /** Asks {@code server}, which waits {@code timeout} for a request. */
-    ServerCheck(InetSocketAddress server, Duration timeout) {
+    /**
+     * Asks {@code server}, which waits {@code timeout} for a request.
+     *
+     * @param started its process; null if others have started it
+     */
+    ServerCheck(InetSocketAddress server, ServerUnderCheck started, Duration timeout) {
         this.server = server;
+        this.started = started;
         this.timeout = timeout;
         endsOfLines();
         storingAndFetching();
         harmedByNobody();
-        names();
-        theMessage();
+        namesAndMessages();
         closing();
-        new RequestCases(this).add();
+        missingParts();
+        theEndOfARequest();
+        theLength();
+        theText();
         manyAtOnce();
         prompt = cases.size();
         lateClients();
@@ -78,8 +85,6 @@ final class ServerCheck {
         return true;
     }
 
-    // ---------------------------------------------------------------- the questions
-
     /** What a case does, with a name that nobody used before. */
     interface Body {
         void ask(Talk talk, String name) throws Exception;
@@ -91,21 +96,25 @@ final class ServerCheck {
     }
 
     /** What a right server does, and the sentence of the protocol it is about. */
-    Case.Claim<Body> claim(String claim, String says) {
-        return body ->
-                cases.add(
-                        new Case(
-                                claim,
-                                () -> body.ask(talk(server, says), RUN + COUNT.incrementAndGet())));
+    Case.Claim<Body> claim(String claim, Rule says) {
+        return body -> cases.add(new Case(claim, () -> ask(body, says)));
     }
 
-    private Talk talk(InetSocketAddress address, String says) {
+    private void ask(Body body, Rule says) throws Exception {
+        try {
+            body.ask(talk(server, says), RUN + COUNT.incrementAndGet());
+        } catch (Case.Difference e) {
+            throw started == null ? e : new Case.Difference(e, started.end());
+        }
+    }
+
+    private Talk talk(InetSocketAddress address, Rule says) {
         return new Talk(address, timeout.plus(Talk.SLACK), lenient, says);
     }
 
     /** The end of the lines is asked for once. If it is wrong, any is good enough from then on. */
     private void endsOfLines() {
-        claim("every line of a reply ends with LF", "one reply, every line ended by LF")
+        claim("every line of a reply ends with LF", Rule.LF)
                 .holds((talk, name) -> {
                     lenient = true;
                     boolean more = talk.store(name + ";al;hi").endsItsLines();
@@ -117,10 +126,10 @@ final class ServerCheck {
     }
 
     private void storingAndFetching() {
-        kept(STORES, "for each message, then NO MORE MESSAGES", "NAME;al;hi there");
-        claim("a mailbox that nobody wrote to is no such name", "There is no such name")
+        kept(STORES, Rule.MAIL, "NAME;al;hi there");
+        claim("a mailbox that nobody wrote to is no such name", Rule.NOBODY)
                 .holds((talk, name) -> talk.fetch(name).gives(Talk.EMPTY));
-        claim("messages come in the order of acceptance", "in the order of acceptance")
+        claim("messages come in the order of acceptance", Rule.ACCEPTANCE)
                 .holds((talk, name) -> {
                     List<String> mail = List.of(name + ";al;b", name + ";al;c", name + ";al;a");
                     for (String message : mail) {
@@ -128,28 +137,32 @@ final class ServerCheck {
                     }
                     talk.fetch(name).givesMail(mail);
                 });
-        claim("fetching deletes nothing", "Fetching deletes nothing.")
+        claim("fetching deletes nothing", Rule.NOTHING_DELETED)
                 .holds((talk, name) -> {
                     talk.store(name + ";al;here").keeps(name + ";al;here");
                     talk.fetch(name).givesMail(List.of(name + ";al;here"));
                 });
     }
 
-    private void names() {
-        claim("names are case-sensitive", "any text without `;`, and case-sensitive")
+    private void namesAndMessages() {
+        claim("names are case-sensitive", Rule.CASE)
                 .holds((talk, name) -> {
                     talk.store(name + "x;al;small").gives(Talk.STORED);
                     talk.fetch(name + "X").gives(Talk.EMPTY);
                 });
-        String any = "A name is any text without `;`";
-        claim("a name is all of it", any)
+        claim("a name is all of it", Rule.NOBODY)
                 .holds((talk, name) -> {
                     talk.store(name + "ab;al;for ab").gives(Talk.STORED);
                     talk.fetch(name + "a").gives(Talk.EMPTY);
                     talk.fetch(name + "abc").gives(Talk.EMPTY);
                 });
-        kept("names are any text", any, "../NAME;../;hi", "a b NAME;' \"%\\;hi", "*NAME;😀;hi");
-        claim("spaces and tabs at the ends of names are dropped", NAMES)
+        kept(
+                "names are any text",
+                Rule.NAME,
+                "../NAME;../;hi",
+                "a b NAME;' \"%\\;hi",
+                "*NAME;😀;hi");
+        claim("spaces and tabs at the ends of names are dropped", Rule.NAMES)
                 .holds((talk, name) -> {
                     talk.store(" " + name + "  ;\tal ;hi").gives(Talk.STORED);
                     talk.fetch("\t " + name + "\t").givesMail(List.of(name + ";al;hi"));
@@ -157,19 +170,15 @@ final class ServerCheck {
         // Some of what Python, JavaScript, Java and Go drop, and quotes.
         kept(
                 "nothing else at the ends of names is dropped",
-                NAMES,
+                Rule.NAMES,
                 Stream.of("\u00a0", "\u2003", "\u2028", "\u3000", "\ufeff", "'", "\"")
                         .map(odd -> odd + "NAME" + odd + ";" + odd + "al" + odd + ";hi")
                         .toArray(String[]::new));
-    }
-
-    private void theMessage() {
-        String all = "The message is all that follows the third `;`, kept as it is";
-        kept("a message in any script is kept", "all text is UTF-8", "NAME;Γιώργος;Καλημέρα 😀");
-        kept("a message keeps its `;`", all, "NAME;al;one;two;;three;");
-        kept("a message may begin with `;`", all, "NAME;al;;wink");
-        kept("a message keeps its spaces and tabs", all, "NAME;al;  in\tthe middle  ");
-        claim("what follows the recipient of a fetch is ignored", "is ignored")
+        kept("a message in any script is kept", Rule.UTF8, "NAME;Γιώργος;Καλημέρα 😀");
+        kept("a message keeps its `;`", Rule.SEMICOLONS, "NAME;al;one;two;;three;");
+        kept("a message may begin with `;`", Rule.SEMICOLONS, "NAME;al;;wink");
+        kept("a message keeps its spaces and tabs", Rule.KEPT, "NAME;al;  in\tthe middle  ");
+        claim("what follows the recipient of a fetch is ignored", Rule.IGNORED)
                 .holds((talk, name) -> {
                     talk.store(name + ";al;hi").gives(Talk.STORED);
                     talk.fetch(name + ";x;;y").givesMail(List.of(name + ";al;hi"));
@@ -177,7 +186,7 @@ final class ServerCheck {
     }
 
     /** Each of {@code messages}, with a new name for NAME, is kept as it is sent. */
-    private void kept(String claim, String says, String... messages) {
+    private void kept(String claim, Rule says, String... messages) {
         claim(claim, says)
                 .holds((talk, name) -> {
                     for (String message : messages) {
@@ -197,37 +206,158 @@ final class ServerCheck {
     }
 
     private void closes(String claim, Question question) {
-        claim(claim, "The server sends one reply ... and closes.")
+        claim(claim, Rule.CLOSES)
                 .holds((talk, name) -> question.ask(talk.waitingForTheClose(), name).closes());
     }
 
-    // ---------------------------------------------------------------- many clients
-
     private void harmedByNobody() {
-        claim("clients that leave early harm nobody", "one request per connection")
+        claim("clients that leave early harm nobody", Rule.UNHURT)
                 .holds((talk, name) -> {
                     for (int i = 0; i < 20; i++) {
                         talk.leave(i % 2 == 0 ? "" : "store;" + name + ";al");
                     }
                     talk.store(name + "ok;al;hi").gives(Talk.STORED);
                 });
-        claim(SILENT, "No client holds up others: silent, dripping, resetting")
+        claim(SILENT, Rule.SILENT)
                 .holds((talk, name) ->
                         talk.besideSilent(20, () -> talk.fetch(name).gives(Talk.EMPTY)));
     }
 
+    private void missingParts() {
+        Rule order = Rule.ORDER;
+        refused("No verb", order, "", ";", ";bob");
+        refused("No recipient", order, "fetch", "bogus", "fetch;", "store;;al;hi", "STORE;");
+        refused("Message declined. Bad verb", order, "STORE;bob", "bogus;bob;al;hi", "fetch ;bob");
+        refused("No sender", order, "store;bob", "store;bob;", "store;bob;;hi", "store;bob;;");
+        refused("No message", order, "store;bob;al", "store;bob;al;");
+        refused("No recipient", Rule.NAMES, "fetch; \t");
+        refused("No sender", Rule.NAMES, "store;bob; ;hi");
+    }
+
+    private void refused(String reply, Rule says, String... requests) {
+        for (String request : requests) {
+            claim(Case.shown(request) + " is answered \"" + reply + "\"", says)
+                    .holds((talk, name) -> talk.half(request).gives(reply + "\n"));
+        }
+    }
+
+    private void theEndOfARequest() {
+        Duration half = Duration.ofMillis(500);
+        ends("silence after one piece ends a request", Rule.SILENCE, (talk, s) -> talk.open(s));
+        ends("LF ends a request", Rule.END, (talk, s) -> talk.open(s + "\n"));
+        ends("CR LF ends a request, as one", Rule.END, (talk, s) -> talk.open(s + "\r\n"));
+        ends(
+                "a request comes in pieces",
+                Rule.PIECES,
+                (talk, s) -> talk.open("sto", s.substring(3, 9), s.substring(9), "\n"));
+        ends(
+                "a character comes in pieces",
+                Rule.PIECES,
+                (talk, s) -> talk.pausing(Duration.ofMillis(20)).byteByByte(s + "\n"));
+        ends(
+                "half a second in the middle does not cut a request",
+                Rule.PIECES,
+                (talk, s) -> talk.pausing(half).open(s.substring(0, 18), s.substring(18) + "\n"));
+        ends(
+                "pieces and the end of the sending side make a request",
+                Rule.PIECES,
+                (talk, s) -> talk.half(s.substring(0, 6), s.substring(6, 12), s.substring(12)));
+    }
+
+    /** {@code question} sends a store, however it ends the request. */
+    private void ends(String claim, Rule says, Question question) {
+        claim(claim, says)
+                .holds((talk, name) ->
+                        question.ask(talk, "store;" + name + ";al;pay 10000 😀")
+                                .keeps(name + ";al;pay 10000 😀"));
+    }
+
+    private void theLength() {
+        for (String end : List.of("", "\n", "\r\n")) {
+            claim("255 bytes and then " + Case.shown(end) + " are taken", Rule.LINE)
+                    .holds((talk, name) -> {
+                        String message = filled(name + ";al;", 249, "λ");
+                        talk.half("store;" + message + end).keeps(message);
+                    });
+        }
+        claim("255 bytes and an end in a later piece are taken", Rule.LINE)
+                .holds((talk, name) -> {
+                    String message = filled(name + ";al;", 249, "x");
+                    talk.open("store;" + message + "\r", "\n").keeps(message);
+                });
+        claim("256 bytes are refused, and nothing is kept of them", Rule.TOO_LONG)
+                .holds((talk, name) -> {
+                    for (String end : List.of("", "\n", "\r\n")) {
+                        talk.store(filled(name + ";al;", 250, "x") + end).gives(TOO_LONG);
+                        talk.fetch(name).gives(Talk.EMPTY);
+                    }
+                });
+        claim("bytes are counted, not characters", Rule.TOO_LONG)
+                .holds((talk, name) -> {
+                    for (String character : List.of("λ", "世", "😀")) {
+                        talk.store(filled(name + ";al;", 249, character) + character)
+                                .gives(TOO_LONG);
+                        talk.fetch(name).gives(Talk.EMPTY);
+                    }
+                });
+        declined(
+                "a request that is far too long is refused",
+                TOO_LONG,
+                Rule.TOO_LONG,
+                (talk, s) -> talk.half(s + "x".repeat(100_000)));
+    }
+
+    /** {@code start} and as much of {@code filler} as makes {@code bytes}, with x for the rest. */
+    private static String filled(String start, int bytes, String filler) {
+        int room = bytes - start.length();
+        int size = filler.getBytes(UTF_8).length;
+        return start + filler.repeat(room / size) + "x".repeat(room % size);
+    }
+
+    private void theText() {
+        String malformed = "\u00ff \u00ce \u00c0\u0080 \u00ed\u00a0\u0080 \u00f0\u009f\u0098";
+        for (String bad : malformed.split(" ")) {
+            declined(
+                    Case.shown(bad.getBytes(ISO_8859_1)) + " is refused",
+                    NOT_UTF8,
+                    Rule.MALFORMED,
+                    (talk, s) -> talk.half((s + bad).getBytes(ISO_8859_1)));
+        }
+        for (String character : List.of("\0", "\u001b", "\u007f", "\u0085", "\r")) {
+            declined(
+                    Case.shown(character) + " in a message is refused",
+                    CONTROL,
+                    Rule.CONTROLS,
+                    (talk, s) -> talk.half(s + "a" + character + "b\n"));
+        }
+        claim("the encoding is checked before the parts", Rule.MALFORMED)
+                .holds((talk, name) ->
+                        talk.half("bogus\u00ff".getBytes(ISO_8859_1)).gives(NOT_UTF8));
+        refused(TOO_LONG.strip(), Rule.TOO_LONG, "x".repeat(256));
+        refused(CONTROL.strip(), Rule.CONTROLS, "bogus;b\u0007b");
+    }
+
+    /** {@code question} sends a store that is refused, and of which nothing may be kept. */
+    private void declined(String claim, String reply, Rule says, Question question) {
+        claim(claim, says)
+                .holds((talk, name) -> {
+                    question.ask(talk, "store;" + name + ";al;").gives(reply);
+                    talk.fetch(name).gives(Talk.EMPTY);
+                });
+    }
+
     private void manyAtOnce() {
-        claim("a connection is for one request", "sends one request")
+        claim("a connection is for one request", Rule.ONE_REQUEST)
                 .holds((talk, name) ->
                         talk.store(name + ";al;one\nstore;" + name + ";al;two\n")
                                 .keeps(name + ";al;one"));
-        claim("100 clients at once are all answered, none twice", "each once")
+        claim("100 clients at once are all answered, none twice", Rule.ONCE)
                 .holds((talk, name) -> {
                     List<String> mail = mail(name, 100, "number ");
                     talk.storeAtOnce(mail);
                     talk.fetch(name).givesInAnyOrder(mail);
                 });
-        claim("a mailbox of 300 messages comes whole", "for each message")
+        claim("a mailbox of 300 messages comes whole", Rule.MAIL)
                 .holds((talk, name) -> {
                     List<String> mail = mail(name, 300, "x".repeat(200));
                     for (int i = 0; i < 300; i += 30) {
@@ -240,8 +370,6 @@ final class ServerCheck {
     private static List<String> mail(String name, int count, String text) {
         return IntStream.range(0, count).mapToObj(i -> name + ";al;" + text + i).toList();
     }
-
-    // ---------------------------------------------------------------- late clients
 
     private void lateClients() {
         timesOut(
@@ -258,30 +386,22 @@ final class ServerCheck {
     }
 
     private void timesOut(String claim, Question question) {
-        String says =
-                "not complete within the timeout: Message declined. Timed out (here %d s, see"
-                        + " --timeout)".formatted(timeout.toSeconds());
-        claim(claim, says)
-                .holds((talk, name) ->
-                        question.ask(talk, name).timesOut(timeout.plus(Talk.SLACK), END));
+        claim(claim, Rule.LATE).holds((talk, name) -> question.ask(talk, name).timesOut(timeout));
     }
 
-    // ---------------------------------------------------------------- killed in between
-
-    /** Adds the case that kills {@code server} and starts it again. */
-    void runRestart(Case.Report report, ServerUnderCheck started) throws InterruptedException {
+    /** Asks the case that kills the server and starts it again. */
+    void runRestart(Case.Report report) throws InterruptedException {
         Case.Body restarts =
                 () -> {
                     for (int round = 0; round < 3; round++) {
-                        restart(started);
+                        restart();
                     }
                 };
         report.passes(new Case(SURVIVES, restarts));
     }
 
     /** Kills the server in the moment in which the 40th acknowledgement comes. */
-    private void restart(ServerUnderCheck started) throws Exception {
-        String says = "An acknowledged message survives a killed server.";
+    private void restart() throws Exception {
         String name = RUN + COUNT.incrementAndGet();
         Set<String> acknowledged = ConcurrentHashMap.newKeySet();
         AtomicInteger number = new AtomicInteger();
@@ -290,7 +410,7 @@ final class ServerCheck {
                 clients.submit(() -> {
                     while (acknowledged.size() < 40) {
                         String message = name + ";al;" + number.incrementAndGet();
-                        talk(started.address, says).store(message).gives(Talk.STORED);
+                        talk(started.address, Rule.SURVIVES).store(message).gives(Talk.STORED);
                         acknowledged.add(message);
                     }
                     started.kill();
@@ -300,14 +420,14 @@ final class ServerCheck {
         }
         started.kill();
         started.start();
-        String after = talk(started.address, says).fetch(name).text();
+        String after = talk(started.address, Rule.SURVIVES).fetch(name).text();
         Set<String> lost = new HashSet<>(acknowledged);
         after.lines().forEach(lost::remove);
         if (!lost.isEmpty() || acknowledged.isEmpty()) {
             throw new Case.Difference(
                     number + " messages, of which " + acknowledged.size() + " were acknowledged",
                     (acknowledged.size() - lost.size()) + " of these after kill -9 and a new start",
-                    says);
+                    Rule.SURVIVES);
         }
     }
 }

@@ -1,4 +1,5 @@
 //JAVA 21+
+//SOURCES Case.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.File;
@@ -23,6 +24,7 @@ import java.util.stream.Stream;
 final class ServerUnderCheck implements AutoCloseable {
     private final String command;
     private final Path output;
+    private final Path errors;
     private Process process;
 
     /** Where it listens; another port after each start. */
@@ -31,7 +33,8 @@ final class ServerUnderCheck implements AutoCloseable {
     /** Nothing is started yet; {@code {port}} in {@code command} stands for the port. */
     ServerUnderCheck(String command) throws IOException {
         this.command = command;
-        output = Files.createTempFile("server-under-check", ".log");
+        output = Files.createTempFile("server-under-check", ".out");
+        errors = Files.createTempFile("server-under-check", ".err");
     }
 
     /**
@@ -45,16 +48,16 @@ final class ServerUnderCheck implements AutoCloseable {
         boolean windows = File.separatorChar == '\\';
         process =
                 new ProcessBuilder(windows ? List.of("cmd", "/c", line) : List.of("sh", "-c", line))
-                        .redirectErrorStream(true)
                         .redirectOutput(output.toFile())
+                        .redirectError(errors.toFile())
                         .start();
         process.getOutputStream().close();
         long deadline = System.nanoTime() + TimeUnit.MINUTES.toNanos(1);
         while (!accepts(address)) {
             if (!process.isAlive() || System.nanoTime() - deadline > 0) {
                 throw new IOException(
-                        "The server does not listen on port %d: %s%n%s"
-                                .formatted(address.getPort(), line, Files.readString(output)));
+                        "The server does not listen on port %d: %s%s%s"
+                                .formatted(address.getPort(), line, last(output), last(errors)));
             }
             Thread.sleep(20);
         }
@@ -67,15 +70,11 @@ final class ServerUnderCheck implements AutoCloseable {
      */
     static InetSocketAddress freeAddress() throws IOException {
         InetAddress here = InetAddress.getByAddress(new byte[] {127, 0, 0, 1});
-        for (int tries = 1; ; tries++) {
-            int port = ThreadLocalRandom.current().nextInt(10_000, 32_768);
-            try (ServerSocket free = new ServerSocket(port, 1, here)) {
-                return new InetSocketAddress(here, free.getLocalPort());
-            } catch (BindException taken) {
-                if (tries == 100) {
-                    throw taken;
-                }
-            }
+        int port = ThreadLocalRandom.current().nextInt(10_000, 32_768);
+        try (ServerSocket free = new ServerSocket(port, 1, here)) {
+            return new InetSocketAddress(here, free.getLocalPort());
+        } catch (BindException taken) {
+            return freeAddress();
         }
     }
 
@@ -91,6 +90,22 @@ final class ServerUnderCheck implements AutoCloseable {
             // Nobody does, perhaps not yet; or there is no answer to nothing.
         }
         return socket.isConnected();
+    }
+
+    /** How its process ended, if it has, or is about to, and the last lines of its stderr. */
+    String end() throws IOException, InterruptedException {
+        if (!process.waitFor(500, TimeUnit.MILLISECONDS)) {
+            return "";
+        }
+        String said = last(errors);
+        return "; the server process ended, exit code %d, %s"
+                .formatted(
+                        process.exitValue(),
+                        said.isEmpty() ? "and nothing on stderr" : "and on stderr:" + said);
+    }
+
+    private static String last(Path file) throws IOException {
+        return Case.lastLines(Files.readAllBytes(file));
     }
 
     /** Ends it as {@code kill -9} does, and waits for that. */
@@ -112,5 +127,6 @@ final class ServerUnderCheck implements AutoCloseable {
             kill();
         }
         Files.deleteIfExists(output);
+        Files.deleteIfExists(errors);
     }
 }

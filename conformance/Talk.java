@@ -38,7 +38,7 @@ final class Talk {
     private final InetSocketAddress server;
     private final Duration patience;
     private final boolean lenient;
-    private final String says;
+    private final Rule says;
     private String sentBefore = "";
     private Duration afterTheReply = Duration.ofMillis(50);
     private Duration pause = Duration.ofMillis(150);
@@ -48,14 +48,12 @@ final class Talk {
      * @param lenient whether lines may end as they like
      * @param says what the protocol says about all that is said here
      */
-    Talk(InetSocketAddress server, Duration patience, boolean lenient, String says) {
+    Talk(InetSocketAddress server, Duration patience, boolean lenient, Rule says) {
         this.server = server;
         this.patience = patience;
         this.lenient = lenient;
         this.says = says;
     }
-
-    // ---------------------------------------------------------------- asking
 
     /** From now on, waits after each reply for the server to close. */
     Talk waitingForTheClose() {
@@ -101,10 +99,10 @@ final class Talk {
 
     /** Stores each of {@code messages} over a connection of its own, all at once. */
     void storeAtOnce(List<String> messages) throws Exception {
-        String atOnce = says + ", many at once";
         List<FutureTask<Answer>> tasks = new ArrayList<>();
         for (String message : messages) {
-            Talk own = new Talk(server, patience.multipliedBy(4), lenient, atOnce); // a slow disk
+            Talk own = new Talk(server, patience.multipliedBy(4), lenient, says); // a slow disk
+            own.sentBefore = "others at the same time";
             tasks.add(inBackground(() -> own.store(message).gives(STORED)));
         }
         for (FutureTask<Answer> task : tasks) {
@@ -114,12 +112,15 @@ final class Talk {
     }
 
     /** Connects, sends {@code start}, and leaves with a reset. */
-    void leave(String start) throws IOException {
-        try (Socket socket = connect()) {
+    void leave(String start) throws Exception {
+        Socket socket = connect();
+        sentBefore = Case.shown(start) + " and a reset";
+        try (socket) {
             socket.getOutputStream().write(start.getBytes(UTF_8));
             socket.setOption(StandardSocketOptions.SO_LINGER, 0);
+        } catch (IOException e) {
+            // The server has closed already: whether it goes on is what is asked.
         }
-        sentBefore = Case.shown(start) + " and a reset";
     }
 
     /** Runs {@code body} while {@code count} clients are connected and say nothing. */
@@ -138,7 +139,7 @@ final class Talk {
         }
     }
 
-    private Socket connect() throws IOException {
+    private Socket connect() throws Exception {
         Socket socket = new Socket();
         try {
             socket.setTcpNoDelay(true);
@@ -146,7 +147,8 @@ final class Talk {
             return socket;
         } catch (IOException e) {
             socket.close();
-            throw e;
+            String sent = sentBefore.isEmpty() ? "nothing" : sentBefore;
+            throw new Case.Difference(sent, "no connection, " + e.getMessage(), says);
         }
     }
 
@@ -156,8 +158,8 @@ final class Talk {
                         + (pieces.size() > 8 ? ", ..." : "")
                         + (end ? " and the end of input" : "");
         String all = sentBefore.isEmpty() ? sent : sentBefore + ", then " + sent;
-        sentBefore = sent;
         try (Socket socket = connect()) {
+            sentBefore = sent;
             long start = System.nanoTime();
             FutureTask<Answer> answer = inBackground(() -> receive(socket, all, start));
             try {
@@ -193,8 +195,6 @@ final class Talk {
             throw e.getCause() instanceof Exception cause ? cause : e;
         }
     }
-
-    // ---------------------------------------------------------------- hearing
 
     private Answer receive(Socket socket, String sent, long start) {
         var all = new ByteArrayOutputStream();
@@ -246,8 +246,10 @@ final class Talk {
         /** It is {@code reply}, byte for byte. */
         Answer gives(String reply) throws Case.Difference {
             if (!(lenient ? leniently(text).equals(leniently(reply)) : text.equals(reply))) {
-                String expected = Case.shown(reply) + ", since \"" + says + "\"";
-                throw new Case.Difference(sent, came, expected, says, reply + came);
+                // The order is one sentence about five replies, each of which may be wrong.
+                String fault = says == Rule.ORDER ? says + reply : says.name();
+                String expected = Case.shown(reply) + ", since " + says;
+                throw new Case.Difference(sent, came, expected, fault, reply + came);
             }
             return this;
         }
@@ -288,14 +290,17 @@ final class Talk {
         }
 
         /**
-         * It says that the request timed out, no later than {@code latest} after the connect. Any
-         * other reply has taken what is no request for one, which is against {@code end}.
+         * It says that the request timed out, at most {@link #SLACK} after {@code timeout}. Any
+         * other reply has taken what is no request for one.
          */
-        void timesOut(Duration latest, String end) throws Case.Difference {
+        void timesOut(Duration timeout) throws Case.Difference {
             boolean other = !text.isEmpty() && !text.startsWith("Message declined. Timed out");
-            if (other || took.compareTo(latest) > 0) {
+            if (other || took.compareTo(timeout.plus(SLACK)) > 0) {
                 String late = came + " after " + took.toMillis() + " ms";
-                throw new Case.Difference(sent, late, other ? end : says);
+                String here = says + " (here " + timeout.toSeconds() + " s, see --timeout)";
+                String expected = other ? Rule.SILENCE.toString() : here;
+                Rule fault = other ? Rule.PIECES : says;
+                throw new Case.Difference(sent, late, expected, fault.name());
             }
             gives("Message declined. Timed out\n");
         }
@@ -310,7 +315,8 @@ final class Talk {
                 throw new Case.Difference(
                         sent,
                         came + ", " + lines.size() + " lines",
-                        messages.size() + " messages, since \"" + says + "\"");
+                        messages.size() + " messages, since " + says,
+                        says.name());
             }
         }
 
