@@ -39,11 +39,12 @@ import java.util.concurrent.TimeUnit;
             "  jbang MsgServer.java 0 --store class.db        any free port, own store",
             ""
         },
-        description = "%nKeeps messages until their recipient fetches them. Ctrl+C ends it.%n",
+        description = "%nKeeps messages for their recipients. Ctrl+C ends it.%n",
         sortOptions = false,
         footer = {
             "",
-            "Exit codes: 0 fine, 1 could not do it, 2 wrong usage; 130 and 143 after signals."
+            "Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 out of memory; 130 and 143 after"
+                + " signals."
         })
 public final class ServerCommand implements Callable<Integer> {
     /** The kind of thread that serves a connection. */
@@ -171,10 +172,10 @@ public final class ServerCommand implements Callable<Integer> {
         }
     }
 
-    /** The shutdown hook: has the command end the server, and waits for that. */
+    /** The shutdown hook: has the command end the server, and waits so many seconds. */
     private void end(CountDownLatch signal, CompletableFuture<Void> ended) {
         signal.countDown();
-        ended.completeOnTimeout(null, serving ? 10 : 1, TimeUnit.SECONDS).join();
+        ended.completeOnTimeout(null, serving ? 10 : 5, TimeUnit.SECONDS).join();
     }
 
     private void serve(
