@@ -15,9 +15,9 @@
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:CompileThresholdScaling=5
 //RUNTIME_OPTIONS -XX:+ExitOnOutOfMemoryError
 // The serial collector and a small young generation save memory: 100 MB instead of 220 MB after
-// 100,000 messages, at the same CPU. A later compilation leaves the few cores to the program while
-// it starts: 0.84 of the time, and no difference at 64 clients once warm. A server that has run out
-// of memory exits with 3, so that a service manager starts it again.
+// 100,000 messages, at the same CPU. Later compilation leaves the few cores to the program while it
+// starts. The start takes 0.84 of the time, and a warm server with 64 clients is as fast. A server
+// that has run out of memory exits with 3, so that a service manager starts it again.
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -35,9 +35,9 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 
 /**
- * The message server: accepts connections and holds one conversation on each, on a virtual thread
- * of its own, as the classic server held each in a process of its own from {@code fork()}. A
- * conversation is one request and one reply, after which the server closes.
+ * The message server: accepts connections and holds one conversation on each. A conversation is one
+ * request and one reply, after which the server closes. It runs on its own virtual thread, where
+ * the classic server had a process from {@code fork()}.
  *
  * <pre>
  *  clients        kernel           acceptor              conversation-1, -2, ...  store-writer
@@ -81,7 +81,7 @@ public final class MsgServer implements AutoCloseable {
      *
      * @param address to listen on; port 0 takes any free one
      * @param store belongs to the caller, who closes it after this server
-     * @param threads makes the thread of each conversation; {@code Thread.ofVirtual()} is meant
+     * @param threads makes the thread of each conversation; normally {@code Thread.ofVirtual()}
      * @param tls for a server that speaks TLS only, where a name belongs to the first key that uses
      *     it; null for plain connections
      * @throws MessageStore.StoreException if TLS is off but some name already belongs to a key
@@ -112,7 +112,7 @@ public final class MsgServer implements AutoCloseable {
 
     // ---------------------------------------------------------------- accepting
 
-    /** How long to wait after a connection could not be accepted. */
+    /** The pause after a connection could not be accepted. */
     private static final Duration ACCEPT_PAUSE = Duration.ofMillis(100);
 
     private static final byte[] BUSY = Protocol.line(Protocol.Refusal.BUSY.text());
@@ -129,8 +129,8 @@ public final class MsgServer implements AutoCloseable {
                     accepting.raise("all " + limits.connections() + " places are taken");
                 }
             } catch (IOException | RuntimeException | Error e) {
-                // Most likely descriptors or memory have run out, until conversations end. The
-                // acceptor goes on in any case, after a pause so that it does not spin.
+                // Most likely descriptors or memory have run out, and ending conversations free
+                // some. The acceptor goes on in any case; the pause keeps it from spinning.
                 if (listening.isOpen()) {
                     accepting.raise(e.getMessage());
                     LockSupport.parkNanos(ACCEPT_PAUSE.toNanos());
@@ -168,7 +168,7 @@ public final class MsgServer implements AutoCloseable {
             this.connection = connection;
         }
 
-        /** The connection is closed before a catch block runs, so failures to close count, too. */
+        /** The connection closes before a catch block runs, so a failed close is reported, too. */
         @Override
         public void run() {
             try (connection) {
@@ -232,7 +232,7 @@ public final class MsgServer implements AutoCloseable {
         /**
          * With TLS, refuses a client whose key is not the owner of {@code name}.
          *
-         * @param claims whether its key becomes the owner if there is none yet
+         * @param claims whether the client's key becomes the owner if {@code name} has none
          */
         private void requireOwner(String name, boolean claims)
                 throws MessageStore.StoreException, Protocol.RefusedException {
@@ -296,7 +296,7 @@ public final class MsgServer implements AutoCloseable {
         }
     }
 
-    /** A part of a reply. It is sent without a copy of its bytes, and then filled again. */
+    /** A buffer for one part of a reply after another; sends its bytes without a copy. */
     private static final class Page extends ByteArrayOutputStream {
         void sendTo(Connection connection) throws IOException {
             connection.write(ByteBuffer.wrap(buf, 0, count));
@@ -306,10 +306,10 @@ public final class MsgServer implements AutoCloseable {
 
     // ---------------------------------------------------------------- starting and ending
 
-    /** How many connections the kernel keeps for us while we do not accept; Java's own is 50. */
+    /** Length of the kernel's backlog of connections not yet accepted; Java's default is 50. */
     private static final int BACKLOG = 1024;
 
-    /** How long conversations that were cut have for their last step. */
+    /** The time for the last step of conversations that were cut. */
     private static final Duration AFTER_CUT = Duration.ofMillis(500);
 
     /**
@@ -324,14 +324,14 @@ public final class MsgServer implements AutoCloseable {
         Thread.ofPlatform().name("acceptor").start(this::accept);
     }
 
-    /** The port it listens on, also when 0 was asked for. */
+    /** The port that it listens on; the real one, should {@code address} have port 0. */
     public int port() {
         return listening.socket().getLocalPort();
     }
 
     /**
-     * Stops accepting, lets conversations end within the grace, then cuts them. When it returns, no
-     * conversation uses the store any more, unless the database itself does not answer.
+     * Stops accepting, lets conversations end within the grace, then cuts them. After that no
+     * conversation uses the store, unless the database does not answer.
      */
     @Override
     public void close() {
