@@ -44,7 +44,7 @@ import java.util.concurrent.TimeUnit;
         footer = {
             "",
             "Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 out of memory; 130 and 143 after"
-                + " signals."
+                    + " signals."
         })
 public final class ServerCommand implements Callable<Integer> {
     /** The kind of thread that serves a connection. */

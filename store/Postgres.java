@@ -111,21 +111,16 @@ final class Postgres implements Database {
     }
 
     @Override
-    public Session open() throws SQLException {
-        Connection connection = connect();
-        try {
-            return new PostgresSession(connection);
-        } catch (SQLException e) {
-            connection.close();
-            throw e;
-        }
+    public Session session(Connection connection) throws SQLException {
+        return new PostgresSession(connection);
     }
 
     /**
      * A connection to the first host that takes writes. The driver could choose one, too, but would
      * report only the last host's failure. {@link Sessions} lets one thread at a time in here.
      */
-    private Connection connect() throws SQLException {
+    @Override
+    public Connection connect() throws SQLException {
         // Errors are logged, and their details would hold the row and so a message's text.
         String quiet = url + (url.contains("?") ? "&" : "?") + "logServerErrorDetail=false";
         StringJoiner reasons = new StringJoiner("; ");

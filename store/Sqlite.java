@@ -255,18 +255,13 @@ final class Sqlite implements Database {
     // ---------------------------------------------------------------- connections
 
     @Override
-    public Session open() throws SQLException {
-        Connection connection = connect();
-        try {
-            configure(connection);
-            return new SqliteSession(connection, reserved(connection));
-        } catch (SQLException e) {
-            connection.close();
-            throw e;
-        }
+    public Session session(Connection connection) throws SQLException {
+        configure(connection);
+        return new SqliteSession(connection, reserved(connection));
     }
 
-    private Connection connect() throws SQLException {
+    @Override
+    public Connection connect() throws SQLException {
         return wrap.apply(JDBC.createConnection("jdbc:sqlite:" + file, new Properties()));
     }
 
@@ -426,11 +421,11 @@ final class Sqlite implements Database {
                 insert.addBatch();
             }
             insert.executeBatch();
-            long last =
-                    batch.isEmpty()
-                            ? reserved
-                                    - RESERVED_MINUTES // so that the same number is written again
-                            : Ids.minutes(batch.getLast().id());
+            // An empty batch writes the same number again.
+            long last = reserved - RESERVED_MINUTES;
+            if (!batch.isEmpty()) {
+                last = Ids.minutes(batch.getLast().id());
+            }
             if (batch.isEmpty() || last >= reserved) {
                 reserved = last + RESERVED_MINUTES;
                 Database.run(connection, "PRAGMA user_version = " + reserved);
