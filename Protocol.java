@@ -48,6 +48,7 @@ public final class Protocol {
 
     private static final String DECLINED = "Message declined. ";
     private static final String SEPARATOR = ";";
+    private static final Pattern ENDS = Pattern.compile("^[ \t]+|[ \t]+\\z");
     private static final int MAX_REPLY_LINE = 64 * 1024;
 
     private Protocol() {}
@@ -188,7 +189,7 @@ public final class Protocol {
      * U+3000, too, and Python's also U+00A0: two programs would mean different mailboxes.
      */
     public static String trimmed(String name) {
-        return name.replaceAll("^[ \t]+|[ \t]+\\z", "");
+        return ENDS.matcher(name).replaceAll("");
     }
 
     private static String decode(byte[] bytes, int length) throws RefusedException {
