@@ -3,10 +3,10 @@
 //JAVA 21+
 //DEPS info.picocli:picocli:4.7.7
 //SOURCES Protocol.java
-//SOURCES server/Alarm.java
 //SOURCES server/Connection.java
 //SOURCES server/Limits.java
-//SOURCES server/Listener.java
+//SOURCES server/Observer.java
+//SOURCES server/Outage.java
 //SOURCES server/ServerCommand.java
 //SOURCES server/TlsConnection.java
 //SOURCES store/MessageStore.java
@@ -63,14 +63,14 @@ public final class MsgServer implements AutoCloseable {
     private final MessageStore store;
     private final Owners owners;
     private final Limits limits;
-    private final Listener listener;
+    private final Observer observer;
     private final Thread.Builder threads;
     private final Tls tls; // null: plain connections, and anybody may use any name
-    private final Alarm accepting;
-    private final Alarm conversing;
-    private final Alarm storing;
-    private final Alarm reading;
-    private final Alarm damage; // never cleared: only an operator can repair a database
+    private final Outage accepting;
+    private final Outage conversing;
+    private final Outage storing;
+    private final Outage reading;
+    private final Outage damage; // it does not end: only an operator can repair a database
     private final Semaphore clients; // a permit for each connection
     private final Semaphore fetches = new Semaphore(Limits.fetches());
     private final Set<Connection> openConnections = ConcurrentHashMap.newKeySet();
@@ -90,7 +90,7 @@ public final class MsgServer implements AutoCloseable {
             InetSocketAddress address,
             MessageStore store,
             Limits limits,
-            Listener listener,
+            Observer observer,
             Thread.Builder threads,
             Tls tls)
             throws MessageStore.StoreException {
@@ -99,14 +99,14 @@ public final class MsgServer implements AutoCloseable {
         owners = new Owners(store);
         owners.open(tls != null);
         this.limits = limits;
-        this.listener = listener;
+        this.observer = observer;
         this.threads = threads;
         this.tls = tls;
-        accepting = new Alarm(listener, "Cannot accept connections: ", "Connections are accepted");
-        conversing = new Alarm(listener, "A conversation failed: ", "Conversations end well");
-        storing = new Alarm(listener, "The message store fails: ", "Messages can be stored");
-        reading = new Alarm(listener, "Mailboxes cannot be read: ", "Mailboxes can be read");
-        damage = new Alarm(listener, "The store is damaged, see docs/operating.md; mailbox ", "");
+        accepting = new Outage(observer, "Cannot accept connections: ", "Connections are accepted");
+        conversing = new Outage(observer, "A conversation failed: ", "Conversations end well");
+        storing = new Outage(observer, "The message store fails: ", "Messages can be stored");
+        reading = new Outage(observer, "Mailboxes cannot be read: ", "Mailboxes can be read");
+        damage = new Outage(observer, "The store is damaged, see docs/operating.md; mailbox ", "");
         clients = new Semaphore(limits.connections());
     }
 
@@ -126,13 +126,13 @@ public final class MsgServer implements AutoCloseable {
                     converse(number++, client);
                 } else {
                     Connection.turnAway(client, tls == null ? BUSY : TlsConnection.BUSY);
-                    accepting.raise("all " + limits.connections() + " places are taken");
+                    accepting.failed("all " + limits.connections() + " places are taken");
                 }
             } catch (IOException | RuntimeException | Error e) {
                 // Most likely descriptors or memory have run out, and ending conversations free
                 // some. The acceptor goes on in any case; the pause keeps it from spinning.
                 if (listening.isOpen()) {
-                    accepting.raise(e.getMessage());
+                    accepting.failed(e.getMessage());
                     LockSupport.parkNanos(ACCEPT_PAUSE.toNanos());
                 }
             }
@@ -151,7 +151,7 @@ public final class MsgServer implements AutoCloseable {
             clients.release();
             OwnFiles.closeQuietly(client);
             if (!(e instanceof IOException)) { // else the client has left already
-                accepting.raise(e.getMessage());
+                accepting.failed(e.getMessage());
             }
         }
     }
@@ -159,7 +159,7 @@ public final class MsgServer implements AutoCloseable {
     // ---------------------------------------------------------------- one conversation
 
     /** Does what the classic server's child process did: reads one request, replies, closes. */
-    private final class Conversation extends Listener.Conversation implements Runnable {
+    private final class Conversation extends Observer.Conversation implements Runnable {
         private final Connection connection;
         private long sent; // messages
 
@@ -173,21 +173,21 @@ public final class MsgServer implements AutoCloseable {
         public void run() {
             try (connection) {
                 openConnections.add(connection);
-                accepting.clear();
-                tell(Listener.Step.ACCEPTED);
+                accepting.succeeded();
+                tell(Observer.Step.ACCEPTED);
                 converse();
-                conversing.clear();
+                conversing.succeeded();
                 replied();
-                tell(Listener.Step.REPLIED);
+                tell(Observer.Step.REPLIED);
             } catch (IOException e) {
                 outcome +=
                         (outcome.isEmpty() ? "" : ", then ") + "cut off: " + connection.reason(e);
             } catch (RuntimeException | Error e) {
                 outcome = "failed: " + e;
-                conversing.raise(e.toString());
+                conversing.failed(e.toString());
             } finally {
                 try {
-                    tell(Listener.Step.CLOSED);
+                    tell(Observer.Step.CLOSED);
                 } finally {
                     openConnections.remove(connection);
                     clients.release();
@@ -197,9 +197,9 @@ public final class MsgServer implements AutoCloseable {
 
         private void converse() throws IOException {
             try {
-                tell(Listener.Step.WAITING_FOR_REQUEST);
+                tell(Observer.Step.WAITING_FOR_REQUEST);
                 request = connection.readRequest();
-                tell(Listener.Step.REQUEST_READ);
+                tell(Observer.Step.REQUEST_READ);
                 answer();
             } catch (Protocol.RefusedException e) {
                 outcome = e.refusal().text();
@@ -214,12 +214,12 @@ public final class MsgServer implements AutoCloseable {
                     case Protocol.Store message -> store(message);
                     case Protocol.Fetch(var recipient) -> fetch(recipient);
                 }
-                (stores ? storing : reading).clear();
+                (stores ? storing : reading).succeeded();
             } catch (MessageStore.StoreException e) {
                 switch (e.failing()) {
-                    case READING -> reading.raise(e.getMessage());
-                    case WRITING -> storing.raise(e.getMessage());
-                    case DAMAGED -> damage.raise(request.recipient() + ": " + e.getMessage());
+                    case READING -> reading.failed(e.getMessage());
+                    case WRITING -> storing.failed(e.getMessage());
+                    case DAMAGED -> damage.failed(request.recipient() + ": " + e.getMessage());
                 }
                 if (sent > 0) { // the client sees that the last line of the reply is missing
                     throw new IOException("the rest of the mailbox cannot be read", e);
@@ -244,10 +244,10 @@ public final class MsgServer implements AutoCloseable {
         private void store(Protocol.Store message)
                 throws IOException, MessageStore.StoreException, Protocol.RefusedException {
             requireOwner(message.sender(), true);
-            tell(Listener.Step.WAITING_FOR_COMMIT);
+            tell(Observer.Step.WAITING_FOR_COMMIT);
             committedTogether =
                     store.store(message.recipient(), message.sender(), message.message());
-            tell(Listener.Step.COMMITTED);
+            tell(Observer.Step.COMMITTED);
             outcome = "stored";
             connection.write(ByteBuffer.wrap(Protocol.line(Protocol.STORED)));
         }
@@ -291,8 +291,8 @@ public final class MsgServer implements AutoCloseable {
             }
         }
 
-        private void tell(Listener.Step step) {
-            listener.step(step, this);
+        private void tell(Observer.Step step) {
+            observer.step(step, this);
         }
     }
 

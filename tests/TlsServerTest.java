@@ -259,7 +259,7 @@ class TlsServerTest {
     }
 
     private void assertRefused(String reason) throws Exception {
-        Listener.Conversation ended = engine.heard.conversation();
+        Observer.Conversation ended = engine.heard.conversation();
         String outcome = ended.outcome;
         assertTrue(outcome.startsWith("cut off: no TLS came about: "), outcome);
         assertTrue(outcome.contains(reason), outcome);
@@ -326,7 +326,7 @@ class TlsServerTest {
             millisUntilLetGo(garbage);
         }
         Waiting.eventually("all have ended", () -> engine.heard.conversations().size() == 20);
-        for (Listener.Conversation ended : engine.heard.conversations()) {
+        for (Observer.Conversation ended : engine.heard.conversations()) {
             assertTrue(
                     ended.outcome.startsWith("cut off: no TLS came about: "), () -> ended.outcome);
         }
