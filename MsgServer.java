@@ -3,10 +3,10 @@
 //JAVA 21+
 //DEPS info.picocli:picocli:4.7.7
 //SOURCES Protocol.java
-//SOURCES server/Alarm.java
 //SOURCES server/Connection.java
 //SOURCES server/Limits.java
-//SOURCES server/Listener.java
+//SOURCES server/Observer.java
+//SOURCES server/Outage.java
 //SOURCES server/ServerCommand.java
 //SOURCES server/TlsConnection.java
 //SOURCES store/MessageStore.java
@@ -15,9 +15,9 @@
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:CompileThresholdScaling=5
 //RUNTIME_OPTIONS -XX:+ExitOnOutOfMemoryError
 // The serial collector and a small young generation save memory: 100 MB instead of 220 MB after
-// 100,000 messages, at the same CPU. A later compilation leaves the few cores to the program while
-// it starts: 0.84 of the time, and no difference at 64 clients once warm. A server that has run out
-// of memory exits with 3, so that a service manager starts it again.
+// 100,000 messages, at the same CPU. Later compilation leaves the few cores to the program while it
+// starts. The start takes 0.84 of the time, and a warm server with 64 clients is as fast. A server
+// that has run out of memory exits with 3, so that a service manager starts it again.
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -35,9 +35,9 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 
 /**
- * The message server: accepts connections and holds one conversation on each, on a virtual thread
- * of its own, as the classic server held each in a process of its own from {@code fork()}. A
- * conversation is one request and one reply, after which the server closes.
+ * The message server: accepts connections and holds one conversation on each. A conversation is one
+ * request and one reply, after which the server closes. It runs on its own virtual thread, where
+ * the classic server had a process from {@code fork()}.
  *
  * <pre>
  *  clients        kernel           acceptor              conversation-1, -2, ...  store-writer
@@ -63,14 +63,14 @@ public final class MsgServer implements AutoCloseable {
     private final MessageStore store;
     private final Owners owners;
     private final Limits limits;
-    private final Listener listener;
+    private final Observer observer;
     private final Thread.Builder threads;
     private final Tls tls; // null: plain connections, and anybody may use any name
-    private final Alarm accepting;
-    private final Alarm conversing;
-    private final Alarm storing;
-    private final Alarm reading;
-    private final Alarm damage; // never cleared: only an operator can repair a database
+    private final Outage accepting;
+    private final Outage conversing;
+    private final Outage storing;
+    private final Outage reading;
+    private final Outage damage; // it does not end: only an operator can repair a database
     private final Semaphore clients; // a permit for each connection
     private final Semaphore fetches = new Semaphore(Limits.fetches());
     private final Set<Connection> openConnections = ConcurrentHashMap.newKeySet();
@@ -81,7 +81,7 @@ public final class MsgServer implements AutoCloseable {
      *
      * @param address to listen on; port 0 takes any free one
      * @param store belongs to the caller, who closes it after this server
-     * @param threads makes the thread of each conversation; {@code Thread.ofVirtual()} is meant
+     * @param threads makes the thread of each conversation; normally {@code Thread.ofVirtual()}
      * @param tls for a server that speaks TLS only, where a name belongs to the first key that uses
      *     it; null for plain connections
      * @throws MessageStore.StoreException if TLS is off but some name already belongs to a key
@@ -90,7 +90,7 @@ public final class MsgServer implements AutoCloseable {
             InetSocketAddress address,
             MessageStore store,
             Limits limits,
-            Listener listener,
+            Observer observer,
             Thread.Builder threads,
             Tls tls)
             throws MessageStore.StoreException {
@@ -99,20 +99,20 @@ public final class MsgServer implements AutoCloseable {
         owners = new Owners(store);
         owners.open(tls != null);
         this.limits = limits;
-        this.listener = listener;
+        this.observer = observer;
         this.threads = threads;
         this.tls = tls;
-        accepting = new Alarm(listener, "Cannot accept connections: ", "Connections are accepted");
-        conversing = new Alarm(listener, "A conversation failed: ", "Conversations end well");
-        storing = new Alarm(listener, "The message store fails: ", "Messages can be stored");
-        reading = new Alarm(listener, "Mailboxes cannot be read: ", "Mailboxes can be read");
-        damage = new Alarm(listener, "The store is damaged, see docs/operating.md; mailbox ", "");
+        accepting = new Outage(observer, "Cannot accept connections: ", "Connections are accepted");
+        conversing = new Outage(observer, "A conversation failed: ", "Conversations end well");
+        storing = new Outage(observer, "The message store fails: ", "Messages can be stored");
+        reading = new Outage(observer, "Mailboxes cannot be read: ", "Mailboxes can be read");
+        damage = new Outage(observer, "The store is damaged, see docs/operating.md; mailbox ", "");
         clients = new Semaphore(limits.connections());
     }
 
     // ---------------------------------------------------------------- accepting
 
-    /** How long to wait after a connection could not be accepted. */
+    /** The pause after a connection could not be accepted. */
     private static final Duration ACCEPT_PAUSE = Duration.ofMillis(100);
 
     private static final byte[] BUSY = Protocol.line(Protocol.Refusal.BUSY.text());
@@ -126,13 +126,13 @@ public final class MsgServer implements AutoCloseable {
                     converse(number++, client);
                 } else {
                     Connection.turnAway(client, tls == null ? BUSY : TlsConnection.BUSY);
-                    accepting.raise("all " + limits.connections() + " places are taken");
+                    accepting.failed("all " + limits.connections() + " places are taken");
                 }
             } catch (IOException | RuntimeException | Error e) {
-                // Most likely descriptors or memory have run out, until conversations end. The
-                // acceptor goes on in any case, after a pause so that it does not spin.
+                // Most likely descriptors or memory have run out, and ending conversations free
+                // some. The acceptor goes on in any case; the pause keeps it from spinning.
                 if (listening.isOpen()) {
-                    accepting.raise(e.getMessage());
+                    accepting.failed(e.getMessage());
                     LockSupport.parkNanos(ACCEPT_PAUSE.toNanos());
                 }
             }
@@ -151,7 +151,7 @@ public final class MsgServer implements AutoCloseable {
             clients.release();
             OwnFiles.closeQuietly(client);
             if (!(e instanceof IOException)) { // else the client has left already
-                accepting.raise(e.getMessage());
+                accepting.failed(e.getMessage());
             }
         }
     }
@@ -159,7 +159,7 @@ public final class MsgServer implements AutoCloseable {
     // ---------------------------------------------------------------- one conversation
 
     /** Does what the classic server's child process did: reads one request, replies, closes. */
-    private final class Conversation extends Listener.Conversation implements Runnable {
+    private final class Conversation extends Observer.Conversation implements Runnable {
         private final Connection connection;
         private long sent; // messages
 
@@ -168,26 +168,26 @@ public final class MsgServer implements AutoCloseable {
             this.connection = connection;
         }
 
-        /** The connection is closed before a catch block runs, so failures to close count, too. */
+        /** The connection closes before a catch block runs, so a failed close is reported, too. */
         @Override
         public void run() {
             try (connection) {
                 openConnections.add(connection);
-                accepting.clear();
-                tell(Listener.Step.ACCEPTED);
+                accepting.succeeded();
+                tell(Observer.Step.ACCEPTED);
                 converse();
-                conversing.clear();
+                conversing.succeeded();
                 replied();
-                tell(Listener.Step.REPLIED);
+                tell(Observer.Step.REPLIED);
             } catch (IOException e) {
                 outcome +=
                         (outcome.isEmpty() ? "" : ", then ") + "cut off: " + connection.reason(e);
             } catch (RuntimeException | Error e) {
                 outcome = "failed: " + e;
-                conversing.raise(e.toString());
+                conversing.failed(e.toString());
             } finally {
                 try {
-                    tell(Listener.Step.CLOSED);
+                    tell(Observer.Step.CLOSED);
                 } finally {
                     openConnections.remove(connection);
                     clients.release();
@@ -197,9 +197,9 @@ public final class MsgServer implements AutoCloseable {
 
         private void converse() throws IOException {
             try {
-                tell(Listener.Step.WAITING_FOR_REQUEST);
+                tell(Observer.Step.WAITING_FOR_REQUEST);
                 request = connection.readRequest();
-                tell(Listener.Step.REQUEST_READ);
+                tell(Observer.Step.REQUEST_READ);
                 answer();
             } catch (Protocol.RefusedException e) {
                 outcome = e.refusal().text();
@@ -214,12 +214,12 @@ public final class MsgServer implements AutoCloseable {
                     case Protocol.Store message -> store(message);
                     case Protocol.Fetch(var recipient) -> fetch(recipient);
                 }
-                (stores ? storing : reading).clear();
+                (stores ? storing : reading).succeeded();
             } catch (MessageStore.StoreException e) {
                 switch (e.failing()) {
-                    case READING -> reading.raise(e.getMessage());
-                    case WRITING -> storing.raise(e.getMessage());
-                    case DAMAGED -> damage.raise(request.recipient() + ": " + e.getMessage());
+                    case READING -> reading.failed(e.getMessage());
+                    case WRITING -> storing.failed(e.getMessage());
+                    case DAMAGED -> damage.failed(request.recipient() + ": " + e.getMessage());
                 }
                 if (sent > 0) { // the client sees that the last line of the reply is missing
                     throw new IOException("the rest of the mailbox cannot be read", e);
@@ -232,7 +232,7 @@ public final class MsgServer implements AutoCloseable {
         /**
          * With TLS, refuses a client whose key is not the owner of {@code name}.
          *
-         * @param claims whether its key becomes the owner if there is none yet
+         * @param claims whether the client's key becomes the owner if {@code name} has none
          */
         private void requireOwner(String name, boolean claims)
                 throws MessageStore.StoreException, Protocol.RefusedException {
@@ -244,10 +244,10 @@ public final class MsgServer implements AutoCloseable {
         private void store(Protocol.Store message)
                 throws IOException, MessageStore.StoreException, Protocol.RefusedException {
             requireOwner(message.sender(), true);
-            tell(Listener.Step.WAITING_FOR_COMMIT);
+            tell(Observer.Step.WAITING_FOR_COMMIT);
             committedTogether =
                     store.store(message.recipient(), message.sender(), message.message());
-            tell(Listener.Step.COMMITTED);
+            tell(Observer.Step.COMMITTED);
             outcome = "stored";
             connection.write(ByteBuffer.wrap(Protocol.line(Protocol.STORED)));
         }
@@ -291,12 +291,12 @@ public final class MsgServer implements AutoCloseable {
             }
         }
 
-        private void tell(Listener.Step step) {
-            listener.step(step, this);
+        private void tell(Observer.Step step) {
+            observer.step(step, this);
         }
     }
 
-    /** A part of a reply. It is sent without a copy of its bytes, and then filled again. */
+    /** A buffer for one part of a reply after another; sends its bytes without a copy. */
     private static final class Page extends ByteArrayOutputStream {
         void sendTo(Connection connection) throws IOException {
             connection.write(ByteBuffer.wrap(buf, 0, count));
@@ -306,10 +306,10 @@ public final class MsgServer implements AutoCloseable {
 
     // ---------------------------------------------------------------- starting and ending
 
-    /** How many connections the kernel keeps for us while we do not accept; Java's own is 50. */
+    /** Length of the kernel's backlog of connections not yet accepted; Java's default is 50. */
     private static final int BACKLOG = 1024;
 
-    /** How long conversations that were cut have for their last step. */
+    /** The time for the last step of conversations that were cut. */
     private static final Duration AFTER_CUT = Duration.ofMillis(500);
 
     /**
@@ -324,14 +324,14 @@ public final class MsgServer implements AutoCloseable {
         Thread.ofPlatform().name("acceptor").start(this::accept);
     }
 
-    /** The port it listens on, also when 0 was asked for. */
+    /** The port that it listens on; the real one, should {@code address} have port 0. */
     public int port() {
         return listening.socket().getLocalPort();
     }
 
     /**
-     * Stops accepting, lets conversations end within the grace, then cuts them. When it returns, no
-     * conversation uses the store any more, unless the database itself does not answer.
+     * Stops accepting, lets conversations end within the grace, then cuts them. After that no
+     * conversation uses the store, unless the database does not answer.
      */
     @Override
     public void close() {

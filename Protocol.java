@@ -26,12 +26,12 @@ import java.util.stream.Stream;
  * </pre>
  *
  * <p>A request of more than {@value #MAX_BUFF_LEN} bytes is refused, never cut. This class frames
- * and parses requests and words replies. It opens no socket, watches no clock, keeps no message and
- * knows no command line.
+ * and parses requests, words and reads replies, and makes foreign text safe to show. It opens no
+ * socket, watches no clock, keeps no message and knows no command line.
  */
 public final class Protocol {
 
-    /** Most bytes of a request, its line end not counted; named as in the original. */
+    /** The longest request in bytes, without its line end; named as in the original. */
     public static final int MAX_BUFF_LEN = 255;
 
     /** Reply to a store that is durable. */
@@ -48,6 +48,7 @@ public final class Protocol {
 
     private static final String DECLINED = "Message declined. ";
     private static final String SEPARATOR = ";";
+    private static final Pattern ENDS = Pattern.compile("^[ \t]+|[ \t]+\\z");
     private static final int MAX_REPLY_LINE = 64 * 1024;
 
     private Protocol() {}
@@ -184,11 +185,11 @@ public final class Protocol {
     }
 
     /**
-     * {@code name} without the spaces and tabs at its ends. Java's {@code strip()} would take
-     * U+3000, and Python's also U+00A0, so that two programs would not mean the same mailbox.
+     * {@code name} without the spaces and tabs at its ends. Java's {@code strip()} would drop
+     * U+3000, too, and Python's also U+00A0: two programs would mean different mailboxes.
      */
     public static String trimmed(String name) {
-        return name.replaceAll("^[ \t]+|[ \t]+\\z", "");
+        return ENDS.matcher(name).replaceAll("");
     }
 
     private static String decode(byte[] bytes, int length) throws RefusedException {
@@ -297,7 +298,7 @@ public final class Protocol {
     /** Bytes of the longest text that is shown whole. */
     private static final int MAX_SHOWN = 990;
 
-    /** A class of its own, so that programs start without compiling these patterns. */
+    /** A separate class, so that programs start without compiling these patterns. */
     private static final class Patterns {
         private static final String LIKE_NOTHING =
                 "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
@@ -305,10 +306,10 @@ public final class Protocol {
 
         /**
          * Characters that no terminal shows: control, format, private and unassigned ones, every
-         * space but the blank, and the letters, marks and symbol that look like nothing (mostly
-         * Unicode's Default_Ignorable_Code_Point). An emoji keeps its joiners and its selector. The
-         * first line lets common letters pass early; without it a large mailbox takes three times
-         * as long.
+         * space but the blank, and letters, marks and a symbol without a shape (mostly Unicode's
+         * Default_Ignorable_Code_Point). An emoji keeps its joiners and its selector. The first
+         * line of the pattern lets common letters pass early; without it a large mailbox takes
+         * three times as long.
          */
         static final Pattern UNSEEN =
                 Pattern.compile(
@@ -347,8 +348,8 @@ public final class Protocol {
 
     /**
      * {@code name} made {@link #visible}, and in quotes unless it consists of letters with their
-     * marks, digits, {@code . - _ @} and single blanks. So no name looks like words of this
-     * program. Names in letters that look alike are still different names.
+     * marks, digits, {@code . - _ @} and single blanks. So no name passes for words of this
+     * program. Letters that look alike stay as they are.
      */
     public static String visibleName(String name) {
         return Patterns.PLAIN_NAME.matcher(name).matches() && visible(name).equals(name)

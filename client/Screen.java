@@ -28,8 +28,8 @@ import java.util.logging.Level;
 import java.util.logging.Logger;
 
 /**
- * A person at a terminal, with JLine's line editor: arrow keys, a history of each question, and a
- * paste that arrives as one piece. The JDK's own console has no way to ask for the terminal's size.
+ * A person at a terminal, with JLine's line editor: arrow keys, a history for each question, and
+ * pastes in one piece. The JDK's own console does not report the terminal's size.
  */
 final class Screen implements Answers {
     private static final Logger JLINE_LOG = Logger.getLogger("org.jline"); // logs to the terminal
@@ -43,16 +43,16 @@ final class Screen implements Answers {
         this.terminal = terminal;
         this.out = out;
         measure();
-        // Ctrl+C outside a question. JLine would leave the signal to the system, which ends a
-        // process without its shutdown hooks: they restore the terminal. For a dumb terminal JLine
-        // does not catch signals at all.
+        // Ctrl+C outside a question. JLine would leave the signal to the system, which ends the
+        // process without the shutdown hooks that restore the terminal. For a dumb terminal JLine
+        // catches no signals, so this one is registered here.
         terminal.handle(Terminal.Signal.INT, signal -> System.exit(Program.Exit.INTERRUPTED.code));
         Signals.register("INT", () -> terminal.raise(Terminal.Signal.INT));
     }
 
     /**
-     * The terminal of this process, or null where lines cannot be edited. JLine calls stty; its
-     * native library, which Windows needs, sets the speed of a serial line to 0 and unpacks itself
+     * The terminal of this process, or null where lines cannot be edited. JLine calls stty, except
+     * on Windows: its native library would set the speed of a serial line to 0, and unpacks itself
      * into the temporary folder.
      */
     static Screen open(PrintWriter out) {
@@ -66,7 +66,7 @@ final class Screen implements Answers {
                             .build();
             return new Screen(terminal, out);
         } catch (IOException | IllegalStateException e) {
-            return null; // a line without an editor is a line all the same
+            return null; // Answers then reads lines without an editor
         }
     }
 
@@ -112,7 +112,7 @@ final class Screen implements Answers {
         } catch (EndOfFileException e) {
             throw new EOFException();
         } catch (IllegalStateException | IOError e) {
-            // The process is ending, and JLine has closed the terminal: exit waits for that end.
+            // The process is ending, and JLine has closed the terminal. exit() waits for that end.
             System.exit(Program.Exit.INTERRUPTED.code);
             throw e;
         }
@@ -140,8 +140,8 @@ final class Screen implements Answers {
     }
 
     /**
-     * Takes the terminal's size; some, such as a serial line, have none, and JLine needs one. A
-     * dumb terminal keeps none in JLine, which then leaves the echo to the terminal.
+     * Reads the terminal's size. A terminal without one, such as a serial line, gets 80 by 24,
+     * since JLine needs a size. A dumb terminal keeps none, so that JLine leaves the echo to it.
      */
     private void measure() {
         size = terminal.getSize();

@@ -27,8 +27,8 @@ import java.util.regex.Pattern;
 import javax.net.ssl.SSLSocket;
 
 /**
- * Decides about TLS with one server: TLS, if its key is given, known, or accepted by a person;
- * plain text, if none is. No part of a request goes to a server with another key, and no plain text
+ * Decides between TLS and plain text for one server. It takes TLS if {@code --tls} was given or the
+ * server's key is known. No part of a request goes to a server with another key, and no plain text
  * to a server whose key is known. Files in {@code .msg-client} in the user's home:
  *
  * <pre>
@@ -36,9 +36,9 @@ import javax.net.ssl.SSLSocket;
  * known-servers    HOST PORT KEY, a line for each accepted server; the last one for a server counts
  * </pre>
  *
- * <p>One address and port is one server, whatever names it has. A name with a line of its own is
- * known by that line only, whatever its address is now. Otherwise anyone who controls the name's
- * DNS could point it at another known server.
+ * <p>One address and port is one server, whatever names it has. A name with its own line is known
+ * by that line only, whatever its present address. Otherwise anyone who controls the name's DNS
+ * could point it at another known server.
  */
 final class Trust {
     /** {@code --tls} without a key: the known key, or one that the user accepts. */
@@ -64,7 +64,7 @@ final class Trust {
     private String shown; // the server's key in the latest handshake, or null
 
     /**
-     * Reads the known servers, and tells the user about a decision that no option made.
+     * Reads the known servers, and reports the choice of TLS or plain text if no option made it.
      *
      * @param asked the server's key, {@link #ANY}, or null for a plain connection unless the
      *     server's key is known
@@ -85,7 +85,8 @@ final class Trust {
     }
 
     /**
-     * Whether to use TLS. If not, each request looks again: another client may accept the server.
+     * Whether to use TLS. If not, each request looks again: another client may accept the server
+     * meanwhile.
      */
     private boolean inTls() throws IOException {
         if (tls == null) {
@@ -134,7 +135,7 @@ final class Trust {
 
     /**
      * The present addresses of {@code host}; none, if it cannot be looked up. All addresses of this
-     * machine are one, since a server usually listens on each of them.
+     * machine count as one, since a server usually listens on each of them.
      */
     private static Set<InetAddress> addresses(String host) throws SocketException {
         Set<InetAddress> addresses = new HashSet<>();
@@ -181,7 +182,7 @@ final class Trust {
      */
     Socket secure(Connector plain) throws IOException, RequestException {
         if (!inTls()) {
-            return plain.connect(); // to the address just looked up: Java keeps it for 30 s
+            return plain.connect(); // Java keeps the address just looked up for 30 s
         }
         Socket socket = handshake(plain.connect());
         if (socket == null) {
@@ -245,7 +246,7 @@ final class Trust {
         pinned = shown;
     }
 
-    /** Writes a new key into the file: by name and by address, each on a line of its own. */
+    /** Adds a new key to the file: one line with the server's name, one with its address. */
     private void remember(Socket socket) throws RequestException {
         if (pinned.equals(known)) {
             return;
@@ -264,7 +265,7 @@ final class Trust {
         }
     }
 
-    /** Adds {@code lines} to the known servers in one write, also after a line without an end. */
+    /** Adds {@code lines} to the known servers in one write, after a line end if one is missing. */
     private void append(String lines) throws IOException {
         String text = text(servers);
         String begin = text.isEmpty() || text.endsWith("\n") ? "" : "\n";

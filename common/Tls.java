@@ -69,7 +69,7 @@ final class Tls {
     private static final String KEY = "PRIVATE KEY";
     private static final String CERTIFICATE = "CERTIFICATE";
 
-    /** Java's key stores need one. The permissions of the file protect a key. */
+    /** Java's key stores need a password. The key is protected by the permissions of its file. */
     private static final String PASSWORD = "changeit";
 
     private static final String SIGNATURE = "SHA256withECDSA";
@@ -106,12 +106,12 @@ final class Tls {
         return fingerprint(certificate);
     }
 
-    /** A factory of this side's sockets. A client resumes the session of its first connection. */
+    /** The factory of all sockets of this side, so that a client can resume its first session. */
     SSLSocketFactory sockets() {
         return sockets;
     }
 
-    /** Configures {@code socket} for TLS 1.3 with a key on either side. */
+    /** Configures {@code socket} for TLS 1.3 with a key on each side. */
     static SSLSocket configure(SSLSocket socket) {
         socket.setEnabledProtocols(PROTOCOLS);
         if (!socket.getUseClientMode()) {
@@ -212,7 +212,7 @@ final class Tls {
         if (!proof.verify(signed)) {
             throw new IOException("its certificate is another key's");
         }
-        // In memory only. A PKCS12 store would stretch the password, which takes 0.1 s.
+        // JKS is enough in memory. PKCS12 would stretch the password, which takes 0.1 s.
         KeyStore store = KeyStore.getInstance("JKS");
         store.load(null, null);
         store.setKeyEntry("key", key, PASSWORD.toCharArray(), new Certificate[] {certificate});
@@ -246,7 +246,7 @@ final class Tls {
     }
 
     /**
-     * A new key and its certificate (RFC 5280, 4.1) as PEM. Java has no public interface that makes
+     * A new key and its certificate (RFC 5280, 4.1) as PEM. Java has no public API for
      * certificates.
      */
     private static String newKey() throws GeneralSecurityException {

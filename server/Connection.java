@@ -19,9 +19,9 @@ import java.util.concurrent.locks.LockSupport;
  * The server's end of one connection: it reads a request and writes a reply, each with a deadline,
  * and closes so that the reply arrives.
  *
- * <p>Mostly the request is there already and the reply fits into the kernel's buffer. So the
- * channel is non-blocking, and one system call does either. Only a request that is late makes it
- * block, and only a reply that does not fit makes it wait.
+ * <p>Usually the request has arrived already, and the reply fits into the kernel's buffer. So the
+ * channel is non-blocking: one system call reads the request, one writes the reply. The channel
+ * blocks only for a late request, and {@link #write} polls only for a reply that does not fit.
  *
  * <p>Used by one thread, except for {@link #cut}.
  */
@@ -33,21 +33,21 @@ class Connection implements AutoCloseable {
      */
     static final Duration SILENCE = Duration.ofSeconds(1);
 
-    /** Limits for reading away the input that is still under way before a close. */
+    /** Limits for discarding the rest of the input before a close. */
     private static final int DRAIN_BYTES = 1 << 20;
 
     static final Duration DRAIN_TIME = Duration.ofSeconds(2);
 
     /**
-     * Bytes of a mailbox that the kernel keeps for a slow client, for which Linux takes twice as
-     * much memory. Without this limit Linux takes up to 4 MB.
+     * Bytes of a mailbox that the kernel buffers for a slow client. Linux takes twice as much
+     * memory for them; without this limit it takes up to 4 MB.
      */
     private static final int SEND_BUFFER = 64 << 10;
 
     /**
-     * Bytes of a reply for which the client has three times the timeout: its kernel may report the
-     * 128 KB that it keeps as read only all at once, and a client that reads 10 KB a second is
-     * steady, too.
+     * Bytes of a reply that the client has to take within three times the timeout. The client's
+     * kernel may buffer 128 KB and report them as read all at once, so a client that reads a steady
+     * 10 KB a second seems to stop for 13 s.
      */
     private static final int STRETCH = 16 << 10;
 
@@ -129,7 +129,7 @@ class Connection implements AutoCloseable {
                 }
             }
             if (count < 0) {
-                if (secured && inputEnded) { // and not only the input inside TLS
+                if (secured && inputEnded) { // the connection ended, not only TLS
                     throw new Protocol.RefusedException(Protocol.Refusal.CUT_OFF);
                 }
                 return Protocol.parse(bytes, length);
@@ -142,12 +142,12 @@ class Connection implements AutoCloseable {
         }
     }
 
-    /** Prepares for the request until {@code deadline}, a {@link System#nanoTime}. */
+    /** Runs before the request is read, until {@code deadline}, a {@link System#nanoTime}. */
     void begin(long deadline) throws IOException, Protocol.RefusedException {}
 
     /**
-     * Waits until {@code deadline}. For a wait the channel has to block, since only its socket
-     * knows a timeout.
+     * Reads, and waits until {@code deadline} for the first byte. The channel blocks for the wait,
+     * since only its socket has a timeout.
      *
      * @return the number of bytes, or -1 at the end of the input
      * @throws SocketTimeoutException if nothing arrives in time
@@ -178,8 +178,8 @@ class Connection implements AutoCloseable {
 
     /**
      * Returns when the kernel has taken all of {@code reply}. While the kernel takes nothing, this
-     * polls: a blocked write would come back only when a third of the buffer is free, however
-     * steadily the client reads, and would keep a copy of the bytes meanwhile.
+     * polls. A blocking write would return only once a third of the buffer is free, even if the
+     * client reads steadily. It would also hold a copy of the bytes.
      *
      * @throws IOException if the connection fails, or the client does not take the next {@link
      *     #STRETCH} in time: a byte now and then does not extend the deadline
@@ -223,7 +223,8 @@ class Connection implements AutoCloseable {
     /**
      * Closes. A close while input is unread, or still under way, would reset the connection, and
      * the client could lose a reply that it has not read yet (RFC 1122, section 4.2.2.13). So
-     * unless the client has ended its input, we end our output and read away the rest of the input.
+     * unless the client has ended its input, this ends the output and discards the rest of the
+     * input.
      */
     @Override
     public void close() throws IOException {
@@ -248,8 +249,8 @@ class Connection implements AutoCloseable {
     }
 
     /**
-     * The first socket wait on a virtual thread opens the JDK's poller (epoll). If descriptors have
-     * run out by then, that fails for good; so the server makes one wait when it starts.
+     * The first socket wait on a virtual thread opens the JDK's poller (epoll). Without a free
+     * descriptor that fails for good, so the server makes one such wait at its start.
      */
     static void warmUp() {
         Thread.startVirtualThread(() -> {

@@ -1,5 +1,5 @@
 //JAVA 21+
-//SOURCES Listener.java
+//SOURCES Observer.java
 //SOURCES ../Protocol.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
@@ -21,7 +21,7 @@ import java.util.concurrent.atomic.AtomicLong;
  * <p>A separate thread prints: a terminal that was stopped with Ctrl+S must not stop the server.
  * When that thread falls behind, lines of requests are left out and counted; reports never are.
  */
-class Log implements Listener {
+class Log implements Observer {
     private static final int MAX_PENDING = 10_000;
     private static final int MAX_OUTCOME = 300; // bytes
     private static final Duration LAST_LINES = Duration.ofMillis(500);

@@ -39,11 +39,12 @@ import java.util.concurrent.TimeUnit;
             "  jbang MsgServer.java 0 --store class.db        any free port, own store",
             ""
         },
-        description = "%nKeeps messages until their recipient fetches them. Ctrl+C ends it.%n",
+        description = "%nKeeps messages for their recipients. Ctrl+C ends it.%n",
         sortOptions = false,
         footer = {
             "",
-            "Exit codes: 0 fine, 1 could not do it, 2 wrong usage; 130 and 143 after signals."
+            "Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 out of memory; 130 and 143 after"
+                    + " signals."
         })
 public final class ServerCommand implements Callable<Integer> {
     /** The kind of thread that serves a connection. */
@@ -76,7 +77,7 @@ public final class ServerCommand implements Callable<Integer> {
             description =
                     "the place of the messages: a file, or jdbc:postgresql://...;"
                             + " .msg-server/messages.db in your home, if not given. MSG_STORE")
-    private File file; // Tab offers files for this type; it drops the second slash of a URL
+    private File file; // Tab completes this type; File drops a URL's second slash
 
     @Option(
             names = "--max-size",
@@ -146,14 +147,14 @@ public final class ServerCommand implements Callable<Integer> {
         long most = maxBytes();
         PrintWriter out = spec.commandLine().getOut();
         PrintWriter err = spec.commandLine().getErr();
-        // The log takes the user's time zone, before Postgres changes it to UTC.
+        // Made early: it keeps the user's time zone, which Postgres replaces with UTC.
         Log log = trace ? new Trace(out, err) : new Log(out, err, quiet);
         chooseCarriers();
         CountDownLatch signal = new CountDownLatch(1);
         CompletableFuture<Void> ended = new CompletableFuture<>();
         try {
             Thread hook = Thread.ofPlatform().unstarted(() -> end(signal, ended));
-            Runtime.getRuntime().addShutdownHook(hook); // first, or a start could be cut anywhere
+            Runtime.getRuntime().addShutdownHook(hook); // or a signal could cut the start
             try (MessageStore store =
                     file == null
                             ? MessageStore.inHome(home(), most)
@@ -171,10 +172,10 @@ public final class ServerCommand implements Callable<Integer> {
         }
     }
 
-    /** The shutdown hook: has the command end the server, and waits for that. */
+    /** The shutdown hook: asks {@link #call} to end the server, and waits some seconds for it. */
     private void end(CountDownLatch signal, CompletableFuture<Void> ended) {
         signal.countDown();
-        ended.completeOnTimeout(null, serving ? 10 : 1, TimeUnit.SECONDS).join();
+        ended.completeOnTimeout(null, serving ? 10 : 5, TimeUnit.SECONDS).join();
     }
 
     private void serve(
@@ -191,7 +192,7 @@ public final class ServerCommand implements Callable<Integer> {
                 signal.await();
             }
         } catch (InterruptedException e) {
-            // As a signal.
+            // Ends the server, as a signal does.
         } catch (IOException e) {
             throw new IOException(Addresses.cannotListen(address, e), e);
         }
@@ -199,7 +200,7 @@ public final class ServerCommand implements Callable<Integer> {
         log.close("Goodbye. Every acknowledged message is kept.");
     }
 
-    /** The longest that a database which does not answer delays the end. */
+    /** The longest delay of the end by a database that does not answer. */
     private static final Duration STORE_GRACE = Duration.ofMillis(500);
 
     /** The server's key: beside the store or, if that is a database, in the home. */
@@ -220,9 +221,9 @@ public final class ServerCommand implements Callable<Integer> {
     }
 
     /**
-     * Prints the first lines. Programs wait for the first words of the first one.
+     * Prints the first lines. Programs wait for "Listening on port".
      *
-     * @return false if they are lost, so that nobody learns the port; {@link Program} reports it
+     * @return false if output was lost, so that nobody knows the port; {@link Program} reports it
      */
     private boolean announce(
             InetSocketAddress address, MessageStore store, Tls key, Limits limits) {
@@ -259,8 +260,8 @@ public final class ServerCommand implements Callable<Integer> {
 
     /**
      * Half the processors carry the virtual threads; the rest accept and commit. With more
-     * carriers, threads wake each other more often than they find work. A trace shows conversations
-     * that change their carrier, which takes two.
+     * carriers, threads wake each other more often than they find work. A trace gets two at least,
+     * since it shows conversations that change their carrier.
      */
     private void chooseCarriers() {
         int half = Math.max(trace ? 2 : 1, Runtime.getRuntime().availableProcessors() / 2);

@@ -4,6 +4,8 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.ByteArrayInputStream;
+import java.io.FilterInputStream;
+import java.io.FilterOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -113,7 +115,7 @@ final class TlsConnection extends Connection {
     /**
      * Stands for the plain socket below TLS. TLS reads a record in several pieces; each of these
      * reads has the deadline of the request, so that dripping inside a record does not extend it.
-     * The connection closes the channel, not TLS.
+     * The connection closes the channel, not TLS. TLS reads and writes arrays only.
      */
     private final class Raw extends Socket {
         Raw() throws SocketException {
@@ -149,12 +151,7 @@ final class TlsConnection extends Connection {
 
         @Override
         public InputStream getInputStream() {
-            return new InputStream() {
-                @Override
-                public int read() {
-                    throw new UnsupportedOperationException("TLS reads arrays");
-                }
-
+            return new FilterInputStream(InputStream.nullInputStream()) {
                 @Override
                 public int read(byte[] bytes, int from, int length) throws IOException {
                     return TlsConnection.super.read(ByteBuffer.wrap(bytes, from, length), deadline);
@@ -164,12 +161,7 @@ final class TlsConnection extends Connection {
 
         @Override
         public OutputStream getOutputStream() {
-            return new OutputStream() {
-                @Override
-                public void write(int b) {
-                    throw new UnsupportedOperationException("TLS writes arrays");
-                }
-
+            return new FilterOutputStream(OutputStream.nullOutputStream()) {
                 @Override
                 public void write(byte[] bytes, int from, int length) throws IOException {
                     TlsConnection.super.write(ByteBuffer.wrap(bytes, from, length));

@@ -49,8 +49,22 @@ interface Database {
      */
     long prepare() throws SQLException, IOException;
 
-    /** A new connection, with every setting that durability rests on in force. */
-    Session open() throws SQLException;
+    /** A new session, with every setting that durability rests on in force. */
+    default Session open() throws SQLException {
+        Connection connection = connect();
+        try {
+            return session(connection);
+        } catch (SQLException e) {
+            OwnFiles.closeQuietly(connection);
+            throw e;
+        }
+    }
+
+    /** A new connection; {@link #session} has yet to set it up. */
+    Connection connect() throws SQLException;
+
+    /** Sets {@code connection} up for one thread. */
+    Session session(Connection connection) throws SQLException;
 
     /** Whether the same transaction may succeed when it is tried again. */
     default boolean mayRetry(SQLException e) {

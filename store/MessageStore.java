@@ -38,13 +38,13 @@ import java.util.stream.Collectors;
  * <p>Between opening and closing only the threads of this class use the database: one writer, which
  * commits all pending stores in one transaction (group commit), and {@value #READERS} readers. They
  * are platform threads: SQLite is native code, which pins a virtual thread to its carrier and so
- * holds up other virtual threads. Callers wait for them.
+ * holds up other virtual threads. Callers wait for these threads.
  *
  * <p>Left out on purpose: deleting. Fetching deletes nothing, as in the original.
  */
 public final class MessageStore implements AutoCloseable {
 
-    /** After this time a caller is refused, at the next {@link #POLL}; our client waits 10 s. */
+    /** A caller that waits longer is refused at the next {@link #POLL}; our client waits 10 s. */
     public static final Duration PATIENCE = Duration.ofSeconds(6);
 
     static final Duration POLL = Duration.ofMillis(500);
@@ -52,7 +52,7 @@ public final class MessageStore implements AutoCloseable {
     private static final int READERS = 2;
     private static final int MAX_BATCH = 1024;
 
-    /** How long the writer tries again when nobody knows whether a batch was committed. */
+    /** The time for retries of a batch that may or may not be committed. */
     private static final Duration RETRY_FOR = Duration.ofSeconds(5);
 
     /** After this time without a job the writer tidies up. */
@@ -77,7 +77,7 @@ public final class MessageStore implements AutoCloseable {
     public enum Failing {
         READING,
         WRITING,
-        /** A mailbox is on a damaged page, until its operator has repaired the database. */
+        /** A mailbox is on a damaged page; only the operator can repair the database. */
         DAMAGED
     }
 
@@ -110,7 +110,7 @@ public final class MessageStore implements AutoCloseable {
     /** A message of a mailbox. */
     public record Message(String sender, String text) {}
 
-    /** The request of a caller: a message to be stored with others, or else work by itself. */
+    /** A caller's request: either a message, stored in a batch, or work, done alone. */
     private static final class Job extends CompletableFuture<Object> {
         final Function<UUID, Database.Entry> message;
         final Database.Work<?> work;
@@ -136,8 +136,8 @@ public final class MessageStore implements AutoCloseable {
      *     PostgreSQL's protocol
      * @param maxBytes the file grows no larger; beyond it stores are refused
      * @throws PlaceException if {@code place} is wrong in itself
-     * @throws StoreException if no store there can be trusted: not a database, made by something
-     *     else, open in another server, out of reach, not writable, or settings that did not take
+     * @throws StoreException if the store cannot be trusted: it is not a database, or another
+     *     program's, open in another server, out of reach, not writable, or it ignores a setting
      */
     public MessageStore(String place, long maxBytes) throws StoreException {
         this(place, maxBytes, UnaryOperator.identity());
@@ -174,7 +174,7 @@ public final class MessageStore implements AutoCloseable {
         start("store-patience", this::endPatience);
     }
 
-    /** Starts a thread that takes {@code step} after {@code step} until one is the last. */
+    /** Starts a thread that repeats {@code step} until that returns false. */
     private CompletableFuture<Void> start(String name, BooleanSupplier step) {
         Runnable steps =
                 () -> {
@@ -182,8 +182,8 @@ public final class MessageStore implements AutoCloseable {
                         try {
                             goOn = step.getAsBoolean();
                         } catch (RuntimeException | Error e) {
-                            // Tolerated, or nobody would serve its queue any more. Callers whose
-                            // jobs it had in hand are refused when their patience ends.
+                            // Tolerated, or its queue would lose its thread. The callers of its
+                            // unfinished jobs are refused when their patience ends.
                         }
                     }
                     sessions.drop();
@@ -253,8 +253,8 @@ public final class MessageStore implements AutoCloseable {
      * Puts a message into a mailbox and returns when it is durable.
      *
      * @return the number of messages in its commit, this one included
-     * @throws StoreException if it could not be stored, or if nobody knows within {@link #PATIENCE}
-     *     whether it was
+     * @throws StoreException if it could not be stored, or if its outcome is unknown after {@link
+     *     #PATIENCE}
      */
     public int store(String recipient, String sender, String text) throws StoreException {
         return this.<Integer>outcome(
@@ -288,10 +288,9 @@ public final class MessageStore implements AutoCloseable {
     }
 
     /**
-     * Stores all of {@code batch}. When the connection fails while an insert is under way, nobody
-     * knows whether it was committed: the same ids are sent again, and rows that are there already
-     * stay as they are. When something else fails each message is tried by itself, so that one that
-     * cannot be stored is refused alone.
+     * Stores all of {@code batch}. If the connection fails during an insert, its outcome is
+     * unknown: the writer sends the same ids again, and rows that are there already stay as they
+     * are. After any other failure it tries each message alone, so that only a bad one is refused.
      */
     private void commit(List<Job> batch, List<Database.Entry> entries) {
         long giveUp = System.nanoTime() + RETRY_FOR.toNanos();
@@ -391,7 +390,7 @@ public final class MessageStore implements AutoCloseable {
         }
     }
 
-    /** Does the work of {@code job}, if it has any: once more over a new connection if it fails. */
+    /** Does any work of {@code job}; after a failure once more, over a new connection. */
     private void work(Job job) {
         for (int attempt = 1; job.work != null && !job.isDone(); attempt++) {
             try {
@@ -415,8 +414,8 @@ public final class MessageStore implements AutoCloseable {
     }
 
     /**
-     * Refuses callers that have waited too long. One look at all of them now and then costs far
-     * less than a timer for each, which would wake a thread for every message.
+     * Refuses callers that have waited too long. One periodic look at all of them costs far less
+     * than a timer for each, which would wake a thread for every message.
      */
     private boolean endPatience() {
         LockSupport.parkNanos(POLL.toNanos());
@@ -427,7 +426,7 @@ public final class MessageStore implements AutoCloseable {
         return !closed;
     }
 
-    /** One line. It names the last cause, since a driver may tell no more than "I/O error". */
+    /** One line. It names the last cause, since a driver may report only "I/O error". */
     private static String reason(Throwable e) {
         Throwable last = e;
         while (last.getCause() != null) {

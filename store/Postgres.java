@@ -52,7 +52,7 @@ final class Postgres implements Database {
         this.url = url;
         this.wrap = wrap;
         String all = shown().replaceFirst("jdbc:postgresql:(//([^/]*))?.*", "$2");
-        // A URL with a type of server leaves the choice among all hosts to the driver.
+        // With targetServerType, all hosts stay one entry: the driver chooses among them.
         hosts = new ArrayList<>(List.of(all.split(url.contains("targetServerType") ? "\n" : ",")));
         DRIVER.setLevel(Level.OFF);
         // The driver asks for a session in the JVM's zone, and PostgreSQL may lack that zone.
@@ -64,7 +64,7 @@ final class Postgres implements Database {
                     "write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME, the password into"
                             + " PGPASSWORD or .pgpass");
         }
-        // pgJDBC waits for ever by default. Settings in the URL go before these.
+        // pgJDBC waits for ever by default. Settings in the URL override these.
         settings.putAll(
                 Map.of(
                         "ApplicationName", "MsgServer",
@@ -111,22 +111,17 @@ final class Postgres implements Database {
     }
 
     @Override
-    public Session open() throws SQLException {
-        Connection connection = connect();
-        try {
-            return new PostgresSession(connection);
-        } catch (SQLException e) {
-            connection.close();
-            throw e;
-        }
+    public Session session(Connection connection) throws SQLException {
+        return new PostgresSession(connection);
     }
 
     /**
-     * A connection to the first host that takes writes. The driver could choose one, too, but it
-     * reports only why the last host failed. {@link Sessions} lets one thread at a time in here.
+     * A connection to the first host that takes writes. The driver could choose one, too, but would
+     * report only the last host's failure. {@link Sessions} lets one thread at a time in here.
      */
-    private Connection connect() throws SQLException {
-        // The details of an error, which is shown, hold the row and so the text of a message.
+    @Override
+    public Connection connect() throws SQLException {
+        // Errors are logged, and their details would hold the row and so a message's text.
         String quiet = url + (url.contains("?") ? "&" : "?") + "logServerErrorDetail=false";
         StringJoiner reasons = new StringJoiner("; ");
         SQLException last = null;
@@ -164,10 +159,10 @@ final class Postgres implements Database {
 
     private static final class PostgresSession extends Session {
         /**
-         * A condition that is true. It makes its transaction wait until it is durable, and report
-         * if it is not, against other defaults of the database or the user. Settings of the session
-         * would not do: a pooler gives each transaction another session. A relative of PostgreSQL
-         * may lack a setting, which is then NULL.
+         * A condition that is always true. Whatever the defaults of the database or the user, it
+         * makes its transaction wait until it is durable, and report if it is not. Settings of the
+         * session would not do: a pooler may give each transaction another session. A relative of
+         * PostgreSQL may lack a setting, which is then NULL.
          */
         private static final String DURABLY =
                 "(SELECT concat(CASE current_setting('synchronous_commit', true) WHEN 'off'"
@@ -180,8 +175,8 @@ final class Postgres implements Database {
 
         PostgresSession(Connection connection) throws SQLException {
             super(connection, DURABLY);
-            // DO NOTHING would write nothing on a retry, and so would not wait for synchronous
-            // replicas, which the first try may not have reached.
+            // On a retry, DO NOTHING would write nothing, and so would not wait for synchronous
+            // replicas that the first try may not have reached.
             insert =
                     connection.prepareStatement(
                             "INSERT INTO message (recipient, id, sender, text) "
@@ -211,7 +206,7 @@ final class Postgres implements Database {
                     insert(batch.subList(half, batch.size()));
                     return;
                 }
-                // An error about data quotes the data, and is logged; the log never shows mail.
+                // An error about data quotes it and is logged, but no log holds a message's text.
                 if (hasState(e, "(22|23|44|P0).*")) {
                     String state = e.getSQLState();
                     throw new SQLException(
@@ -219,8 +214,8 @@ final class Postgres implements Database {
                 }
                 throw e;
             }
-            // A cancelled wait for a replica ends with a mere warning. Its SQLSTATE is the common
-            // one, so it is known by its routine in PostgreSQL's source, the same since 9.1.
+            // A cancelled wait for a replica gives only a warning, with the SQLSTATE of any
+            // warning. The routine in PostgreSQL's source identifies it, and is the same since 9.1.
             for (SQLWarning it = insert.getWarnings(); it != null; it = it.getNextWarning()) {
                 if (it instanceof PSQLWarning warning
                         && "SyncRepWaitForLSN"

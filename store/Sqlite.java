@@ -52,11 +52,12 @@ final class Sqlite implements Database {
     /** PRAGMA application_id of a file with messages: "MSGS". */
     private static final int MESSAGES = 0x4d534753;
 
-    /** The same once names may have owners, "MSGO": versions without owners refuse the file. */
+    /** The same if names may have owners, "MSGO": versions without owners refuse the file. */
     private static final int OWNED_MESSAGES = 0x4d53474f;
 
     /**
-     * The driver logs the exceptions that it throws. A logger that nobody holds loses its level.
+     * Turned off, since the driver logs each exception that it throws. Held here, since a logger
+     * that is collected loses its level.
      */
     private static final Logger DRIVER = Logger.getLogger("org.sqlite");
 
@@ -64,7 +65,7 @@ final class Sqlite implements Database {
     private final long maxBytes;
     private final UnaryOperator<Connection> wrap;
 
-    /** Open for as long as the store is, so that {@link #lock} holds; it serves no request. */
+    /** Keeps {@link #lock} until the store closes, see {@link #takeLock}; serves no request. */
     private Connection anchor;
 
     private FileLock lock;
@@ -104,7 +105,7 @@ final class Sqlite implements Database {
         }
     }
 
-    /** Loads the classes that take longest when a file is opened; call it beside other work. */
+    /** Loads the classes that slow an opening down most; call it beside other work. */
     static void loadAhead() {
         new SQLiteConfig().newConnectionConfig();
         new Ids(0);
@@ -128,7 +129,7 @@ final class Sqlite implements Database {
             }
             configure(anchor);
             lock.release();
-            takeLock(); // again: see there
+            takeLock(); // again, see takeLock
             if (application == 0) {
                 Database.run(anchor, "PRAGMA application_id = " + MESSAGES);
             }
@@ -140,7 +141,7 @@ final class Sqlite implements Database {
             opened = files();
             return TimeUnit.MINUTES.toMillis(reserved(anchor));
         } catch (SQLiteException e) {
-            // The -shm file takes 32 KB and the -wal file a page, should a kill have left neither.
+            // A start makes the -shm file, 32 KB, and a page of the -wal file, if they are missing.
             throw e.getResultCode() == SQLiteErrorCode.SQLITE_IOERR_SHMSIZE
                     ? new SQLException("the disk is full; a start takes 40 KB")
                     : e;
@@ -149,7 +150,7 @@ final class Sqlite implements Database {
 
     // ---------------------------------------------------------------- one server, one file
 
-    /** Any byte far from those that SQLite locks, which are the 512 from 0x40000000 on. */
+    /** A byte far from the 512 that SQLite locks, from 0x40000000 on. */
     private static final long LOCK_AT = 1L << 62;
 
     private static final Duration LOOK_EVERY = Duration.ofSeconds(1);
@@ -170,7 +171,8 @@ final class Sqlite implements Database {
         channel = FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE);
         takeLock();
         if (OwnFiles.POSIX && (int) Files.getAttribute(file, "unix:nlink") > 1) {
-            // SQLite has a log for each name; under the other name its messages would be missing.
+            // SQLite has a log for each name; under one, messages in the other's log would be
+            // missing.
             throw new IOException("it has a second name, a hard link; remove one of them");
         }
         if (isMounted()) {
@@ -180,7 +182,7 @@ final class Sqlite implements Database {
 
     /**
      * Whether the file itself is a mount point, as a container's volume may be. Its log would lie
-     * in the folder around it, and be missing at any other place of the file. See proc(5),
+     * in the container's folder, and be missing wherever else the file is mounted. See proc(5),
      * mountinfo, which writes some characters as octal escapes.
      */
     private boolean isMounted() throws IOException {
@@ -195,13 +197,12 @@ final class Sqlite implements Database {
     }
 
     /**
-     * Locks the database file itself, so that the lock holds whatever name the file has or gets.
-     * But a process loses its locks on a file when it closes any handle of it
-     * (sqlite.org/howtocorrupt.html, section 2.2), and when SQLite gives up its last lock on it,
-     * which unlocks all bytes. So the file is opened once a process, before SQLite opens it, and
-     * closed last. Once {@link #anchor} has SQLite's lock, which it keeps in WAL mode until it is
-     * closed, SQLite neither unlocks nor closes anything. It may have done so before, so the lock
-     * is then taken again.
+     * Locks the database file itself, so that the lock holds whatever name the file has or gets. A
+     * process loses the lock in two ways. The first is to close any handle of the file
+     * (sqlite.org/howtocorrupt.html, section 2.2): so the file is opened once, before SQLite opens
+     * it, and closed last. The second is that SQLite gives up its own last lock, which unlocks all
+     * bytes. In WAL mode {@link #anchor} keeps SQLite's lock until it is closed. Before that SQLite
+     * may have unlocked, so {@link #prepare} then takes the lock again.
      */
     private void takeLock() throws IOException {
         lock = channel.tryLock(LOCK_AT, 1, false);
@@ -211,9 +212,9 @@ final class Sqlite implements Database {
     }
 
     /**
-     * Data in a file that was deleted, or replaced, is lost when the server ends. The same holds
-     * for the two files that SQLite keeps beside it. Once one of them is gone the server has to be
-     * started again, since its contents may have changed meanwhile.
+     * Data in a file that was deleted or replaced is lost when the server ends. The same holds for
+     * the two files that SQLite keeps beside it. Once one of them was gone, only a new start helps,
+     * since its contents may have changed.
      */
     @Override
     public void requireInPlace() throws SQLException {
@@ -254,30 +255,26 @@ final class Sqlite implements Database {
     // ---------------------------------------------------------------- connections
 
     @Override
-    public Session open() throws SQLException {
-        Connection connection = connect();
-        try {
-            configure(connection);
-            return new SqliteSession(connection, reserved(connection));
-        } catch (SQLException e) {
-            connection.close();
-            throw e;
-        }
+    public Session session(Connection connection) throws SQLException {
+        configure(connection);
+        return new SqliteSession(connection, reserved(connection));
     }
 
-    private Connection connect() throws SQLException {
+    @Override
+    public Connection connect() throws SQLException {
         return wrap.apply(JDBC.createConnection("jdbc:sqlite:" + file, new Properties()));
     }
 
     private void configure(Connection connection) throws SQLException {
-        // Each message touches a page, and all of it is written. No effect on a file with tables.
+        // Each message rewrites a whole page, so pages are small. SQLite ignores this once there
+        // are tables.
         Database.run(connection, "PRAGMA page_size = 2048");
         set(connection, "journal_mode", "wal");
         set(connection, "synchronous", "2"); // FULL: each commit is flushed
         set(connection, "fullfsync", "1"); // on macOS a flush alone leaves the disk's cache
         set(connection, "busy_timeout", "2000"); // ms
-        // Pages in the log before it is copied into the database: mailboxes are written to in
-        // turn, and a page written to ten times is then copied once.
+        // Pages in the log before it is copied into the database. The number is high, since a page
+        // of a busy mailbox that was written ten times is copied once.
         set(connection, "wal_autocheckpoint", "32000");
         set(connection, "cache_size", "-16000"); // KiB; a few thousand mailboxes in use fit
         if (maxBytes < Long.MAX_VALUE) {
@@ -387,8 +384,9 @@ final class Sqlite implements Database {
     private static final int RESERVED_MINUTES = 2;
 
     /**
-     * Minutes since 1970, as SQLite's user_version has 32 bits. No id of this run is later; the
-     * next run starts after it. So order holds when the clock is set back, also between two runs.
+     * A time that no id of this run reaches and that all ids of the next run follow. So the order
+     * holds even if the clock is set back between two runs. It is in minutes since 1970, since
+     * SQLite's user_version has 32 bits.
      */
     private static long reserved(Connection connection) throws SQLException {
         return Long.parseLong(Database.run(connection, "PRAGMA user_version"));
@@ -423,11 +421,11 @@ final class Sqlite implements Database {
                 insert.addBatch();
             }
             insert.executeBatch();
-            long last =
-                    batch.isEmpty()
-                            ? reserved
-                                    - RESERVED_MINUTES // so that the same number is written again
-                            : Ids.minutes(batch.getLast().id());
+            // An empty batch writes the same number again.
+            long last = reserved - RESERVED_MINUTES;
+            if (!batch.isEmpty()) {
+                last = Ids.minutes(batch.getLast().id());
+            }
             if (batch.isEmpty() || last >= reserved) {
                 reserved = last + RESERVED_MINUTES;
                 Database.run(connection, "PRAGMA user_version = " + reserved);

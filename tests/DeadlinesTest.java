@@ -29,16 +29,19 @@ import java.util.concurrent.TimeUnit;
 @EnumSource(Transport.class)
 @Order(8) // it takes long
 class DeadlinesTest {
+    /** Milliseconds: on a busy machine a handshake takes half of them. */
+    private static final int SHORT = 900;
+
     @Parameter private Transport transport;
     @TempDir private Path folder;
 
     @Test
     void aSilentClientIsToldSo() throws Exception {
-        try (Engine engine = new Engine(transport, folder, Engine.limits(400, 100, 2_000))) {
+        try (Engine engine = new Engine(transport, folder, Engine.limits(SHORT, 100, 2_000))) {
             long start = System.nanoTime();
             try (Wire wire = engine.wire()) {
                 assertEquals(Wire.TIMED_OUT, wire.receive());
-                assertSoonAfter(400, Waiting.millisSince(start));
+                assertSoonAfter(SHORT, Waiting.millisSince(start));
             }
             assertEquals("Message declined. Timed out", engine.heard.conversation().outcome);
         }
@@ -58,7 +61,7 @@ class DeadlinesTest {
         // A read that had timed out left the connection so that the next one waited for ever. And
         // the log showed the 2 s in which nobody closed as the duration of a reply of 2 ms.
         long start = System.nanoTime(); // before any handshake
-        try (Engine engine = new Engine(transport, folder, Engine.limits(400, 100, 2_000));
+        try (Engine engine = new Engine(transport, folder, Engine.limits(SHORT, 100, 2_000));
                 Wire silent = engine.wire();
                 Wire answered = engine.wire()) {
             assertEquals(Wire.EMPTY, answered.send("fetch;nobody\n").receive());
@@ -137,7 +140,7 @@ class DeadlinesTest {
             assertEquals(tls, engine.ask("fetch;bob").equals(Wire.EMPTY));
         }
         // Half a message could be all that came before a deadline that is shorter than the silence.
-        try (Engine engine = new Engine(transport, folder, Engine.limits(400, 100, 2_000));
+        try (Engine engine = new Engine(transport, folder, Engine.limits(SHORT, 100, 2_000));
                 Wire wire = engine.wire()) {
             assertEquals(Wire.TIMED_OUT, wire.send("store;eve;al;pay 10").receive());
             assertEquals(Wire.EMPTY, engine.ask("fetch;eve"));
@@ -146,7 +149,7 @@ class DeadlinesTest {
 
     @Test
     void aClientThatDoesNotReadIsLetGoAndOthersAreServed() throws Exception {
-        try (Engine engine = new Engine(transport, folder, Engine.limits(400, 100, 2_000))) {
+        try (Engine engine = new Engine(transport, folder, Engine.limits(SHORT, 100, 2_000))) {
             engine.fill("bob", 40_000, "x".repeat(230)); // more than kernels buffer
             long start = System.nanoTime();
             try (Wire wire = engine.slowReader()) {
@@ -156,11 +159,11 @@ class DeadlinesTest {
                     assertTrue(Waiting.millisSince(start) < 20_000, "still not let go");
                     Thread.sleep(20);
                 }
-                assertTrue(Waiting.millisSince(start) >= 1_200, "it had its time");
+                assertTrue(Waiting.millisSince(start) >= 3 * SHORT, "it had its time");
             }
             var ended = engine.heard.of("bob");
             assertEquals("cut off: it took too long", ended.outcome);
-            assertSoonAfter(1_200, ended.untilReply().toMillis());
+            assertSoonAfter(3 * SHORT, ended.untilReply().toMillis());
         }
     }
 
@@ -185,15 +188,15 @@ class DeadlinesTest {
     @Test
     void aClientThatReadsSlowlyButSteadilyIsNotCutOff() throws Exception {
         // The kernel took 4 MB, and a blocked write came back when a third of it had been read.
-        try (Engine engine = new Engine(transport, folder, Engine.limits(400, 100, 2_000))) {
+        try (Engine engine = new Engine(transport, folder, Engine.limits(SHORT, 100, 2_000))) {
             engine.fill("bob", 25_000, "x".repeat(230));
             try (Wire wire = engine.slowReader()) {
                 wire.send("fetch;bob").endInput();
                 for (int i = 0; i < 20; i++) { // a page of 64 KB takes longer than the deadline
                     assertEquals(4096, wire.receive(4096).length);
-                    Thread.sleep(150);
+                    Thread.sleep(250);
                 }
-                assertEquals(null, engine.heard.of("bob"), "two deadlines later it goes on");
+                assertEquals(null, engine.heard.of("bob"), "it goes on beyond its deadline");
             }
         }
     }

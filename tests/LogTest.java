@@ -29,10 +29,10 @@ class LogTest {
     private final StringWriter err = new StringWriter();
 
     private static void close(Log log, int number, Protocol.Request request, String outcome) {
-        var ended = new Listener.Conversation(number, PEER) {};
+        var ended = new Observer.Conversation(number, PEER) {};
         ended.request = request;
         ended.outcome = outcome;
-        log.step(Listener.Step.CLOSED, ended);
+        log.step(Observer.Step.CLOSED, ended);
     }
 
     @Test

@@ -142,7 +142,7 @@ class ServerLimitsTest {
                         "all steps fail, and each conversation gives its place back",
                         () -> {
                             Wire.answer(transport, engine.port(), "store;bob;al;hi");
-                            return begun.get() >= 4 * Listener.Step.values().length;
+                            return begun.get() >= 4 * Observer.Step.values().length;
                         });
                 failing.set(false);
                 Waiting.eventually("it serves", () -> isServed(engine));

@@ -344,7 +344,7 @@ class StoreFaultsTest {
                 assertFalse(rest.contains("There is no such name"));
                 assertFalse(rest.contains("Message declined"), "no reply inside a reply");
             }
-            Listener.Conversation ended = engine.heard.conversation();
+            Observer.Conversation ended = engine.heard.conversation();
             assertTrue(ended.outcome.startsWith("cut off: "), ended.outcome);
         }
     }

@@ -169,17 +169,19 @@ class TlsServerTest {
     @Test
     void silenceEndsNoRequest() throws Exception {
         // Somebody in between could hold back "00" and stored "pay 1" so.
-        try (Socket socket = new Socket("127.0.0.1", engine.port());
+        Path other = Files.createDirectory(folder.resolve("other"));
+        try (Engine patient = new Engine(Transport.TLS, other, Engine.ROOMY);
+                Socket socket = new Socket("127.0.0.1", patient.port());
                 SSLSocket tls = over(socket, Transport.Keys.CLIENT.sockets())) {
-            Tls.configure(tls);
+            Tls.configure(tls).startHandshake();
             tls.getOutputStream().write("store;bob;al;pay 1".getBytes());
             tls.setSoTimeout((int) Connection.SILENCE.toMillis() + 300);
             InputStream in = tls.getInputStream();
             assertThrows(SocketTimeoutException.class, in::read);
             tls.getOutputStream().write("00\n".getBytes());
             assertEquals(Wire.STORED, new String(in.readAllBytes(), StandardCharsets.UTF_8));
+            assertTrue(patient.ask("fetch;bob").contains("bob;al;pay 100\n"));
         }
-        assertTrue(engine.ask("fetch;bob").contains("bob;al;pay 100\n"));
     }
 
     @Test
@@ -257,7 +259,7 @@ class TlsServerTest {
     }
 
     private void assertRefused(String reason) throws Exception {
-        Listener.Conversation ended = engine.heard.conversation();
+        Observer.Conversation ended = engine.heard.conversation();
         String outcome = ended.outcome;
         assertTrue(outcome.startsWith("cut off: no TLS came about: "), outcome);
         assertTrue(outcome.contains(reason), outcome);
@@ -324,7 +326,7 @@ class TlsServerTest {
             millisUntilLetGo(garbage);
         }
         Waiting.eventually("all have ended", () -> engine.heard.conversations().size() == 20);
-        for (Listener.Conversation ended : engine.heard.conversations()) {
+        for (Observer.Conversation ended : engine.heard.conversations()) {
             assertTrue(
                     ended.outcome.startsWith("cut off: no TLS came about: "), () -> ended.outcome);
         }

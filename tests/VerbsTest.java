@@ -223,10 +223,10 @@ class VerbsTest {
     private static String logged(Protocol.Request request, String outcome) {
         StringWriter out = new StringWriter();
         Log log = new Log(new PrintWriter(out), new PrintWriter(out), false);
-        var ended = new Listener.Conversation(1, new InetSocketAddress("127.0.0.1", 1)) {};
+        var ended = new Observer.Conversation(1, new InetSocketAddress("127.0.0.1", 1)) {};
         ended.request = request;
         ended.outcome = outcome;
-        log.step(Listener.Step.CLOSED, ended);
+        log.step(Observer.Step.CLOSED, ended);
         log.close("Goodbye.");
         return out.toString();
     }

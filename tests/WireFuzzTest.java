@@ -281,7 +281,7 @@ class WireFuzzTest {
             Waiting.eventually(
                     "every conversation has an end",
                     () -> engine.heard.conversations().size() >= all);
-            for (Listener.Conversation ended : engine.heard.conversations()) {
+            for (Observer.Conversation ended : engine.heard.conversations()) {
                 assertNotNull(ended.outcome, ended::toString);
             }
             assertEquals(List.of(), engine.heard.troubles());

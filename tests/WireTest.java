@@ -286,7 +286,7 @@ class WireTest {
         ask("nonsense;bob");
         Waiting.eventually("five end", () -> engine.heard.conversations().size() == 5);
         Set<Thread> threads = new HashSet<>();
-        for (Listener.Conversation ended : engine.heard.conversations()) {
+        for (Observer.Conversation ended : engine.heard.conversations()) {
             Thread thread = engine.heard.thread(ended);
             assertTrue(thread.isVirtual(), thread.toString());
             assertEquals("conversation-" + ended.number, thread.getName());
@@ -295,7 +295,7 @@ class WireTest {
             assertTrue(ended.untilReply().isPositive());
         }
         assertEquals(5, threads.size());
-        List<Listener.Conversation> inOrder =
+        List<Observer.Conversation> inOrder =
                 engine.heard.conversations().stream()
                         .sorted(Comparator.comparing(it -> it.number))
                         .toList();

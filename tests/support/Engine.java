@@ -123,8 +123,8 @@ final class Engine implements AutoCloseable {
         store.close();
     }
 
-    /** What a server has told its listener. */
-    static class Heard implements Listener {
+    /** What a server has told its observer. */
+    static class Heard implements Observer {
         private final ConcurrentLinkedQueue<Conversation> conversations =
                 new ConcurrentLinkedQueue<>();
         private final Map<Conversation, Thread> threads = new ConcurrentHashMap<>();

@@ -6,7 +6,7 @@ import java.net.InetSocketAddress;
 import java.time.Duration;
 
 /** Observes a server. A call comes on the thread of the step itself, so it must not block. */
-public interface Listener {
+public interface Observer {
 
     /** A conversation has come to {@code step}; {@link Step#CLOSED} is its last. */
     void step(Step step, Conversation conversation);

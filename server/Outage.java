@@ -1,5 +1,5 @@
 //JAVA 21+
-//SOURCES Listener.java
+//SOURCES Observer.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.time.Duration;
@@ -9,55 +9,55 @@ import java.time.Duration;
  * reported at most once a minute, or after 5 s without a failure. A new start is always reported at
  * once, so the last report never says "again" while the failure lasts. Any thread may use it.
  */
-final class Alarm {
+final class Outage {
     private static final long MINUTE = Duration.ofMinutes(1).toNanos();
     private static final long QUIET = Duration.ofSeconds(5).toNanos();
 
-    private final Listener listener;
+    private final Observer observer;
     private final String start;
     private final String end;
-    private volatile boolean raised;
-    private long failed;
-    private long cleared = System.nanoTime() - MINUTE;
+    private volatile boolean lasts;
+    private long lastFailure;
+    private long lastEnd = System.nanoTime() - MINUTE;
 
     /**
-     * An alarm that is not raised yet.
+     * An outage that has not started.
      *
      * @param start begins the sentence for its start; the reason follows
      * @param end begins the sentence for its end; "again" follows
      */
-    Alarm(Listener listener, String start, String end) {
-        this.listener = listener;
+    Outage(Observer observer, String start, String end) {
+        this.observer = observer;
         this.start = start;
         this.end = end;
     }
 
     /** Notes a failure. Throws nothing, since its caller is in the middle of handling one. */
-    synchronized void raise(String reason) {
-        failed = System.nanoTime();
+    synchronized void failed(String reason) {
+        lastFailure = System.nanoTime();
         try {
-            if (!raised) {
-                listener.report(start + reason);
-                raised = true;
+            if (!lasts) {
+                observer.report(start + reason);
+                lasts = true;
             }
         } catch (RuntimeException | Error e) {
             // Tolerated: the next failure is reported, once there is memory for a sentence.
         }
     }
 
-    /** Notes a success. Costs next to nothing unless the alarm is raised. */
-    void clear() {
-        if (raised) {
-            clearOnceSteady();
+    /** Notes a success. Costs next to nothing while nothing fails. */
+    void succeeded() {
+        if (lasts) {
+            endOnceSteady();
         }
     }
 
-    private synchronized void clearOnceSteady() {
+    private synchronized void endOnceSteady() {
         long now = System.nanoTime();
-        if (raised && (now - cleared >= MINUTE || now - failed >= QUIET)) {
-            raised = false;
-            cleared = now;
-            listener.report(end + " again.");
+        if (lasts && (now - lastEnd >= MINUTE || now - lastFailure >= QUIET)) {
+            lasts = false;
+            lastEnd = now;
+            observer.report(end + " again.");
         }
     }
 }
