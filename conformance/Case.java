@@ -86,7 +86,7 @@ record Case(String name, Body body) {
 
     /**
      * Prints a line for each case, and counts. If one fault fails many cases, only the first has
-     * its line, and at the end a second line names the others.
+     * its line, and a list at the end names the others.
      */
     static final class Report {
         static final String NOTHING_ELSE = "Nothing else is asked before that is right.";
@@ -178,13 +178,9 @@ record Case(String name, Body body) {
         int end() {
             failed.forEach((first, others) -> {
                 if (!others.isEmpty()) {
-                    String more = others.size() == 1 ? "1 more case fails" : "%d more cases fail";
-                    say(
-                            more.formatted(others.size())
-                                    + " like this one: "
-                                    + first
-                                    + ". Namely: "
-                                    + String.join("; ", others));
+                    say("These failed alike; the first has its FAIL line above:");
+                    Stream.concat(Stream.of(first), others.stream())
+                            .forEach(name -> say("     " + name));
                 }
             });
             int count = failed.values().stream().mapToInt(others -> 1 + others.size()).sum();

@@ -14,7 +14,6 @@ enum Rule {
     ORDER("in this order: verb there, recipient there, verb known, sender, message."),
     END("The request ends at LF (a CR before it is dropped), or when the client shuts down"),
     SILENCE("the request ends after 1 s of silence, if it came in one piece of more than one byte"),
-    PIECES("A request in pieces is stored whole or refused, never cut."),
     LATE("not complete within the timeout"),
     NAMES("spaces and tabs (U+0020, U+0009) at its ends are dropped, and no other character is"),
     CASE("A name is any text without ;, and case-sensitive"),

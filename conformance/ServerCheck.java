@@ -248,19 +248,19 @@ final class ServerCheck {
         ends("CR LF ends a request, as one", Rule.END, (talk, s) -> talk.open(s + "\r\n"));
         ends(
                 "a request comes in pieces",
-                Rule.PIECES,
+                Rule.END,
                 (talk, s) -> talk.open("sto", s.substring(3, 9), s.substring(9), "\n"));
         ends(
                 "a character comes in pieces",
-                Rule.PIECES,
+                Rule.END,
                 (talk, s) -> talk.pausing(Duration.ofMillis(20)).byteByByte(s + "\n"));
         ends(
                 "half a second in the middle does not cut a request",
-                Rule.PIECES,
+                Rule.END,
                 (talk, s) -> talk.pausing(half).open(s.substring(0, 18), s.substring(18) + "\n"));
         ends(
                 "pieces and the end of the sending side make a request",
-                Rule.PIECES,
+                Rule.END,
                 (talk, s) -> talk.half(s.substring(0, 6), s.substring(6, 12), s.substring(12)));
     }
 
@@ -280,7 +280,7 @@ final class ServerCheck {
                         talk.half("store;" + message + end).keeps(message);
                     });
         }
-        claim("255 bytes and an end in a later piece are taken", Rule.LINE)
+        claim("255 bytes and an end in a later piece are taken", Rule.END)
                 .holds((talk, name) -> {
                     String message = filled(name + ";al;", 249, "x");
                     talk.open("store;" + message + "\r", "\n").keeps(message);

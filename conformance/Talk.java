@@ -299,7 +299,7 @@ final class Talk {
                 String late = came + " after " + took.toMillis() + " ms";
                 String here = says + " (here " + timeout.toSeconds() + " s, see --timeout)";
                 String expected = other ? Rule.SILENCE.toString() : here;
-                Rule fault = other ? Rule.PIECES : says;
+                Rule fault = other ? Rule.END : says;
                 throw new Case.Difference(sent, late, expected, fault.name());
             }
             gives("Message declined. Timed out\n");

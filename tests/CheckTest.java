@@ -12,6 +12,7 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import org.junit.jupiter.api.AfterAll;
@@ -47,9 +48,13 @@ import java.util.stream.Collectors;
 @DisabledOnOs(OS.WINDOWS) // the commands are a shell's
 @Order(3) // it takes long
 class CheckTest {
-    private static final int SERVER_CASES = 74;
+    private static final int SERVER_CASES = 75;
     private static final int CLIENT_CASES = 30;
     private static final String NO_PYTHON = "needs python3, 3.10 or newer, on the PATH";
+
+    private static final String ALIKE = "These failed alike; the first has its FAIL line above:\n";
+    private static final String LEAVES =
+            "This leaves some hundred messages in the server's store; use a store of its own.\n";
 
     @TempDir static Path folder;
 
@@ -71,23 +76,27 @@ class CheckTest {
             assertEquals(0, exit);
         }
 
-        /** Each fault is told in one line; what fails with it is named once, in another. */
+        /** Each fault is told in one line; what fails with it is named once, in a list. */
         void tells(List<Fault> faults, int cases) {
             List<String> expected = new ArrayList<>();
             int failed = 0;
+            int listed = 0;
             for (Fault fault : faults) {
                 failed += fault.breaks.size();
                 if (!fault.breaks.isEmpty()) {
                     String first = fault.breaks.getFirst();
                     assertTrue(line("FAIL " + first + ": ") != out, first + " in " + out);
                     expected.add(first);
-                    String others = String.join("; ", fault.breaks.subList(1, fault.breaks.size()));
-                    String with = "Fails with \"" + first + "\": ";
-                    assertEquals(others.isEmpty() ? out : with + others, line(with));
+                }
+                if (fault.breaks.size() > 1) {
+                    listed += fault.breaks.size();
+                    String list = ALIKE + "     " + String.join("\n     ", fault.breaks) + "\n";
+                    assertTrue(out.contains(list), list + " in " + out);
                 }
             }
             assertEquals(
                     expected.size(), out.lines().filter(l -> l.startsWith("FAIL ")).count(), out);
+            assertEquals(listed, out.lines().filter(l -> l.matches(" {5}\\S.*")).count(), out);
             int passed = cases - failed;
             if (out.contains("\nNothing else is asked before that is right.\n")) {
                 passed = (int) out.lines().filter(l -> l.startsWith("ok ")).count();
@@ -172,15 +181,18 @@ class CheckTest {
             assertTrue(
                     outcome.out()
                             .matches(
-                                    "FAIL a message keeps its `;`: sent"
-                                        + " \"store;\\w+;al;one;two;;three;\" and the end of input,"
-                                        + " then \"fetch;\\w+\" and the end of input; came"
-                                        + " \"Retrieving messages...\\\\n\\w+;al;one\\\\nNO MORE"
-                                        + " MESSAGES\"; the protocol says: \"Retrieving"
-                                        + " messages...\\\\n\\w+;al;one;two;;three;\\\\nNO MORE"
-                                        + " MESSAGES\\\\n\", since \"The message is all that"
-                                        + " follows the third `;`, kept as it is\"\n"
-                                        + "0 passed, 1 failed\n"),
+                                    LEAVES
+                                            + "FAIL a message keeps its `;`: sent"
+                                            + " \"store;\\w+;al;one;two;;three;\" and the end of"
+                                            + " input, then \"fetch;\\w+\" and the end of input;"
+                                            + " came \"Retrieving"
+                                            + " messages...\\\\n\\w+;al;one\\\\nNO MORE MESSAGES\";"
+                                            + " the protocol says: \"Retrieving"
+                                            + " messages...\\\\n\\w+;al;one;two;;three;\\\\nNO MORE"
+                                            + " MESSAGES\\\\n\", since \"The message is all text"
+                                            + " after the third ;, kept as it is, further ;"
+                                            + " included.\"\n"
+                                            + "0 passed, 1 failed\n"),
                     outcome.out());
         }
     }
@@ -189,8 +201,9 @@ class CheckTest {
     void whatOnlyAKillTellsIsSaidToBeUnasked() throws Exception {
         try (ClassicServer server = new ClassicServer()) {
             assertEquals(
-                    "Not asked: an acknowledged message survives kill -9; that takes --run, which"
-                            + " kills the server\n"
+                    LEAVES
+                            + "Not asked: an acknowledged message survives kill -9; that takes"
+                            + " --run, which kills the server\n"
                             + "0 passed, 0 failed\n",
                     check("server", "127.0.0.1", "" + server.port(), "--only", "survives").out());
         }
@@ -220,7 +233,65 @@ class CheckTest {
         assertEquals(2, outcome.exit());
         assertEquals("", outcome.out());
         assertEquals(2, outcome.err().lines().count(), outcome.err());
-        assertTrue(outcome.err().endsWith("\nAll options: jbang check --help\n"), outcome.err());
+        assertTrue(outcome.err().endsWith("\nAll options: ./jbang check --help\n"), outcome.err());
+    }
+
+    @Test
+    void theHelpDescribesBothCommandsInNarrowLines() {
+        // The client had no description, and the examples were wrapped.
+        String help = check("--help").out();
+        assertTrue(help.contains("\n  client  Runs COMMAND HOST PORT against "), help);
+        assertTrue(help.contains("\n  ./jbang check client python3 client.py\n"), help);
+        assertTrue(help.contains("\nUsage: ./jbang check ["), help);
+        for (String examples : help.split("\n\n")[0].split("\n")) {
+            assertTrue(examples.matches("Examples:|  \\./jbang check .*"), help);
+        }
+    }
+
+    @Test
+    void theHelpSaysThatMessagesAreLeft() {
+        String help = check("server", "--help").out().replaceAll("\\s+", " ");
+        assertTrue(help.contains("It leaves some hundred messages, "), help);
+    }
+
+    @Test
+    void eachRuleIsQuotedFromTheReadme() throws Exception {
+        String readme = plain(Files.readString(TestMain.checkout().resolve("README.md")));
+        for (Rule rule : Rule.values()) {
+            assertTrue(readme.contains(plain(rule.quote)), rule.name() + ": " + rule.quote);
+        }
+    }
+
+    /** {@code markdown} without emphasis and line breaks. */
+    private static String plain(String markdown) {
+        return markdown.replaceAll("[*`]", "").replaceAll("\\s+", " ");
+    }
+
+    @Test
+    void casesAreListedAsAlikeOnlyIfTheyShareARuleOrAReply() throws Exception {
+        // The third was once listed below the first, with which it shares nothing.
+        StringWriter out = new StringWriter();
+        Case.Report report = new Case.Report(new PrintWriter(out, true), "");
+        report.passes(failing("one", "rule 1", "reply 1"));
+        report.passes(failing("two", "rule 2", "reply 1"));
+        report.passes(failing("three", "rule 2", "reply 2"));
+        report.end();
+        assertEquals(
+                "FAIL one: sent a; came b; the protocol says: c\n"
+                        + "FAIL three: sent a; came b; the protocol says: c\n"
+                        + ALIKE
+                        + "     one\n"
+                        + "     two\n"
+                        + "0 passed, 3 failed\n",
+                out.toString());
+    }
+
+    private static Case failing(String name, String... faults) {
+        return new Case(
+                name,
+                () -> {
+                    throw new Case.Difference("a", "b", "c", faults);
+                });
     }
 
     @Test
@@ -244,7 +315,7 @@ class CheckTest {
                         2,
                         "",
                         "--only: no case has \"juggle\" in its name\n"
-                                + "All options: jbang check --help\n"),
+                                + "All options: ./jbang check --help\n"),
                 check("client", "--only", "juggle", "echo"));
     }
 
@@ -253,7 +324,7 @@ class CheckTest {
         Outcome outcome = check("server", "--run", "echo no such door; exit 3 # {port}");
         assertEquals(1, outcome.exit());
         assertTrue(outcome.err().startsWith("The server does not listen on port "), outcome.err());
-        assertTrue(outcome.err().contains("\nno such door\n"), outcome.err());
+        assertTrue(outcome.err().endsWith("\n    no such door\n"), outcome.err());
     }
 
     @Test
@@ -264,8 +335,8 @@ class CheckTest {
                 outcome.out()
                         .contains(
                                 "; came no request (it printed \"--patience x 127.0.0.1"
-                                        + " PORT\\n\", exit code 0); the protocol says: The request"
-                                        + " ends at LF;"),
+                                        + " PORT\\n\", exit code 0); the protocol says: \"The"
+                                        + " request ends at LF "),
                 outcome.out());
     }
 
@@ -324,7 +395,7 @@ class CheckTest {
             assertTrue(
                     line.contains(
                             "; came [\"store;Kyriakos;george;hi or not\" in 2 pieces without an"
-                                    + " end]; the protocol says: The request ends at LF; or when"),
+                                    + " end]; the protocol says: \"The request ends at LF "),
                     line);
         }
 
@@ -343,7 +414,8 @@ class CheckTest {
             assertEquals(
                     "FAIL it closes after a store: sent \"store;NAME;al;hi\" and the end of input;"
                         + " came \"Message accepted and stored:\\n\", and the connection stayed"
-                        + " open; the protocol says: The server sends one reply ... and closes.",
+                        + " open; the protocol says: \"The server sends one reply, ends each line"
+                        + " with LF, and closes.\"",
                     told(Fault.NEVER_CLOSES).replaceFirst("store;\\w+", "store;NAME"));
             String order = told(Fault.SORTS_A_MAILBOX);
             assertTrue(
@@ -356,13 +428,48 @@ class CheckTest {
                     cut.contains(
                             " came [\"store;Kyriakos;george;one\"]; the protocol says:"
                                 + " [\"store;Kyriakos;george;one;two;;three;  four\"], since \"The"
-                                + " message is ... kept as it is, further `;` included.\""),
+                                + " message is all text after the third ;, kept as it is, further ;"
+                                + " included.\""),
                     cut);
             String crash = told(Fault.CRASHES_WITHOUT_A_SERVER);
             assertTrue(crash.contains("; came a crash: \"Name: "), crash);
             assertTrue(crash.contains(" and on stderr \"Traceback "), crash);
             String ever = told(Fault.WAITS_FOR_EVER);
-            assertTrue(ever.contains(", and never ended; the protocol says: the server "), ever);
+            assertTrue(
+                    ever.endsWith(
+                            ", and had not ended after 12 s (see --patience); the protocol says:"
+                                + " \"and closes. The client reads until then.\"; a client gives up"
+                                + " on a server that does not close"),
+                    ever);
+        }
+
+        @Test
+        void aTimeoutThatIsBrokenIsNamedInSeconds() throws Exception {
+            // The sentence once said "here %d s".
+            String late = told(Fault.HAS_NO_PATIENCE_THAT_ENDS);
+            assertTrue(
+                    late.endsWith(
+                            "says: \"not complete within the timeout\" (here 2 s, see --timeout)"),
+                    late);
+        }
+
+        @Test
+        void aRefusedFetchIsExplainedByASentenceAboutFetching() throws Exception {
+            // The sentence was once the one about "Message accepted and stored:".
+            String refused = told(Fault.HIDES_THE_REASON_FROM_A_READER);
+            assertTrue(refused.contains("; a fetch is refused in a line "), refused);
+            assertFalse(refused.contains("stored"), refused);
+        }
+
+        @Test
+        void aServerThatEndsIsShownWithItsExitCodeAndItsLastLines() throws Exception {
+            // The only thing said was once "Connection refused".
+            String out = SERVERS.get(List.of(Fault.ENDS_AT_A_RESET)).get().out();
+            assertTrue(
+                    out.contains(
+                            "; the server process ended, exit code 3, and on stderr:\n"
+                                    + "    cannot go on\n"),
+                    out);
         }
 
         private static String told(Fault fault) throws Exception {

@@ -13,9 +13,14 @@ enum Fault {
             "a character comes in pieces",
             "half a second in the middle does not cut a request",
             "pieces and the end of the sending side make a request",
+            "255 bytes and an end in a later piece are taken",
             "one byte is no request",
             "pieces without an end are no request",
             "a client that drips bytes is not waited for longer"),
+    COUNTS_THE_END(
+            "if len(data) > MAX_BYTES + 1:",
+            "if len(data) > MAX_BYTES:",
+            "255 bytes and an end in a later piece are taken"),
     WAITS_FOR_AN_END(
             "perhaps_whole = pieces == 1 and len(data) > 1",
             "perhaps_whole = False",
@@ -37,7 +42,7 @@ enum Fault {
             "clients that are silent hold up nobody"),
     ENDS_AT_A_RESET(
             "        pass  # it has left",
-            "        os._exit(1)",
+            "        print('cannot go on', file=sys.stderr, flush=True)\n        os._exit(3)",
             "clients that leave early harm nobody"),
     NEVER_CLOSES(
             "        client.shutdown(socket.SHUT_WR)",
@@ -158,6 +163,10 @@ enum Fault {
             "the refusal \"Could not be stored, try again later\" is shown",
             "the refusal \"Server is busy, try again later\" is shown",
             "the refusal \"Control characters\" is shown"),
+    HIDES_THE_REASON_FROM_A_READER(
+            "print(\"Refused:\", first or",
+            "print(\"Refused:\", \"for some reason\" or",
+            "the refusal \"No recipient\" is shown"),
     LEAVES_AFTER_A_REFUSAL(
             "        print(\"Not sent:\", reply or \"the connection was closed\")\n",
             "        sys.exit(\"Not sent: \" + reply)\n",
@@ -165,6 +174,10 @@ enum Fault {
     TAKES_A_CUT_REPLY_FOR_A_WHOLE_ONE(
             "\"That is all.\" if whole else",
             "\"That is all.\" if True else",
+            "a mailbox that was cut off is told from a whole one"),
+    TAKES_ANY_LAST_LINE_FOR_THE_LAST(
+            "whole = messages[-1:] == [\"NO MORE MESSAGES\"]",
+            "whole = True",
             "a mailbox that was cut off is told from a whole one"),
     TELLS_IT_BY_A_CLOCK_ONLY(
             "print(\"That is all.\" if whole else \"The rest is missing.\")",
@@ -196,7 +209,7 @@ enum Fault {
     static List<List<Fault>> servers() {
         return List.of(
                 List.of(),
-                List.of(SERVES_ONE_AT_A_TIME, LOOKS_AT_THE_VERB_FIRST),
+                List.of(SERVES_ONE_AT_A_TIME, LOOKS_AT_THE_VERB_FIRST, COUNTS_THE_END),
                 List.of(READS_ONE_PIECE_ONLY, SORTS_A_MAILBOX),
                 List.of(WAITS_FOR_AN_END, TAKES_ANY_BYTES, TRIMS_THE_MESSAGE),
                 List.of(
@@ -219,7 +232,9 @@ enum Fault {
                 List.of(
                         TAKES_A_PIECE_FOR_A_REPLY,
                         CUTS_THE_MESSAGE_AT_A_SEMICOLON,
+                        HIDES_THE_REASON_FROM_A_READER,
                         LEAVES_AFTER_A_REFUSAL),
+                List.of(TAKES_ANY_LAST_LINE_FOR_THE_LAST),
                 List.of(STOPS_AT_NO_MORE, CUTS_A_LONG_MESSAGE, TAKES_A_CUT_REPLY_FOR_A_WHOLE_ONE),
                 List.of(READS_EACH_PIECE_AS_TEXT, HIDES_THE_REASON, CRASHES_WITHOUT_A_SERVER),
                 List.of(
