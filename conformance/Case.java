@@ -112,8 +112,7 @@ record Case(String name, Body body) {
 
         /** Whether the case called {@code name} did not fail. */
         boolean passed(String name) {
-            return !failed.containsKey(name)
-                    && failed.values().stream().noneMatch(f -> f.contains(name));
+            return failed.values().stream().noneMatch(names -> names.contains(name));
         }
 
         /**
@@ -150,13 +149,11 @@ record Case(String name, Body body) {
                     outcome instanceof Difference d ? d.faults : new String[] {outcome.toString()};
             String known = firsts.getOrDefault(faults[faults.length - 1], name);
             String first = firsts.getOrDefault(faults[0], known);
-            List<String> others = failed.computeIfAbsent(first, f -> new ArrayList<>());
+            failed.computeIfAbsent(first, f -> new ArrayList<>()).add(name);
             if (first.equals(name)) {
                 Stream.of(faults).forEach(fault -> firsts.putIfAbsent(fault, name));
                 String asked = outcome instanceof Difference ? "" : "could not be asked, ";
                 say("FAIL " + name + ": " + asked + outcome.getMessage());
-            } else {
-                others.add(name);
             }
         }
 
@@ -176,14 +173,13 @@ record Case(String name, Body body) {
 
         /** Prints what failed besides, and the last line; the exit code. */
         int end() {
-            failed.forEach((first, others) -> {
-                if (!others.isEmpty()) {
+            for (List<String> names : failed.values()) {
+                if (names.size() > 1) {
                     say("These failed alike; the first has its FAIL line above:");
-                    Stream.concat(Stream.of(first), others.stream())
-                            .forEach(name -> say("     " + name));
+                    names.forEach(name -> say("     " + name));
                 }
-            });
-            int count = failed.values().stream().mapToInt(others -> 1 + others.size()).sum();
+            }
+            int count = failed.values().stream().mapToInt(List::size).sum();
             say(passed + " passed, " + count + " failed");
             return count == 0 && passed > 0 ? 0 : 1;
         }
@@ -197,10 +193,10 @@ record Case(String name, Body body) {
     /** {@code bytes} in quotes, cut where they are long, with all that is no plain text escaped. */
     static String shown(byte[] bytes) {
         String text = escaped(bytes);
-        int half = 80;
-        if (text.length() > 2 * half) {
-            String end = text.substring(text.length() - half);
-            return "\"%s...%s\" (%d bytes)".formatted(text.substring(0, half), end, bytes.length);
+        if (text.length() > 160) {
+            String end = text.substring(text.length() - 80);
+            long lines = new String(bytes, UTF_8).lines().count();
+            return "\"%.80s...%s\" (%d bytes, lines: %d)".formatted(text, end, bytes.length, lines);
         }
         return text.isEmpty() ? "nothing" : "\"" + text + "\"";
     }
@@ -214,8 +210,7 @@ record Case(String name, Body body) {
     static String lastLines(byte[] bytes) {
         List<String> lines = new String(bytes, UTF_8).lines().toList();
         return lines.subList(Math.max(0, lines.size() - 8), lines.size()).stream()
-                .map(line -> escaped(line.getBytes(UTF_8)))
-                .map(line -> "\n    " + line.substring(0, Math.min(line.length(), 200)))
+                .map(line -> "\n    %.200s".formatted(escaped(line.getBytes(UTF_8))))
                 .collect(Collectors.joining());
     }
 

@@ -56,6 +56,12 @@ import java.util.concurrent.Callable;
         footer = {"", "Exit codes: 0 all passed, 1 some failed, 2 wrong usage."})
 public final class Check {
     /** Both commands have these. */
+    @Command(
+            mixinStandardHelpOptions = true,
+            sortOptions = false,
+            descriptionHeading = "%n",
+            parameterListHeading = "%n",
+            optionListHeading = "%n")
     abstract static class Common implements Callable<Integer> {
         @Spec CommandSpec spec;
 
@@ -93,18 +99,12 @@ public final class Check {
     /** {@code check server}: the checker is the client. */
     @Command(
             name = "server",
-            mixinStandardHelpOptions = true,
-            sortOptions = false,
-            descriptionHeading = "%n",
-            parameterListHeading = "%n",
-            optionListHeading = "%n",
             description =
-                    "Asks a server every question of the protocol, byte by byte. It leaves some"
-                            + " hundred messages, each time in new mailboxes: give the server a"
-                            + " store of its own.")
+                    "Asks a server every question of the protocol, byte by byte. " + Server.LEAVES)
     static final class Server extends Common {
         private static final String LEAVES =
-                "This leaves some hundred messages in the server's store; use a store of its own.";
+                "The check leaves about 500 messages, each time in new mailboxes: give the server a"
+                        + " store of its own.";
 
         @Parameters(index = "0", arity = "0..1", paramLabel = "HOST")
         private String host;
@@ -174,11 +174,6 @@ public final class Check {
     /** {@code check client}: the checker is the server, and types. */
     @Command(
             name = "client",
-            mixinStandardHelpOptions = true,
-            sortOptions = false,
-            descriptionHeading = "%n",
-            parameterListHeading = "%n",
-            optionListHeading = "%n",
             description =
                     "Runs COMMAND HOST PORT against a server that it plays, with a user's answers"
                             + " on its input: a name; then for each request 1, a recipient and a"

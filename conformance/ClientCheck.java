@@ -65,8 +65,8 @@ final class ClientCheck {
         return ClientUnderCheck.run(command, patience, answers, List.of(replies));
     }
 
-    private static ClientUnderCheck.Reply reply(String text) {
-        return new ClientUnderCheck.Reply(true, text);
+    private static ClientUnderCheck.Reply reply(String... pieces) {
+        return new ClientUnderCheck.Reply(true, pieces);
     }
 
     /** George sends {@code message} to Kyriakos, and the server replies {@code reply}. */
@@ -74,20 +74,12 @@ final class ClientCheck {
         return run(List.of("george", "1", "Kyriakos", message, "3"), reply(reply));
     }
 
-    /** Kyriakos reads his mail, and the server replies {@code reply}. */
-    private ClientUnderCheck.Run read(String reply) throws Exception {
-        return run(READING, reply(reply));
+    /** Kyriakos reads his mail, and the server replies in these pieces. */
+    private ClientUnderCheck.Run read(String... pieces) throws Exception {
+        return run(READING, reply(pieces));
     }
 
     private static final List<String> READING = List.of("Kyriakos", "2", "3");
-
-    private ClientUnderCheck.Run readInPieces(byte[]... pieces) throws Exception {
-        return run(READING, new ClientUnderCheck.Reply(true, List.of(pieces)));
-    }
-
-    private ClientUnderCheck.Run readInPieces(String... pieces) throws Exception {
-        return readInPieces(Stream.of(pieces).map(p -> p.getBytes(UTF_8)).toArray(byte[][]::new));
-    }
 
     /** A mailbox with these, each {@code sender;message}. */
     private static String mailbox(String... messages) {
@@ -174,20 +166,21 @@ final class ClientCheck {
                 });
         claim("a reply in pieces is one reply")
                 .holds(() ->
-                        readInPieces("Retr", MORE.substring(4) + "Kyriakos;al;hi th", "ere\n", LAST)
+                        read("Retr", MORE.substring(4) + "Kyriakos;al;hi th", "ere\n", LAST)
                                 .shows(Rule.UNTIL, "hi there"));
         claim("a character in pieces is one character")
                 .holds(() -> {
                     byte[] reply = mailbox("al;hi 😀 there").getBytes(UTF_8);
                     int within = reply.length - (" there\n" + LAST).length() - 2;
                     byte[] rest = Arrays.copyOfRange(reply, within, reply.length);
-                    readInPieces(Arrays.copyOf(reply, within), rest)
+                    var pieces = List.of(Arrays.copyOf(reply, within), rest);
+                    run(READING, new ClientUnderCheck.Reply(true, pieces))
                             .shows(Rule.UNTIL, "there")
                             .shows(Rule.UTF8, "hi 😀 there");
                 });
         claim("a message that reads like a last line does not end a mailbox")
                 .holds(() ->
-                        readInPieces(
+                        read(
                                         MORE + "Kyriakos;george;NO MORE MESSAGES",
                                         "\nKyriakos;al;There is no such name",
                                         "\nKyriakos;al;bye then\n" + LAST)

@@ -35,7 +35,6 @@ import java.util.stream.Stream;
  */
 final class ClientUnderCheck {
     private static final Duration SILENCE = Duration.ofSeconds(1);
-
     private static final Duration NO_END = Duration.ofSeconds(2);
 
     private ClientUnderCheck() {}
@@ -47,8 +46,8 @@ final class ClientUnderCheck {
      * @param pieces sent one by one, each after 100 ms
      */
     record Reply(boolean closes, List<byte[]> pieces) {
-        Reply(boolean closes, String text) {
-            this(closes, List.of(text.getBytes(UTF_8)));
+        Reply(boolean closes, String... pieces) {
+            this(closes, Stream.of(pieces).map(piece -> piece.getBytes(UTF_8)).toList());
         }
 
         @Override
@@ -137,8 +136,8 @@ final class ClientUnderCheck {
         }
     }
 
-    /** What a client printed, and how it ended; exit code -1: it was killed after so long. */
-    record Outcome(String out, String err, int exit, Duration patience) {
+    /** What a client printed, and how it ended; exit code -1: it had to be killed. */
+    record Outcome(String out, String err, int exit) {
         private static final Pattern STACK_TRACE =
                 Pattern.compile(
                         "Traceback \\(most|goroutine \\d+ \\[|panicked at|(Uncaught|Unhandled) "
@@ -175,10 +174,7 @@ final class ClientUnderCheck {
         public String toString() {
             return Case.shown(out)
                     + (err.isEmpty() ? "" : " and on stderr " + Case.shown(err))
-                    + (exit >= 0
-                            ? ", exit code " + exit
-                            : ", and had not ended after %d s (see --patience)"
-                                    .formatted(patience.toSeconds()));
+                    + (exit < 0 ? ", and did not end (see --patience)" : ", exit code " + exit);
         }
     }
 
@@ -296,8 +292,7 @@ final class ClientUnderCheck {
                         new Outcome(
                                 out.get(10, TimeUnit.SECONDS),
                                 err.get(10, TimeUnit.SECONDS),
-                                ended ? process.exitValue() : -1,
-                                patience);
+                                ended ? process.exitValue() : -1);
                 return new Run(answers, replies, List.copyOf(requests), outcome);
             } catch (ExecutionException | TimeoutException e) {
                 throw new IOException("what the client printed could not be read", e);

@@ -30,7 +30,6 @@ final class ServerCheck {
     private static final String TOO_LONG = "Message declined. Too long, 255 bytes at most\n";
     private static final String NOT_UTF8 = "Message declined. Not UTF-8\n";
     private static final String CONTROL = "Message declined. Control characters\n";
-
     private static final String STORES = "what is stored is fetched";
     private static final String SILENT = "clients that are silent hold up nobody";
     static final String SURVIVES = "an acknowledged message survives kill -9";
@@ -129,7 +128,7 @@ final class ServerCheck {
         kept(STORES, Rule.MAIL, "NAME;al;hi there");
         claim("a mailbox that nobody wrote to is no such name", Rule.NOBODY)
                 .holds((talk, name) -> talk.fetch(name).gives(Talk.EMPTY));
-        claim("messages come in the order of acceptance", Rule.ACCEPTANCE)
+        claim("messages come in the order of acceptance", Rule.ORDERED)
                 .holds((talk, name) -> {
                     List<String> mail = List.of(name + ";al;b", name + ";al;c", name + ";al;a");
                     for (String message : mail) {
@@ -145,7 +144,7 @@ final class ServerCheck {
     }
 
     private void namesAndMessages() {
-        claim("names are case-sensitive", Rule.CASE)
+        claim("names are case-sensitive", Rule.NAME)
                 .holds((talk, name) -> {
                     talk.store(name + "x;al;small").gives(Talk.STORED);
                     talk.fetch(name + "X").gives(Talk.EMPTY);
@@ -351,7 +350,7 @@ final class ServerCheck {
                 .holds((talk, name) ->
                         talk.store(name + ";al;one\nstore;" + name + ";al;two\n")
                                 .keeps(name + ";al;one"));
-        claim("100 clients at once are all answered, none twice", Rule.ONCE)
+        claim("100 clients at once are all answered, none twice", Rule.ORDERED)
                 .holds((talk, name) -> {
                     List<String> mail = mail(name, 100, "number ");
                     talk.storeAtOnce(mail);
@@ -391,43 +390,43 @@ final class ServerCheck {
 
     /** Asks the case that kills the server and starts it again. */
     void runRestart(Case.Report report) throws InterruptedException {
-        Case.Body restarts =
-                () -> {
-                    for (int round = 0; round < 3; round++) {
-                        restart();
-                    }
-                };
-        report.passes(new Case(SURVIVES, restarts));
+        report.passes(new Case(SURVIVES, () -> restart(3)));
     }
 
-    /** Kills the server in the moment in which the 40th acknowledgement comes. */
-    private void restart() throws Exception {
-        String name = RUN + COUNT.incrementAndGet();
-        Set<String> acknowledged = ConcurrentHashMap.newKeySet();
-        AtomicInteger number = new AtomicInteger();
-        try (ExecutorService clients = Executors.newVirtualThreadPerTaskExecutor()) {
-            for (int i = 0; i < 8; i++) {
-                clients.submit(() -> {
-                    while (acknowledged.size() < 40) {
-                        String message = name + ";al;" + number.incrementAndGet();
-                        talk(started.address, Rule.SURVIVES).store(message).gives(Talk.STORED);
-                        acknowledged.add(message);
-                    }
-                    started.kill();
-                    return null;
-                });
+    /** Kills it in the moment of the 40th acknowledgement, this many times. */
+    private void restart(int times) throws Exception {
+        for (int i = 0; i < times; i++) {
+            String name = RUN + COUNT.incrementAndGet();
+            Set<String> acknowledged = ConcurrentHashMap.newKeySet();
+            AtomicInteger number = new AtomicInteger();
+            try (ExecutorService clients = Executors.newVirtualThreadPerTaskExecutor()) {
+                for (int client = 0; client < 8; client++) {
+                    clients.submit(() -> {
+                        while (acknowledged.size() < 40) {
+                            String message = name + ";al;" + number.incrementAndGet();
+                            talk(started.address, Rule.SURVIVES).store(message).gives(Talk.STORED);
+                            acknowledged.add(message);
+                        }
+                        started.kill();
+                        return null;
+                    });
+                }
             }
-        }
-        started.kill();
-        started.start();
-        String after = talk(started.address, Rule.SURVIVES).fetch(name).text();
-        Set<String> lost = new HashSet<>(acknowledged);
-        after.lines().forEach(lost::remove);
-        if (!lost.isEmpty() || acknowledged.isEmpty()) {
-            throw new Case.Difference(
-                    number + " messages, of which " + acknowledged.size() + " were acknowledged",
-                    (acknowledged.size() - lost.size()) + " of these after kill -9 and a new start",
-                    Rule.SURVIVES);
+            started.kill();
+            started.start();
+            String after = talk(started.address, Rule.SURVIVES).fetch(name).text();
+            Set<String> lost = new HashSet<>(acknowledged);
+            after.lines().forEach(lost::remove);
+            if (!lost.isEmpty() || acknowledged.isEmpty()) {
+                throw new Case.Difference(
+                        number
+                                + " messages, of which "
+                                + acknowledged.size()
+                                + " were acknowledged",
+                        (acknowledged.size() - lost.size())
+                                + " of these after kill -9 and a new start",
+                        Rule.SURVIVES);
+            }
         }
     }
 }

@@ -70,11 +70,15 @@ final class ServerUnderCheck implements AutoCloseable {
      */
     static InetSocketAddress freeAddress() throws IOException {
         InetAddress here = InetAddress.getByAddress(new byte[] {127, 0, 0, 1});
-        int port = ThreadLocalRandom.current().nextInt(10_000, 32_768);
-        try (ServerSocket free = new ServerSocket(port, 1, here)) {
-            return new InetSocketAddress(here, free.getLocalPort());
-        } catch (BindException taken) {
-            return freeAddress();
+        for (int tries = 1; ; tries++) {
+            int port = ThreadLocalRandom.current().nextInt(10_000, 32_768);
+            try (ServerSocket free = new ServerSocket(port, 1, here)) {
+                return new InetSocketAddress(here, free.getLocalPort());
+            } catch (BindException taken) {
+                if (tries == 100) {
+                    throw taken;
+                }
+            }
         }
     }
 
