@@ -103,8 +103,8 @@ public final class Check {
                     "Asks a server every question of the protocol, byte by byte. " + Server.LEAVES)
     static final class Server extends Common {
         private static final String LEAVES =
-                "The check leaves about 500 messages, each time in new mailboxes: give the server a"
-                        + " store of its own.";
+                "The check leaves more than 400 messages, each time in new mailboxes: give the"
+                    + " server a store of its own.";
 
         @Parameters(index = "0", arity = "0..1", paramLabel = "HOST")
         private String host;

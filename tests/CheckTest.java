@@ -54,7 +54,7 @@ class CheckTest {
 
     private static final String ALIKE = "These failed alike; the first has its FAIL line above:\n";
     private static final String LEAVES =
-            "The check leaves about 500 messages, each time in new mailboxes: give the server a"
+            "The check leaves more than 400 messages, each time in new mailboxes: give the server a"
                     + " store of its own.\n";
 
     @TempDir static Path folder;
