@@ -104,7 +104,7 @@ public final class Check {
     static final class Server extends Common {
         private static final String LEAVES =
                 "The check leaves more than 400 messages, each time in new mailboxes: give the"
-                    + " server a store of its own.";
+                        + " server a store of its own.";
 
         @Parameters(index = "0", arity = "0..1", paramLabel = "HOST")
         private String host;

@@ -332,7 +332,8 @@ final class ServerCheck {
         claim("the encoding is checked before the parts", Rule.MALFORMED)
                 .holds((talk, name) ->
                         talk.half("bogus\u00ff".getBytes(ISO_8859_1)).gives(NOT_UTF8));
-        refused(TOO_LONG.strip(), Rule.TOO_LONG, "x".repeat(256));
+        claim("the length is checked before the parts", Rule.TOO_LONG)
+                .holds((talk, name) -> talk.half("x".repeat(256)).gives(TOO_LONG));
         refused(CONTROL.strip(), Rule.CONTROLS, "bogus;b\u0007b");
     }
 
@@ -414,7 +415,7 @@ final class ServerCheck {
             }
             started.kill();
             started.start();
-            String after = talk(started.address, Rule.SURVIVES).fetch(name).text();
+            String after = talk(started.address, Rule.SURVIVES).fetch(name).text;
             Set<String> lost = new HashSet<>(acknowledged);
             after.lines().forEach(lost::remove);
             if (!lost.isEmpty() || acknowledged.isEmpty()) {

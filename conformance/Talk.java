@@ -226,7 +226,7 @@ final class Talk {
     /** What a server answered, and what it may be asked about it. */
     final class Answer {
         private final String sent;
-        private final String text;
+        final String text;
         private final String came;
         private final boolean closed;
         private final Duration took;
@@ -237,10 +237,6 @@ final class Talk {
             came = Case.shown(bytes) + end;
             closed = end.isEmpty();
             this.took = took;
-        }
-
-        String text() {
-            return text;
         }
 
         /** It is {@code reply}, byte for byte. */
