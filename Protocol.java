@@ -56,7 +56,7 @@ public final class Protocol {
     // ---------------------------------------------------------------- requests
 
     /**
-     * A request that is complete and well-formed. For a new one, javac reports each switch that
+     * A request that is complete and well-formed. For a new kind, javac reports each switch that
      * does not know it; without {@code -XDshould-stop.ifError=FLOW} it would stop at the first.
      */
     public sealed interface Request permits Store, Fetch {

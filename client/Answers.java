@@ -25,7 +25,7 @@ interface Answers {
      */
     String ask(String question) throws IOException;
 
-    /** Whether a person answers, who can be asked again and sees one screenful. */
+    /** Whether a person answers. A person can be asked again, and sees one screenful. */
     default boolean person() {
         return true;
     }
@@ -62,7 +62,7 @@ interface Answers {
             Path classes = Path.of(System.getProperty("java.home"), "lib", "modules");
             return Files.isSameFile(Path.of("/dev/stdin"), classes);
         } catch (IOException e) {
-            return false; // a pipe has no such name, and Windows no such folder
+            return false; // a pipe has no path, and Windows has no /dev
         }
     }
 

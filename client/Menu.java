@@ -169,7 +169,7 @@ final class Menu {
 
         private final int rows = Math.max(1, answers.height() - OTHER_ROWS);
         private final Deque<List<String>> newest = new ArrayDeque<>(); // for a person
-        private int taken; // rows, by the newest
+        private int taken; // rows that the newest take
         private long older; // messages that a person is not shown
         private long count;
 
@@ -190,7 +190,7 @@ final class Menu {
             }
         }
 
-        /** Only a message begins at the left, so blanks cannot push a false sender there. */
+        /** Indents all rows but the first, so blanks cannot push a false sender to the left. */
         private List<String> rowsOf(String line) {
             String indent = " ".repeat(8);
             int columns = Math.max(1, answers.width() - indent.length());

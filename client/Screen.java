@@ -51,9 +51,9 @@ final class Screen implements Answers {
     }
 
     /**
-     * The terminal of this process, or null where lines cannot be edited. JLine calls stty, except
-     * on Windows: its native library would set the speed of a serial line to 0, and unpacks itself
-     * into the temporary folder.
+     * The terminal of this process, or null where lines cannot be edited. Except on Windows, JLine
+     * calls stty: JLine's native library would set the speed of a serial line to 0, and unpacks
+     * itself into the temporary folder.
      */
     static Screen open(PrintWriter out) {
         JLINE_LOG.setLevel(Level.OFF);
@@ -127,7 +127,7 @@ final class Screen implements Answers {
         try {
             StringBuilder typed = new StringBuilder();
             for (int tenths = 0; tenths < (typed.isEmpty() ? 1 : 10); ) {
-                int c = terminal.reader().read(99); // less than the tenth that raw mode waits for
+                int c = terminal.reader().read(99); // ms; raw mode ends a read after 100
                 if (c >= 0) {
                     typed.append(c == '\r' ? '\n' : (char) c);
                 }

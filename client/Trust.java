@@ -182,7 +182,7 @@ final class Trust {
      */
     Socket secure(Connector plain) throws IOException, RequestException {
         if (!inTls()) {
-            return plain.connect(); // Java keeps the address just looked up for 30 s
+            return plain.connect(); // to the address looked up above: Java keeps it for 30 s
         }
         Socket socket = handshake(plain.connect());
         if (socket == null) {

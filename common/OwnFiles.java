@@ -40,8 +40,8 @@ final class OwnFiles {
      * @param forbidden permission bits that the file may not have, such as 077; ignored where files
      *     have none
      * @throws IOException also when it is larger than 64 KB or not a regular file, since a pipe or
-     *     a device could block for ever; and when it has one of these permissions, or belongs to
-     *     another user than this one and root
+     *     a device could block for ever; and when it has one of these permissions, or belongs
+     *     neither to this user nor to root
      */
     static byte[] read(Path file, int forbidden) throws IOException {
         BasicFileAttributes is = Files.readAttributes(file, BasicFileAttributes.class);

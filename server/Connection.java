@@ -46,8 +46,8 @@ class Connection implements AutoCloseable {
 
     /**
      * Bytes of a reply that the client has to take within three times the timeout. The client's
-     * kernel may buffer 128 KB and report them as read all at once, so a client that reads a steady
-     * 10 KB a second seems to stop for 13 s.
+     * kernel may buffer 128 KB, and announce new room only when all of them are read. So a client
+     * that reads a steady 10 KB a second seems to stop for 13 s.
      */
     private static final int STRETCH = 16 << 10;
 
@@ -142,7 +142,7 @@ class Connection implements AutoCloseable {
         }
     }
 
-    /** Runs before the request is read, until {@code deadline}, a {@link System#nanoTime}. */
+    /** Prepares the connection before {@code deadline}, a {@link System#nanoTime}. */
     void begin(long deadline) throws IOException, Protocol.RefusedException {}
 
     /**

@@ -6,8 +6,9 @@ import java.time.Duration;
 
 /**
  * A lasting failure, reported once when it starts and once when it ends. While it flaps, its end is
- * reported at most once a minute, or after 5 s without a failure. A new start is always reported at
- * once, so the last report never says "again" while the failure lasts. Any thread may use it.
+ * reported only if the last report of an end is a minute old, or if no failure came for 5 s. A new
+ * start is always reported at once, so the last report never says "again" while the failure lasts.
+ * Any thread may use it.
  */
 final class Outage {
     private static final long MINUTE = Duration.ofMinutes(1).toNanos();

@@ -77,7 +77,8 @@ public final class ServerCommand implements Callable<Integer> {
             description =
                     "the place of the messages: a file, or jdbc:postgresql://...;"
                             + " .msg-server/messages.db in your home, if not given. MSG_STORE")
-    private File file; // Tab completes this type; File drops a URL's second slash
+    // A File, so that Tab completes it. It drops a URL's second slash, so call() takes the text.
+    private File file;
 
     @Option(
             names = "--max-size",
@@ -200,7 +201,7 @@ public final class ServerCommand implements Callable<Integer> {
         log.close("Goodbye. Every acknowledged message is kept.");
     }
 
-    /** The longest delay of the end by a database that does not answer. */
+    /** The end waits no longer than this for a database that does not answer. */
     private static final Duration STORE_GRACE = Duration.ofMillis(500);
 
     /** The server's key: beside the store or, if that is a database, in the home. */

@@ -29,7 +29,7 @@ import javax.net.ssl.SSLSocket;
  * </pre>
  */
 final class TlsConnection extends Connection {
-    /** First byte of TLS (RFC 8446, section 5.1), and of no request in plain text. */
+    /** TLS begins with this byte (RFC 8446, section 5.1), and no request in plain text does. */
     private static final byte HANDSHAKE = 0x16;
 
     /**
@@ -115,7 +115,7 @@ final class TlsConnection extends Connection {
     /**
      * Stands for the plain socket below TLS. TLS reads a record in several pieces; each of these
      * reads has the deadline of the request, so that dripping inside a record does not extend it.
-     * The connection closes the channel, not TLS. TLS reads and writes arrays only.
+     * The connection, not TLS, closes the channel. TLS reads and writes arrays only.
      */
     private final class Raw extends Socket {
         Raw() throws SocketException {

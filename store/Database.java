@@ -16,7 +16,8 @@ import java.util.function.UnaryOperator;
 
 /**
  * A database for messages, as {@link MessageStore} needs it. Databases differ in how they are
- * reached and made durable, in their SQL, and in which of their failures pass. Each has one table:
+ * reached and made durable, in their SQL, and in which of their failures are temporary. Each has
+ * one table:
  *
  * <pre>message (recipient, id, sender, text, PRIMARY KEY (recipient, id))</pre>
  *
@@ -145,7 +146,7 @@ interface Database {
         final Connection connection;
 
         /**
-         * A condition that is true, and makes the end of its statement wait until it is durable.
+         * A condition that is always true; a statement that has it ends only once it is durable.
          */
         final String durably;
 
@@ -163,8 +164,8 @@ interface Database {
         }
 
         /**
-         * Stores all or, with an exception, nothing; skips ids that are there already. An empty
-         * batch fails if a message could not be stored.
+         * Stores all or, with an exception, nothing; an id that is there already stays one message.
+         * An empty batch fails if a message could not be stored.
          */
         abstract void insert(List<Entry> batch) throws SQLException;
 

@@ -282,7 +282,7 @@ public final class MessageStore implements AutoCloseable {
         writings.drainTo(batch, MAX_BATCH - 1);
         boolean goOn = !batch.removeIf(job -> job == LAST);
         batch.forEach(this::work);
-        batch.removeIf(Job::isDone); // a change, or its caller is gone
+        batch.removeIf(Job::isDone); // a change, now made, or a message whose caller is gone
         commit(batch, batch.stream().map(job -> job.message.apply(ids.next())).toList());
         return goOn;
     }

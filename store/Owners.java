@@ -44,8 +44,8 @@ final class Owners {
     /**
      * Whether {@code key} may act as {@code name}, which it may if it is the owner.
      *
-     * @param claims whether the key becomes the owner if there is none, unless it owns {@link
-     *     #MOST} names already; if false, any key may act as a name without an owner
+     * @param claims if true, the key becomes the owner of a name without an owner, or is refused if
+     *     it owns {@link #MOST} names already; if false, any key may act as such a name
      */
     boolean allow(String name, String key, boolean claims) throws MessageStore.StoreException {
         String owner = store.look(session -> session.owner(name));

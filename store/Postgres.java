@@ -159,10 +159,10 @@ final class Postgres implements Database {
 
     private static final class PostgresSession extends Session {
         /**
-         * A condition that is always true. Whatever the defaults of the database or the user, it
-         * makes its transaction wait until it is durable, and report if it is not. Settings of the
-         * session would not do: a pooler may give each transaction another session. A relative of
-         * PostgreSQL may lack a setting, which is then NULL.
+         * A condition that is always true. Whatever the defaults of the database or the user, a
+         * transaction that has it ends only once it is durable, or with a warning that it is not.
+         * Settings of the session would not do: a pooler may give each transaction another session.
+         * A relative of PostgreSQL may lack a setting, which is then NULL.
          */
         private static final String DURABLY =
                 "(SELECT concat(CASE current_setting('synchronous_commit', true) WHEN 'off'"
@@ -189,7 +189,8 @@ final class Postgres implements Database {
 
         /**
          * A batch that conflicts is tried again in halves: if one row in a hundred conflicts, a
-         * thousand rows hardly ever succeed together. A retry skips the rows that are stored.
+         * thousand rows hardly ever succeed together. A retry leaves the rows that are stored as
+         * they are.
          */
         @Override
         void insert(List<Entry> batch) throws SQLException {
@@ -214,8 +215,8 @@ final class Postgres implements Database {
                 }
                 throw e;
             }
-            // A cancelled wait for a replica gives only a warning, with the SQLSTATE of any
-            // warning. The routine in PostgreSQL's source identifies it, and is the same since 9.1.
+            // A cancelled wait for a replica gives only a warning, with the SQLSTATE that any
+            // warning has. The name of the routine that warns identifies it, the same since 9.1.
             for (SQLWarning it = insert.getWarnings(); it != null; it = it.getNextWarning()) {
                 if (it instanceof PSQLWarning warning
                         && "SyncRepWaitForLSN"

@@ -150,7 +150,7 @@ final class Sqlite implements Database {
 
     // ---------------------------------------------------------------- one server, one file
 
-    /** A byte far from the 512 that SQLite locks, from 0x40000000 on. */
+    /** The byte that a server locks, far from SQLite's 512, which begin at 0x40000000. */
     private static final long LOCK_AT = 1L << 62;
 
     private static final Duration LOOK_EVERY = Duration.ofSeconds(1);
@@ -160,7 +160,7 @@ final class Sqlite implements Database {
 
     private static final String TAKEN = "another server has it open";
 
-    /** Makes sure of one server per file, in this process and among all. */
+    /** Makes sure that no other server has the file open, in this process or another one. */
     private void hold() throws IOException {
         if (!Files.exists(file)) {
             Files.createFile(file, OwnFiles.only("rw-------")); // the log beside it gets the same
@@ -186,7 +186,7 @@ final class Sqlite implements Database {
      * mountinfo, which writes some characters as octal escapes.
      */
     private boolean isMounted() throws IOException {
-        Path mounts = Path.of("/proc/self/mountinfo"); // not Linux, not a file: only folders
+        Path mounts = Path.of("/proc/self/mountinfo"); // Linux; elsewhere only folders are mounted
         Matcher special = Pattern.compile("[ \t\n\\\\]").matcher(file.toString());
         String name = special.replaceAll(it -> "\\\\%03o".formatted((int) it.group().charAt(0)));
         Charset charset = Charset.forName(System.getProperty("sun.jnu.encoding"));
@@ -201,8 +201,8 @@ final class Sqlite implements Database {
      * process loses the lock in two ways. The first is to close any handle of the file
      * (sqlite.org/howtocorrupt.html, section 2.2): so the file is opened once, before SQLite opens
      * it, and closed last. The second is that SQLite gives up its own last lock, which unlocks all
-     * bytes. In WAL mode {@link #anchor} keeps SQLite's lock until it is closed. Before that SQLite
-     * may have unlocked, so {@link #prepare} then takes the lock again.
+     * bytes. In WAL mode {@link #anchor} keeps SQLite's lock until it is closed. Until WAL mode is
+     * on, SQLite may unlock; so {@link #prepare} takes the lock again once it is on.
      */
     private void takeLock() throws IOException {
         lock = channel.tryLock(LOCK_AT, 1, false);
@@ -247,7 +247,7 @@ final class Sqlite implements Database {
 
     @Override
     public void release() {
-        OwnFiles.closeQuietly(anchor); // first: SQLite's last connection leaves one file
+        OwnFiles.closeQuietly(anchor); // first: SQLite's last connection deletes its log
         OwnFiles.closeQuietly(channel);
         HELD.values().remove(this);
     }
@@ -456,7 +456,7 @@ final class Sqlite implements Database {
             boolean owned = super.openOwners(tls);
             int mark = tls || owned ? OWNED_MESSAGES : MESSAGES;
             String old = Database.run(connection, "PRAGMA application_id");
-            if (!old.equals("" + mark)) { // a full disk has no room for it
+            if (!old.equals("" + mark)) { // a full disk has no room for a needless write
                 Database.run(connection, "PRAGMA application_id = " + mark);
             }
             return owned;
