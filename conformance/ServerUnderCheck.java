@@ -14,6 +14,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 
 /**
@@ -22,6 +23,9 @@ import java.util.stream.Stream;
  * again in the place in which it left them.
  */
 final class ServerUnderCheck implements AutoCloseable {
+    private static final AtomicInteger PORT =
+            new AtomicInteger(ThreadLocalRandom.current().nextInt(10_000, 30_000));
+
     private final String command;
     private final Path output;
     private final Path errors;
@@ -66,13 +70,12 @@ final class ServerUnderCheck implements AutoCloseable {
     /**
      * A loopback address on which nobody listens, below the ports that systems give away by
      * themselves (32768 and up): between this look and the server's own, another program could be
-     * given one of those, and would answer in the server's place.
+     * given one of those, and would answer in the server's place. No two calls return the same.
      */
     static InetSocketAddress freeAddress() throws IOException {
         InetAddress here = InetAddress.getByAddress(new byte[] {127, 0, 0, 1});
         for (int tries = 1; ; tries++) {
-            int port = ThreadLocalRandom.current().nextInt(10_000, 32_768);
-            try (ServerSocket free = new ServerSocket(port, 1, here)) {
+            try (ServerSocket free = new ServerSocket(PORT.getAndIncrement(), 1, here)) {
                 return new InetSocketAddress(here, free.getLocalPort());
             } catch (BindException taken) {
                 if (tries == 100) {
