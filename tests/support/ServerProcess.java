@@ -3,10 +3,13 @@
 //SOURCES ../../MsgServer.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
 import java.io.BufferedReader;
 import java.io.File;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -152,8 +155,11 @@ final class ServerProcess implements AutoCloseable {
         return jvm().pid();
     }
 
+    /** The JVM may have a child, too: while it starts, SQLite's driver runs {@code uname}. */
     private ProcessHandle jvm() {
-        return process.children().findFirst().orElse(process.toHandle());
+        ProcessHandle itself = process.toHandle();
+        boolean isJava = itself.info().command().orElse("").endsWith("java");
+        return isJava ? itself : process.children().findFirst().orElse(itself);
     }
 
     /** kill -9: it gets no chance to do anything more. */
@@ -164,17 +170,31 @@ final class ServerProcess implements AutoCloseable {
 
     /** Sends a signal by name, such as {@code INT}. */
     void signal(String name) throws IOException, InterruptedException {
-        new ProcessBuilder("kill", "-" + name, Long.toString(pid())).start().waitFor();
+        var kill = new ProcessBuilder("kill", "-" + name, Long.toString(pid()));
+        assertEquals(0, kill.inheritIO().start().waitFor(), "no such process any more");
     }
 
     /** The exit code, waited for; all output is there then. */
     int awaitExit(Duration limit) throws InterruptedException {
         if (!process.waitFor(limit.toMillis(), TimeUnit.MILLISECONDS)) {
-            throw new AssertionError("still running after " + limit + ": " + output + errors);
+            throw new AssertionError(
+                    "still running after " + limit + ": " + output + errors + threads());
         }
         outputReader.join(END);
         errorReader.join(END);
         return process.exitValue();
+    }
+
+    /** What its threads do, for the report of a test that failed. */
+    private String threads() throws InterruptedException {
+        String jcmd = Path.of(System.getProperty("java.home"), "bin", "jcmd").toString();
+        try {
+            var command = new ProcessBuilder(jcmd, Long.toString(pid()), "Thread.print");
+            Process dump = command.redirectErrorStream(true).start();
+            return new String(dump.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        } catch (IOException e) {
+            return e.toString();
+        }
     }
 
     /** How many file descriptors it has open. */
