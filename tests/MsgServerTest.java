@@ -87,7 +87,7 @@ class MsgServerTest {
                     "it serves again",
                     () -> Wire.answer(transport, server.port(), "fetch;nobody").whole());
             assertEquals("Connections are accepted again.", heard.troubles().getLast());
-            Observer.Conversation served = heard.of("nobody");
+            Observer.Conversation served = heard.conversation();
             assertEquals("conversation-" + served.number, heard.thread(served).getName());
         }
     }
