@@ -6,9 +6,9 @@
 import java.io.PrintWriter;
 import java.net.InetSocketAddress;
 import java.time.Duration;
-import java.time.Instant;
-import java.time.ZoneId;
+import java.time.ZonedDateTime;
 import java.time.format.DateTimeFormatter;
+import java.util.TimeZone;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -33,6 +33,7 @@ class Log implements Observer {
     private final PrintWriter err;
     private final boolean quiet;
     private final DateTimeFormatter clock;
+    private final TimeZone zone = TimeZone.getDefault(); // its rules load with the first line
     private final Thread printer;
     private boolean closed; // only the printer's thread uses it
 
@@ -43,7 +44,7 @@ class Log implements Observer {
         this.quiet = quiet;
         boolean dated = System.console() == null; // a file outlives the day
         String pattern = dated ? "yyyy-MM-dd HH:mm:ss.SSSxxx" : "HH:mm:ss.SSS";
-        clock = DateTimeFormatter.ofPattern(pattern).withZone(ZoneId.systemDefault());
+        clock = DateTimeFormatter.ofPattern(pattern);
         printer = Thread.ofPlatform().daemon().name("log").start(this::print);
     }
 
@@ -75,7 +76,7 @@ class Log implements Observer {
     }
 
     private String now() {
-        return clock.format(Instant.now());
+        return clock.format(ZonedDateTime.now(zone.toZoneId()));
     }
 
     /** Goes on after any failure, or all later lines would be lost. */

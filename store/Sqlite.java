@@ -11,6 +11,7 @@ import org.sqlite.SQLiteConfig;
 import org.sqlite.SQLiteErrorCode;
 import org.sqlite.SQLiteException;
 import org.sqlite.SQLiteJDBCLoader;
+import org.sqlite.util.OSInfo;
 
 import java.io.File;
 import java.io.IOException;
@@ -107,6 +108,7 @@ final class Sqlite implements Database {
 
     /** Loads the classes that slow an opening down most; call it beside other work. */
     static void loadAhead() {
+        OSInfo.getNativeLibFolderPathForCurrentOS(); // runs uname, slow only the first time
         new SQLiteConfig().newConnectionConfig();
         new Ids(0);
     }
