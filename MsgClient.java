@@ -104,9 +104,12 @@ public final class MsgClient {
     }
 
     private RequestException refused(String text) {
-        boolean plain = text.equals(Protocol.Refusal.TLS_ONLY.text());
-        boolean stranger = text.equals(Protocol.Refusal.NOT_THE_OWNER.text()) && trust != null;
-        String advice = plain ? ". Start with --tls." : stranger ? trust.advice() : "";
+        String advice = text.equals(Protocol.Refusal.TLS_ONLY.text) ? ". Start with --tls." : "";
+        if (text.equals(Protocol.Refusal.NOT_THE_OWNER.text) && trust != null) {
+            String key =
+                    ". Copy the key that used the name first to %s, or ask who runs the server.";
+            advice = key.formatted(trust.ownKey);
+        }
         return new RequestException("The server refused: " + text + advice, null);
     }
 

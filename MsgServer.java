@@ -13,7 +13,7 @@
 //SOURCES store/Owners.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:CompileThresholdScaling=5
-//RUNTIME_OPTIONS -XX:+ExitOnOutOfMemoryError
+//RUNTIME_OPTIONS -XX:+ExitOnOutOfMemoryError -Djdk.console=java.base
 // The serial collector and a small young generation save memory: 100 MB instead of 220 MB after
 // 100,000 messages, at the same CPU. Later compilation leaves the few cores to the program while it
 // starts. The start takes 0.84 of the time, and a warm server with 64 clients is as fast. A server
@@ -115,7 +115,7 @@ public final class MsgServer implements AutoCloseable {
     /** The pause after a connection could not be accepted. */
     private static final Duration ACCEPT_PAUSE = Duration.ofMillis(100);
 
-    private static final byte[] BUSY = Protocol.line(Protocol.Refusal.BUSY.text());
+    private static final byte[] BUSY = Protocol.line(Protocol.Refusal.BUSY.text);
 
     /** Does what the classic server's parent process did, and starts a thread where it forked. */
     private void accept() {
@@ -164,7 +164,7 @@ public final class MsgServer implements AutoCloseable {
         private long sent; // messages
 
         Conversation(long number, Connection connection) {
-            super(number, connection.peer());
+            super(number, connection.peer);
             this.connection = connection;
         }
 
@@ -177,7 +177,7 @@ public final class MsgServer implements AutoCloseable {
                 tell(Observer.Step.ACCEPTED);
                 converse();
                 conversing.succeeded();
-                replied();
+                untilReply = sinceAccept();
                 tell(Observer.Step.REPLIED);
             } catch (IOException e) {
                 outcome +=
@@ -202,7 +202,7 @@ public final class MsgServer implements AutoCloseable {
                 tell(Observer.Step.REQUEST_READ);
                 answer();
             } catch (Protocol.RefusedException e) {
-                outcome = e.refusal().text();
+                outcome = e.refusal.text;
                 connection.write(ByteBuffer.wrap(Protocol.line(outcome)));
             }
         }
@@ -216,7 +216,7 @@ public final class MsgServer implements AutoCloseable {
                 }
                 (stores ? storing : reading).succeeded();
             } catch (MessageStore.StoreException e) {
-                switch (e.failing()) {
+                switch (e.failing) {
                     case READING -> reading.failed(e.getMessage());
                     case WRITING -> storing.failed(e.getMessage());
                     case DAMAGED -> damage.failed(request.recipient() + ": " + e.getMessage());
@@ -359,7 +359,6 @@ public final class MsgServer implements AutoCloseable {
 
     /** Runs the command and ends the process with its exit code. */
     public static void main(String... args) {
-        System.setProperty("jdk.console", "java.base"); // no console where there is no terminal
         Thread.ofPlatform().daemon().start(Sqlite::loadAhead); // while the command line is read
         System.exit(Program.commandLine(new ServerCommand(), "MsgServer.java").execute(args));
     }

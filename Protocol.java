@@ -100,15 +100,11 @@ public final class Protocol {
         TLS_ONLY(DECLINED + "This server speaks TLS only"),
         NOT_THE_OWNER(DECLINED + "That name belongs to another key");
 
-        private final String text;
+        /** The reply, without its line end. */
+        public final String text;
 
         Refusal(String text) {
             this.text = text;
-        }
-
-        /** The reply, without its line end. */
-        public String text() {
-            return text;
         }
     }
 
@@ -116,17 +112,13 @@ public final class Protocol {
     public static final class RefusedException extends Exception {
         private static final long serialVersionUID = 1;
 
-        private final Refusal refusal;
+        /** The reason, and with it the reply. */
+        public final Refusal refusal;
 
         /** Carries no stack trace: refusing is ordinary, and must stay cheap under attack. */
         public RefusedException(Refusal refusal) {
-            super(refusal.text(), null, false, false);
+            super(refusal.text, null, false, false);
             this.refusal = refusal;
-        }
-
-        /** The reason, and with it the reply. */
-        public Refusal refusal() {
-            return refusal;
         }
     }
 
@@ -239,7 +231,7 @@ public final class Protocol {
      * @throws ProtocolException if the other side does not speak this protocol
      */
     public static Reply readReply(InputStream in, Consumer<Store> messages) throws IOException {
-        Stream<String> refusals = Stream.of(Refusal.values()).map(Refusal::text);
+        Stream<String> refusals = Stream.of(Refusal.values()).map(it -> it.text);
         String[] whole = Stream.concat(Stream.of(STORED), refusals).toArray(String[]::new);
         String first = readLine(in, whole);
         if (first.equals(STORED)) {

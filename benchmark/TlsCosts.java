@@ -135,7 +135,7 @@ final class TlsCosts {
             return socket;
         }
         var name = how == How.RESUMED ? "known" : "stranger-" + strangers();
-        var secure = (SSLSocket) key.sockets().createSocket(socket, name, server.port(), true);
+        var secure = (SSLSocket) key.sockets.createSocket(socket, name, server.port(), true);
         Tls.configure(secure).startHandshake();
         return secure;
     }

@@ -2,6 +2,8 @@
 //SOURCES Screen.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
+import org.jline.terminal.Size;
+
 import java.io.BufferedReader;
 import java.io.EOFException;
 import java.io.IOException;
@@ -30,14 +32,9 @@ interface Answers {
         return true;
     }
 
-    /** The rows of the person's screen. */
-    default int height() {
-        return 24;
-    }
-
-    /** The columns of the person's screen. */
-    default int width() {
-        return 80;
+    /** The size of the person's screen. */
+    default Size size() {
+        return new Size(80, 24);
     }
 
     /** The input of this process; questions are written to {@code out} or to its terminal. */

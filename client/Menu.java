@@ -136,10 +136,10 @@ final class Menu {
             Protocol.parse(request, request.length);
             return null;
         } catch (Protocol.RefusedException e) {
-            return switch (e.refusal()) {
+            return switch (e.refusal) {
                 case NO_RECIPIENT, NO_SENDER -> "A name cannot be empty.";
                 case NO_MESSAGE -> "A message cannot be empty.";
-                default -> "That cannot be sent: " + e.refusal().text();
+                default -> "That cannot be sent: " + e.refusal.text;
             };
         }
     }
@@ -167,7 +167,7 @@ final class Menu {
         /** Lines around the messages: "older", two of summary, a blank, three of menu, question. */
         private static final int OTHER_ROWS = 8;
 
-        private final int rows = Math.max(1, answers.height() - OTHER_ROWS);
+        private final int rows = Math.max(1, answers.size().getRows() - OTHER_ROWS);
         private final Deque<List<String>> newest = new ArrayDeque<>(); // for a person
         private int taken; // rows that the newest take
         private long older; // messages that a person is not shown
@@ -193,7 +193,7 @@ final class Menu {
         /** Indents all rows but the first, so blanks cannot push a false sender to the left. */
         private List<String> rowsOf(String line) {
             String indent = " ".repeat(8);
-            int columns = Math.max(1, answers.width() - indent.length());
+            int columns = Math.max(1, answers.size().getColumns() - indent.length());
             List<String> rows = new ArrayList<>();
             for (AttributedString row : new AttributedString(line).columnSplitLength(columns)) {
                 rows.add((rows.isEmpty() ? "" : indent) + row);

@@ -154,12 +154,7 @@ final class Screen implements Answers {
     }
 
     @Override
-    public int height() {
-        return size.getRows();
-    }
-
-    @Override
-    public int width() {
-        return size.getColumns();
+    public Size size() {
+        return size;
     }
 }

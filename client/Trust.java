@@ -50,12 +50,14 @@ final class Trust {
                     "(?is)\\s*|#.*|\\[?([\\p{L}\\p{N}._:%%-]+?)[\\].]? ([1-9]\\d*) (%s)"
                             .formatted(Tls.FINGERPRINT));
 
+    /** The file of the user's key. */
+    final Path ownKey;
+
     private final String host;
     private final int port;
     private final String asked; // KEY of --tls, ANY, or null without --tls
     private final Answers answers;
     private final PrintWriter out;
-    private final Path ownKey;
     private final Path servers;
     private Tls tls; // null as long as connections are plain
     private String known; // the server's key in the file, or null
@@ -197,7 +199,7 @@ final class Trust {
     private Socket handshake(Socket plain) throws RequestException {
         shown = null;
         try {
-            SSLSocket socket = (SSLSocket) tls.sockets().createSocket(plain, host, port, true);
+            SSLSocket socket = (SSLSocket) tls.sockets.createSocket(plain, host, port, true);
             Tls.configure(socket).startHandshake();
             return socket;
         } catch (IOException e) {
@@ -206,8 +208,7 @@ final class Trust {
                 return null;
             }
             if (String.valueOf(e.getMessage()).startsWith("(internal_error)")) { // see docs/tls.md
-                throw new RequestException(
-                        "The server refused: " + Protocol.Refusal.BUSY.text(), e);
+                throw new RequestException("The server refused: " + Protocol.Refusal.BUSY.text, e);
             }
             boolean stranger = shown != null && !shown.equals(pinned);
             String sentence =
@@ -273,12 +274,5 @@ final class Trust {
         try (var file = Files.newByteChannel(servers, options, OwnFiles.only("rw-------"))) {
             file.write(ByteBuffer.wrap((begin + lines).getBytes(StandardCharsets.UTF_8)));
         }
-    }
-
-    /** Advice for a user whose name belongs to another key. */
-    String advice() {
-        String sentence =
-                ". Copy the key that used the name first to %s, or ask who runs the server.";
-        return sentence.formatted(ownKey);
     }
 }

@@ -28,10 +28,9 @@ final class OwnFiles {
      * @param permissions such as {@code rw-------}; ignored where files have none
      */
     static FileAttribute<?>[] only(String permissions) {
-        FileAttribute<?>[] none = {};
-        var only =
-                PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString(permissions));
-        return POSIX ? new FileAttribute<?>[] {only} : none;
+        var set = PosixFilePermissions.fromString(permissions);
+        FileAttribute<?>[] only = {PosixFilePermissions.asFileAttribute(set)};
+        return POSIX ? only : new FileAttribute<?>[0];
     }
 
     /**

@@ -75,7 +75,9 @@ final class Tls {
     private static final String SIGNATURE = "SHA256withECDSA";
 
     private final X509Certificate certificate;
-    private final SSLSocketFactory sockets;
+
+    /** The factory of all sockets of this side, so that a client can resume its first session. */
+    final SSLSocketFactory sockets;
 
     /**
      * TLS with the key in {@code file}, which is made on first use and never replaced. The file is
@@ -89,8 +91,7 @@ final class Tls {
         try {
             KeyStore key = read(file);
             certificate = (X509Certificate) key.getCertificate("key");
-            KeyManagerFactory keys =
-                    KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
+            var keys = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
             keys.init(key, PASSWORD.toCharArray());
             SSLContext context = SSLContext.getInstance(PROTOCOLS[0]);
             context.init(keys.getKeyManagers(), new TrustManager[] {new Pins(trusted)}, null);
@@ -106,17 +107,10 @@ final class Tls {
         return fingerprint(certificate);
     }
 
-    /** The factory of all sockets of this side, so that a client can resume its first session. */
-    SSLSocketFactory sockets() {
-        return sockets;
-    }
-
     /** Configures {@code socket} for TLS 1.3 with a key on each side. */
     static SSLSocket configure(SSLSocket socket) {
         socket.setEnabledProtocols(PROTOCOLS);
-        if (!socket.getUseClientMode()) {
-            socket.setNeedClientAuth(true);
-        }
+        socket.setNeedClientAuth(true); // only a server's socket heeds it
         return socket;
     }
 

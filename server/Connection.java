@@ -56,8 +56,10 @@ class Connection implements AutoCloseable {
 
     private static final long LONGEST_PAUSE_NS = 256_000_000;
 
+    /** The address and port of the client. */
+    final InetSocketAddress peer;
+
     private final SocketChannel channel;
-    private final InetSocketAddress peer;
     private final Duration timeout;
     private boolean inputEnded;
     private volatile String cutBecause;
@@ -72,11 +74,6 @@ class Connection implements AutoCloseable {
         this.timeout = timeout;
         peer = (InetSocketAddress) channel.getRemoteAddress();
         channel.configureBlocking(false);
-    }
-
-    /** The address and port of the client. */
-    final InetSocketAddress peer() {
-        return peer;
     }
 
     /** The {@link Tls#id} of the client's key, or null when the client has shown none. */

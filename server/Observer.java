@@ -45,8 +45,10 @@ public interface Observer {
         /** In words for the log; empty until it is known. */
         String outcome = "";
 
+        /** The time from accept to the last byte of the reply; null until then. */
+        Duration untilReply;
+
         private final long accepted = System.nanoTime();
-        private Duration untilReply;
 
         Conversation(long number, InetSocketAddress peer) {
             this.number = number;
@@ -55,16 +57,6 @@ public interface Observer {
 
         Duration sinceAccept() {
             return Duration.ofNanos(System.nanoTime() - accepted);
-        }
-
-        /** The time from accept to the last byte of the reply, or until now. */
-        Duration untilReply() {
-            return untilReply == null ? sinceAccept() : untilReply;
-        }
-
-        /** Call it once the last byte of the reply is written. */
-        void replied() {
-            untilReply = sinceAccept();
         }
     }
 }

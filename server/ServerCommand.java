@@ -52,11 +52,7 @@ public final class ServerCommand implements Callable<Integer> {
         /** A virtual thread, which shares a few platform threads with all others (JEP 444). */
         virtual,
         /** A thread of the operating system, for comparison. */
-        platform;
-
-        Thread.Builder builder() {
-            return this == virtual ? Thread.ofVirtual() : Thread.ofPlatform();
-        }
+        platform
     }
 
     @Parameters(
@@ -83,9 +79,7 @@ public final class ServerCommand implements Callable<Integer> {
     @Option(
             names = "--max-size",
             paramLabel = "SIZE",
-            description =
-                    "the largest size of the file, such as 500M or 2G; none, if not given."
-                            + " MSG_MAX_SIZE")
+            description = "the largest size of the file, such as 500M or 2G. MSG_MAX_SIZE")
     private String maxSize;
 
     @Option(
@@ -101,8 +95,7 @@ public final class ServerCommand implements Callable<Integer> {
             names = "--threads",
             paramLabel = "KIND",
             defaultValue = "virtual",
-            description =
-                    "virtual or platform, for each connection; virtual, if not given. MSG_THREADS")
+            description = "virtual (the default) or platform, for each connection. MSG_THREADS")
     private Threads threads;
 
     @Option(
@@ -145,26 +138,20 @@ public final class ServerCommand implements Callable<Integer> {
     public Integer call() {
         Program.requireRange(spec, "PORT", port, 0, 65_535);
         Program.requireRange(spec, "--timeout", timeout, 1, 3600);
-        long most = maxBytes();
         PrintWriter out = spec.commandLine().getOut();
         PrintWriter err = spec.commandLine().getErr();
         // Made early: it keeps the user's time zone, which Postgres replaces with UTC.
-        Log log = trace ? new Trace(out, err) : new Log(out, err, quiet);
+        RequestLog log = trace ? new Trace(out, err) : new RequestLog(out, err, quiet);
         chooseCarriers();
         CountDownLatch signal = new CountDownLatch(1);
         CompletableFuture<Void> ended = new CompletableFuture<>();
         try {
             Thread hook = Thread.ofPlatform().unstarted(() -> end(signal, ended));
             Runtime.getRuntime().addShutdownHook(hook); // or a signal could cut the start
-            try (MessageStore store =
-                    file == null
-                            ? MessageStore.inHome(home(), most)
-                            : new MessageStore(Program.text(spec.findOption("--store")), most)) {
+            try (MessageStore store = openStore()) {
                 serve(new InetSocketAddress(bind, port), store, log, signal);
                 return Program.Exit.OK.code;
             }
-        } catch (MessageStore.PlaceException e) {
-            throw Program.wrong(spec, "--store", e.getMessage());
         } catch (MessageStore.StoreException | IOException | IllegalStateException e) {
             err.println(e.getMessage());
             return Program.Exit.FAILED.code;
@@ -179,13 +166,24 @@ public final class ServerCommand implements Callable<Integer> {
         ended.completeOnTimeout(null, serving ? 10 : 5, TimeUnit.SECONDS).join();
     }
 
+    private MessageStore openStore() throws MessageStore.StoreException {
+        long most = maxBytes();
+        try {
+            return file == null
+                    ? MessageStore.inHome(home(), most)
+                    : new MessageStore(Program.text(spec.findOption("--store")), most);
+        } catch (IllegalArgumentException e) {
+            throw Program.wrong(spec, "--store", e.getMessage());
+        }
+    }
+
     private void serve(
-            InetSocketAddress address, MessageStore store, Log log, CountDownLatch signal)
+            InetSocketAddress address, MessageStore store, RequestLog log, CountDownLatch signal)
             throws IOException, MessageStore.StoreException {
         Limits limits = Limits.of(Duration.ofSeconds(timeout), tls);
         Tls key = tls ? key(store) : null;
-        try (MsgServer server =
-                new MsgServer(address, store, limits, log, threads.builder(), key)) {
+        var kind = threads == Threads.virtual ? Thread.ofVirtual() : Thread.ofPlatform();
+        try (var server = new MsgServer(address, store, limits, log, kind, key)) {
             serving = true;
             server.start();
             if (announce(new InetSocketAddress(bind, server.port()), store, key, limits)) {

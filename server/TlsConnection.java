@@ -70,7 +70,7 @@ final class TlsConnection extends Connection {
         }
         try {
             InputStream consumed = new ByteArrayInputStream(first.array());
-            socket = (SSLSocket) tls.sockets().createSocket(new Raw(), consumed, false);
+            socket = (SSLSocket) tls.sockets.createSocket(new Raw(), consumed, false);
             Tls.configure(socket).startHandshake();
             clientKey = Tls.id(socket.getSession().getPeerCertificates()[0]);
         } catch (IOException e) {
@@ -129,14 +129,14 @@ final class TlsConnection extends Connection {
 
         @Override
         public InetAddress getInetAddress() {
-            return peer().getAddress();
+            return peer.getAddress();
         }
 
         // For these three the JDK would open a socket that nobody closes.
 
         @Override
         public int getPort() {
-            return peer().getPort();
+            return peer.getPort();
         }
 
         @Override

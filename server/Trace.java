@@ -1,5 +1,5 @@
 //JAVA 21+
-//SOURCES Log.java
+//SOURCES RequestLog.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.PrintWriter;
@@ -10,7 +10,7 @@ import java.io.PrintWriter;
  *
  * <pre>    #2     151.3 ms  conversation-2      worker-1   request read: store to bob from al</pre>
  */
-final class Trace extends Log {
+final class Trace extends RequestLog {
     /** Bytes of a line; a longer one is cut and ends in three dots, which makes 100 columns. */
     private static final int WIDTH = 97;
 
@@ -21,29 +21,22 @@ final class Trace extends Log {
     @Override
     public void step(Step step, Conversation it) {
         Thread thread = Thread.currentThread();
+        String name = thread.getName();
+        double millis = it.sinceAccept().toNanos() / 1e6;
         String line =
                 "%6s %10.1f ms  %-18s  %-9s  %s"
                         .formatted(
-                                "#" + it.number,
-                                it.sinceAccept().toNanos() / 1e6,
-                                thread.getName(),
-                                carrier(thread),
-                                worded(step, it));
+                                "#" + it.number, millis, name, carrier(thread), worded(step, it));
         write(Protocol.visible(line, WIDTH));
     }
 
     private static String worded(Step step, Conversation it) {
-        int others = it.committedTogether - 1;
         return switch (step) {
             case ACCEPTED -> "accepted from " + shown(it.peer);
             case WAITING_FOR_REQUEST -> "waiting for its request";
             case REQUEST_READ -> "request read: " + shown(it.request);
             case WAITING_FOR_COMMIT -> "waiting for the commit";
-            case COMMITTED ->
-                    others == 0
-                            ? "committed alone"
-                            : "committed together with %d %s"
-                                    .formatted(others, others == 1 ? "other" : "others");
+            case COMMITTED -> "committed, batch of " + it.committedTogether;
             case REPLIED -> "replied: " + it.outcome;
             case CLOSED -> "closed";
         };

@@ -82,28 +82,15 @@ public final class MessageStore implements AutoCloseable {
     }
 
     /** Thrown, with one sentence for a person, if the store cannot do its work. */
-    public static sealed class StoreException extends Exception {
+    public static final class StoreException extends Exception {
         private static final long serialVersionUID = 1;
 
-        private final Failing failing;
+        /** The kind of failure. */
+        public final Failing failing;
 
         StoreException(Failing failing, String sentence, Throwable cause) {
             super(sentence, cause);
             this.failing = failing;
-        }
-
-        /** The kind of failure. */
-        public Failing failing() {
-            return failing;
-        }
-    }
-
-    /** Thrown if the value of {@code --store} is wrong in itself, on any machine. */
-    public static final class PlaceException extends StoreException {
-        private static final long serialVersionUID = 1;
-
-        PlaceException(String sentence, Throwable cause) {
-            super(Failing.READING, sentence, cause);
         }
     }
 
@@ -135,7 +122,7 @@ public final class MessageStore implements AutoCloseable {
      * @param place a file for SQLite, or {@code jdbc:postgresql://...} for a database that speaks
      *     PostgreSQL's protocol
      * @param maxBytes the file grows no larger; beyond it stores are refused
-     * @throws PlaceException if {@code place} is wrong in itself
+     * @throws IllegalArgumentException if {@code place} is wrong in itself, on any machine
      * @throws StoreException if the store cannot be trusted: it is not a database, or another
      *     program's, open in another server, out of reach, not writable, or it ignores a setting
      */
@@ -150,7 +137,7 @@ public final class MessageStore implements AutoCloseable {
             database = Database.at(place, maxBytes, wrap);
         } catch (IllegalArgumentException e) {
             String shown = place.matches("(?s).*[:=].*") ? "that database" : place; // a password?
-            throw new PlaceException("Cannot keep messages in " + shown + ": " + reason(e), e);
+            throw new IllegalArgumentException(cannotKeep(shown, e).getMessage(), e);
         } catch (IOException e) {
             throw cannotKeep(place, e);
         }

@@ -415,19 +415,16 @@ final class Sqlite implements Database {
         void insert(List<Entry> batch) throws SQLException {
             // Not setAutoCommit(false), with which a full disk leaves the driver's state wedged.
             Database.run(connection, "BEGIN IMMEDIATE");
+            long last = reserved - RESERVED_MINUTES; // an empty batch writes the same number again
             for (Entry entry : batch) {
                 insert.setString(1, entry.recipient());
                 setId(insert, 2, entry.id());
                 insert.setString(3, entry.sender());
                 insert.setString(4, entry.text());
                 insert.addBatch();
+                last = Ids.minutes(entry.id());
             }
             insert.executeBatch();
-            // An empty batch writes the same number again.
-            long last = reserved - RESERVED_MINUTES;
-            if (!batch.isEmpty()) {
-                last = Ids.minutes(batch.getLast().id());
-            }
             if (batch.isEmpty() || last >= reserved) {
                 reserved = last + RESERVED_MINUTES;
                 Database.run(connection, "PRAGMA user_version = " + reserved);

@@ -69,7 +69,7 @@ class DeadlinesTest {
             assertEquals(Wire.TIMED_OUT, silent.receive());
             Waiting.eventually("both end", () -> engine.heard.conversations().size() == 2);
             assertTrue(Waiting.millisSince(start) >= 1_900, "who does not close has 2 s");
-            long shown = engine.heard.of("nobody").untilReply().toMillis();
+            long shown = engine.heard.of("nobody").untilReply.toMillis();
             assertTrue(shown <= answeredAfter, shown + " ms, answered after " + answeredAfter);
         }
     }
@@ -163,7 +163,7 @@ class DeadlinesTest {
             }
             var ended = engine.heard.of("bob");
             assertEquals("cut off: it took too long", ended.outcome);
-            assertSoonAfter(3 * SHORT, ended.untilReply().toMillis());
+            assertSoonAfter(3 * SHORT, ended.sinceAccept().toMillis());
         }
     }
 

@@ -149,7 +149,7 @@ class LessonTest {
                                         + "$1$2");
         Files.writeString(file, withCount);
         String said = javac();
-        for (String source : List.of("Protocol.java", "MsgServer.java", "Log.java")) {
+        for (String source : List.of("Protocol.java", "MsgServer.java", "RequestLog.java")) {
             assertTrue(
                     Pattern.compile(source + ":\\d+: error: the switch .* does not cover all")
                             .matcher(said)

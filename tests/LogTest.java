@@ -28,7 +28,8 @@ class LogTest {
     private final StringWriter out = new StringWriter();
     private final StringWriter err = new StringWriter();
 
-    private static void close(Log log, int number, Protocol.Request request, String outcome) {
+    private static void close(
+            RequestLog log, int number, Protocol.Request request, String outcome) {
         var ended = new Observer.Conversation(number, PEER) {};
         ended.request = request;
         ended.outcome = outcome;
@@ -50,7 +51,7 @@ class LogTest {
                         super.flush();
                     }
                 };
-        var log = new Log(terminal, new PrintWriter(err), false);
+        var log = new RequestLog(terminal, new PrintWriter(err), false);
         log.open();
         for (int i = 1; i <= 12_000; i++) {
             close(log, i, new Protocol.Fetch("bob"), "no such name");
@@ -89,7 +90,7 @@ class LogTest {
                     @Override
                     public void close() {}
                 };
-        var log = new Log(new PrintWriter(broken), new PrintWriter(broken), false);
+        var log = new RequestLog(new PrintWriter(broken), new PrintWriter(broken), false);
         log.open();
         close(log, 1, new Protocol.Fetch("broken"), "no such name");
         log.report("broken");
@@ -105,7 +106,7 @@ class LogTest {
 
     @Test
     void aLineOfAStoreFitsAHundredColumns() {
-        var log = new Log(new PrintWriter(out), new PrintWriter(err), false);
+        var log = new RequestLog(new PrintWriter(out), new PrintWriter(err), false);
         close(log, 1_000, new Protocol.Store("Kyriakos", "george", "hi"), "stored");
         log.close("Goodbye.");
         // At a terminal, without the date and the offset from UTC.
@@ -116,7 +117,7 @@ class LogTest {
     @Test
     void noLineIsLongerThanAThousandBytesAndItsEndIsThere() {
         String[] outcomes = {"cut off: ", "Message declined. ", "failed: "};
-        var log = new Log(new PrintWriter(out), new PrintWriter(err), false);
+        var log = new RequestLog(new PrintWriter(out), new PrintWriter(err), false);
         String name = "\u00ad".repeat(61);
         for (String outcome : outcomes) {
             close(log, 1, new Protocol.Store(name, name, "hi"), outcome);

@@ -53,7 +53,7 @@ class ParserFuzzTest {
         try {
             return Protocol.parse(bytes, length);
         } catch (Protocol.RefusedException e) {
-            return e.refusal().text();
+            return e.refusal.text;
         }
     }
 
@@ -116,7 +116,7 @@ class ParserFuzzTest {
             } while (end < 0 && arrived < stream.length);
             result = Protocol.parse(stream, end < 0 ? arrived : end);
         } catch (Protocol.RefusedException e) {
-            result = e.refusal().text();
+            result = e.refusal.text;
         }
         if (!expected.equals(result)) {
             fail("in pieces: expected " + expected + ", was " + result);

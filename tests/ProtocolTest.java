@@ -46,7 +46,7 @@ class ProtocolTest {
 
     /** The reply that {@code line} is refused with. */
     private static String refusal(byte[] line) {
-        return assertThrows(Protocol.RefusedException.class, () -> parse(line)).refusal().text();
+        return assertThrows(Protocol.RefusedException.class, () -> parse(line)).refusal.text;
     }
 
     // ---------------------------------------------------------------- requests
@@ -283,9 +283,7 @@ class ProtocolTest {
         }
 
         private static String refusal(byte[]... pieces) {
-            return assertThrows(Protocol.RefusedException.class, () -> read(pieces))
-                    .refusal()
-                    .text();
+            return assertThrows(Protocol.RefusedException.class, () -> read(pieces)).refusal.text;
         }
 
         @Test
@@ -421,7 +419,7 @@ class ProtocolTest {
                     assertThrows(
                             Protocol.RefusedException.class,
                             () -> Protocol.end(begun, begun.length));
-            assertEquals("Message declined. Too long, 255 bytes at most", refused.refusal().text());
+            assertEquals("Message declined. Too long, 255 bytes at most", refused.refusal.text);
         }
 
         private static byte[] ended(String line, String ending) {

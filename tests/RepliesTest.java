@@ -64,7 +64,7 @@ class RepliesTest {
                     "BUSY|Message declined. Server is busy, try again later"
                 })
         void refusalsAreWordedAsPromised(Protocol.Refusal refusal, String text) {
-            assertEquals(text, refusal.text());
+            assertEquals(text, refusal.text);
             assertEquals(text, new Protocol.RefusedException(refusal).getMessage());
         }
 

@@ -153,7 +153,7 @@ class TlsServerTest {
         // "pay 1" in one record, "00 euros" in the next: without the second it was stored so.
         for (String end : List.of("", ";", "00 eu")) {
             try (Socket socket = new Socket("127.0.0.1", engine.port());
-                    SSLSocket tls = over(socket, Transport.Keys.CLIENT.sockets())) {
+                    SSLSocket tls = over(socket, Transport.Keys.CLIENT.sockets)) {
                 Tls.configure(tls);
                 tls.getOutputStream().write(("store;bob;al;pay 1" + end).getBytes());
                 socket.shutdownOutput(); // as the network does it: no close_notify
@@ -172,7 +172,7 @@ class TlsServerTest {
         Path other = Files.createDirectory(folder.resolve("other"));
         try (Engine patient = new Engine(Transport.TLS, other, Engine.ROOMY);
                 Socket socket = new Socket("127.0.0.1", patient.port());
-                SSLSocket tls = over(socket, Transport.Keys.CLIENT.sockets())) {
+                SSLSocket tls = over(socket, Transport.Keys.CLIENT.sockets)) {
             Tls.configure(tls).startHandshake();
             tls.getOutputStream().write("store;bob;al;pay 1".getBytes());
             tls.setSoTimeout((int) Connection.SILENCE.toMillis() + 300);
@@ -217,7 +217,7 @@ class TlsServerTest {
     void tls12IsRefused() throws Exception {
         // With it, a client that had ended its input got an empty reply.
         try (Socket socket = new Socket("127.0.0.1", engine.port())) {
-            SSLSocket tls = over(socket, Transport.Keys.CLIENT.sockets());
+            SSLSocket tls = over(socket, Transport.Keys.CLIENT.sockets);
             tls.setEnabledProtocols(new String[] {"TLSv1.2"});
             assertThrows(SSLException.class, tls::startHandshake);
         }
@@ -275,8 +275,7 @@ class TlsServerTest {
                 Socket client = new Socket(server.getInetAddress(), server.getLocalPort());
                 Socket accepted = server.accept()) {
             var tls =
-                    (SSLSocket)
-                            Transport.Keys.CLIENT.sockets().createSocket(client, "new", 1, true);
+                    (SSLSocket) Transport.Keys.CLIENT.sockets.createSocket(client, "new", 1, true);
             Waiting.inBackground(() -> {
                 Tls.configure(tls).startHandshake();
                 return null;
@@ -400,7 +399,8 @@ class TlsServerTest {
         Random random = new Random(7680);
         StringWriter out = new StringWriter();
         PrintWriter printer = new PrintWriter(out, true);
-        Log log = trace ? new Trace(printer, printer) : new Log(printer, printer, false);
+        RequestLog log =
+                trace ? new Trace(printer, printer) : new RequestLog(printer, printer, false);
         int count = Integer.getInteger("handshakes", 60);
         Path place = Files.createDirectory(folder.resolve("logged")).resolve("messages.db");
         try (MessageStore store = new MessageStore(place.toString());
@@ -419,7 +419,7 @@ class TlsServerTest {
                     socket.setTcpNoDelay(true);
                     String host =
                             i % 2 == 0 ? "new" + i : "known"; // which is asked by its old name
-                    SSLSocketFactory sockets = Transport.Keys.CLIENT.sockets();
+                    SSLSocketFactory sockets = Transport.Keys.CLIENT.sockets;
                     var tls = (SSLSocket) sockets.createSocket(socket, host, 1, true);
                     SSLParameters hello = Tls.configure(tls).getSSLParameters();
                     byte[] name = i % 2 == 0 ? hostile(random) : host.getBytes();

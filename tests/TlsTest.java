@@ -411,7 +411,7 @@ class TlsTest {
                             }
                         });
                 try (Socket plain = listener.accept();
-                        var socket = (SSLSocket) server.sockets().createSocket(plain, null, true)) {
+                        var socket = (SSLSocket) server.sockets.createSocket(plain, null, true)) {
                     Tls.configure(socket).startHandshake();
                     socket.getOutputStream().write(1);
                     assertEquals(1, calling.get(10, TimeUnit.SECONDS));

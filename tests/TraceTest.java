@@ -62,7 +62,7 @@ class TraceTest {
                             "waiting for its request",
                             "request read: store to bob from al",
                             "waiting for the commit",
-                            "committed alone",
+                            "committed, batch of 1",
                             "replied: stored",
                             "closed"),
                     withoutFirst(steps(server, 1)));
@@ -140,7 +140,7 @@ class TraceTest {
                                     .add(line.group(4)));
             assertTrue(carriers.values().stream().anyMatch(c -> c.size() > 1), server::output);
             assertTrue(
-                    Pattern.compile("committed together with \\d+ others?\n")
+                    Pattern.compile("committed, batch of ([2-9]|\\d\\d+)\n")
                             .matcher(server.output())
                             .find(),
                     server::output);

@@ -181,7 +181,7 @@ class TrustTest extends TlsUser {
 
     @Test
     void aServerWithAnotherKeyReceivesNothing() throws Exception {
-        try (FakeServer other = FakeTls.answering(Transport.Keys.OTHER.sockets(), Wire.STORED)) {
+        try (FakeServer other = FakeTls.answering(Transport.Keys.OTHER.sockets, Wire.STORED)) {
             String port = String.valueOf(other.port());
             String shown = Transport.Keys.OTHER.fingerprint();
             // The sentence had the stranger's key in a command, ready to be pasted.

@@ -5,7 +5,7 @@
 //SOURCES TestMain.java
 //SOURCES support/Engine.java
 //SOURCES support/HostileInput.java
-//SOURCES ../server/Log.java
+//SOURCES ../server/RequestLog.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -105,9 +105,7 @@ class VerbsTest {
     }
 
     private static String refusal(String line) {
-        return assertThrows(Protocol.RefusedException.class, () -> parse(line), line)
-                .refusal()
-                .text();
+        return assertThrows(Protocol.RefusedException.class, () -> parse(line), line).refusal.text;
     }
 
     @ParameterizedTest
@@ -194,24 +192,24 @@ class VerbsTest {
     @EnumSource(Protocol.Refusal.class)
     void aRefusalIsUnderstoodByTheClientAndLogged(Protocol.Refusal refusal) throws Exception {
         assertEquals(
-                new Protocol.Refused(refusal.text()),
+                new Protocol.Refused(refusal.text),
                 Protocol.readReply(
-                        new ByteArrayInputStream(Protocol.line(refusal.text())), mail -> {}));
-        assertTrue(logged(null, refusal.text()).contains("  -  ->  " + refusal.text() + "  "));
+                        new ByteArrayInputStream(Protocol.line(refusal.text)), mail -> {}));
+        assertTrue(logged(null, refusal.text).contains("  -  ->  " + refusal.text + "  "));
     }
 
     @ParameterizedTest
     @EnumSource(Protocol.Refusal.class)
     void aRefusalIsInReadmeAndItsExamplesGetIt(Protocol.Refusal refusal) {
-        for (String example : rowOf(refusal.text()).requests()) {
-            assertEquals(refusal.text(), refusal(example), "to README.md's " + example);
+        for (String example : rowOf(refusal.text).requests()) {
+            assertEquals(refusal.text, refusal(example), "to README.md's " + example);
         }
     }
 
     @Test
     void readmeHasNoRefusalThatThereIsNot() {
         assertEquals(
-                Stream.of(Protocol.Refusal.values()).map(Protocol.Refusal::text).sorted().toList(),
+                Stream.of(Protocol.Refusal.values()).map(it -> it.text).sorted().toList(),
                 table().stream()
                         .flatMap(row -> row.replies().stream())
                         .filter(reply -> reply.matches("No \\w+|Message declined\\..*"))
@@ -222,7 +220,7 @@ class VerbsTest {
     /** The line in the log of a conversation from port 1 of this machine. */
     private static String logged(Protocol.Request request, String outcome) {
         StringWriter out = new StringWriter();
-        Log log = new Log(new PrintWriter(out), new PrintWriter(out), false);
+        RequestLog log = new RequestLog(new PrintWriter(out), new PrintWriter(out), false);
         var ended = new Observer.Conversation(1, new InetSocketAddress("127.0.0.1", 1)) {};
         ended.request = request;
         ended.outcome = outcome;

@@ -231,7 +231,7 @@ class WireFuzzTest {
 
         private static boolean isRefusal(String reply) {
             return Stream.of(Protocol.Refusal.values())
-                    .anyMatch(refusal -> reply.equals(refusal.text() + "\n"));
+                    .anyMatch(refusal -> reply.equals(refusal.text + "\n"));
         }
     }
 

@@ -292,7 +292,7 @@ class WireTest {
             assertEquals("conversation-" + ended.number, thread.getName());
             threads.add(thread);
             assertTrue(ended.peer.getAddress().isLoopbackAddress());
-            assertTrue(ended.untilReply().isPositive());
+            assertTrue(ended.untilReply.isPositive());
         }
         assertEquals(5, threads.size());
         List<Observer.Conversation> inOrder =

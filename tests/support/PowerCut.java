@@ -514,7 +514,7 @@ final class PowerCut {
         var store =
                 new MessageStore(
                         place, Long.MAX_VALUE, connection -> withPragma(connection, pragma));
-        var log = new Log(new PrintWriter(System.out), new PrintWriter(System.err), true);
+        var log = new RequestLog(new PrintWriter(System.out), new PrintWriter(System.err), true);
         var server =
                 new MsgServer(
                         new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),

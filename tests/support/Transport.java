@@ -112,8 +112,8 @@ enum Transport {
                 var address = socket.getInetAddress().getHostAddress();
                 var tls =
                         (SSLSocket)
-                                client.sockets()
-                                        .createSocket(socket, address, socket.getPort(), true);
+                                client.sockets.createSocket(
+                                        socket, address, socket.getPort(), true);
                 Tls.configure(tls).startHandshake();
                 return tls;
             } catch (IOException e) {

@@ -21,7 +21,7 @@ import java.util.concurrent.atomic.AtomicLong;
  * <p>A separate thread prints: a terminal that was stopped with Ctrl+S must not stop the server.
  * When that thread falls behind, lines of requests are left out and counted; reports never are.
  */
-class Log implements Observer {
+class RequestLog implements Observer {
     private static final int MAX_PENDING = 10_000;
     private static final int MAX_OUTCOME = 300; // bytes
     private static final Duration LAST_LINES = Duration.ofMillis(500);
@@ -38,7 +38,7 @@ class Log implements Observer {
     private boolean closed; // only the printer's thread uses it
 
     /** A log that prints nothing before {@link #open}. */
-    Log(PrintWriter out, PrintWriter err, boolean quiet) {
+    RequestLog(PrintWriter out, PrintWriter err, boolean quiet) {
         this.out = new PrintWriter(out); // flushes when no line is pending, not after each line
         this.err = err;
         this.quiet = quiet;
@@ -114,30 +114,24 @@ class Log implements Observer {
     // ---------------------------------------------------------------- wording
 
     private static String line(Conversation it) {
+        String outcome = Protocol.visible(it.outcome, MAX_OUTCOME);
+        double millis = (it.untilReply == null ? it.sinceAccept() : it.untilReply).toNanos() / 1e6;
+        String thread = Thread.currentThread().isVirtual() ? "virtual" : "platform";
         return "  #%d  %s  %s  ->  %s  %.1f ms  %s"
-                .formatted(
-                        it.number,
-                        shown(it.peer),
-                        shown(it.request),
-                        Protocol.visible(it.outcome, MAX_OUTCOME),
-                        it.untilReply().toNanos() / 1e6,
-                        Thread.currentThread().isVirtual() ? "virtual" : "platform");
+                .formatted(it.number, shown(it.peer), shown(it.request), outcome, millis, thread);
     }
 
     /** The request for a line of the log: its verb and names, never the text of a message. */
     static String shown(Protocol.Request request) {
         return switch (request) {
             case null -> "-";
-            case Protocol.Store(var recipient, var sender, var text) ->
-                    "store to %s from %s"
-                            .formatted(
-                                    Protocol.visibleName(recipient), Protocol.visibleName(sender));
-            case Protocol.Fetch(var recipient) -> "fetch " + Protocol.visibleName(recipient);
+            case Protocol.Store(var to, var from, var text) ->
+                    "store to " + Protocol.visibleName(to) + " from " + Protocol.visibleName(from);
+            case Protocol.Fetch(var name) -> "fetch " + Protocol.visibleName(name);
         };
     }
 
     static String shown(InetSocketAddress peer) {
-        String address = peer.getAddress().getHostAddress();
-        return (address.contains(":") ? "[" + address + "]" : address) + ":" + peer.getPort();
+        return peer.toString().replaceFirst(".*/", "");
     }
 }
