@@ -5,8 +5,8 @@
 //SOURCES client/ClientCommand.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS -Djdk.console=java.base -XX:+UseSerialGC -XX:TieredStopAtLevel=1
-// This collector and this compiler start fastest: Java takes 138 ms to the menu instead of 156.
-// With java.base, System.console() is null unless a person sits at a terminal.
+// This collector and this compiler start fastest: Java shows the menu after 138 ms instead of 156.
+// With the console of java.base, System.console() is null unless a person sits at a terminal.
 
 import java.io.BufferedInputStream;
 import java.io.EOFException;
@@ -24,35 +24,36 @@ import java.time.Duration;
 import java.util.function.Consumer;
 
 /**
- * The message client: it asks all questions of a request, then makes a connection for it.
+ * The message client: it asks the user for a whole request, then makes a connection to send it.
  *
  * <pre>
  * ClientCommand    reads HOST, PORT and the options
  *   Menu           asks the user for a request      &lt;- Answers: lines of a pipe, or a Screen
  *     MsgClient    connects, sends the request, reads the reply, closes
- *       Trust      makes the connection a TLS one, if the server's key is known or accepted
+ *       Trust      decides between TLS and plain text, and checks the server's key
  * </pre>
  *
- * <p>A request is one write without a line end, and then the client shuts down its sending side:
- * this server and the classic C server both take that as a whole request. One thread does it all.
+ * <p>The client sends a request in one write without a line end, then shuts down its sending side.
+ * This server and the classic C server both accept this as a whole request. One thread does all the
+ * work.
  */
 public final class MsgClient {
 
     private static final Duration CONNECT_TIMEOUT = Duration.ofSeconds(5);
 
-    /** The time for the first message or the end of a reply, then for each further message. */
+    /** The time limit for a reply; it starts again with each message of a mailbox. */
     static final Duration READ_TIMEOUT = Duration.ofSeconds(10);
 
     private final String host;
     private final int port;
     private final Trust trust; // null: connections are plain
-    private long deadline; // System.nanoTime() at which a read gives up
+    private long deadline; // the System.nanoTime() at which a read gives up
 
     /**
      * A client of one server.
      *
-     * @param host a name or an address, IPv4 or IPv6
-     * @param trust decides about TLS; null for plain connections
+     * @param host a name, an IPv4 address or an IPv6 address
+     * @param trust decides between TLS and plain text; null for plain text always
      */
     MsgClient(String host, int port, Trust trust) {
         this.host = host;
@@ -65,7 +66,7 @@ public final class MsgClient {
     /**
      * Puts a message into a mailbox; returns when the server has acknowledged it.
      *
-     * @throws RequestException when the server refuses it, or no whole reply comes
+     * @throws RequestException if the server refuses the message, or no whole reply arrives
      */
     public void store(String recipient, String sender, String message) throws RequestException {
         ask(new Protocol.Store(recipient, sender, message), mail -> {});
@@ -75,7 +76,7 @@ public final class MsgClient {
      * Gives each message of a mailbox to {@code mail} as it arrives.
      *
      * @return the number of messages
-     * @throws RequestException when the server refuses, or no whole reply comes
+     * @throws RequestException if the server refuses the request, or no whole reply arrives
      */
     public long fetch(String recipient, Consumer<Protocol.Store> mail) throws RequestException {
         return ask(new Protocol.Fetch(recipient), mail);
@@ -136,7 +137,7 @@ public final class MsgClient {
 
     // ---------------------------------------------------------------- connecting
 
-    /** Tries each address of the host: {@code localhost} has two, and a C server listens on one. */
+    /** Tries each address of the host: localhost has two addresses, a C server listens on one. */
     private Socket connect() throws IOException {
         IOException failure = null;
         for (InetAddress address : InetAddress.getAllByName(host)) {
@@ -159,8 +160,9 @@ public final class MsgClient {
     }
 
     /**
-     * A socket whose reads end at the deadline. A plain socket's timeout covers one read, so a
-     * server that drips would never exceed it. TLS reads through this stream, too.
+     * A socket whose reads end at the deadline. The timeout of a plain socket covers one read, so a
+     * server that sends single bytes slowly would never exceed it. TLS reads through this stream,
+     * too.
      */
     private final class TimedSocket extends Socket {
         @Override

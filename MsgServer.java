@@ -14,10 +14,11 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:CompileThresholdScaling=5
 //RUNTIME_OPTIONS -XX:+ExitOnOutOfMemoryError -Djdk.console=java.base
-// The serial collector and a small young generation save memory: 100 MB instead of 220 MB after
-// 100,000 messages, at the same CPU. Later compilation leaves the few cores to the program while it
-// starts. The start takes 0.84 of the time, and a warm server with 64 clients is as fast. A server
-// that has run out of memory exits with 3, so that a service manager starts it again.
+// The serial collector and a small young generation save memory: the server needs 100 MB instead of
+// 220 MB after 100,000 messages, for the same CPU time. A higher compile threshold leaves the cores
+// to the program during the start. A start takes 0.84 of the time, and a warm server is as fast
+// with 64 clients. A server that runs out of memory exits with 3, so that a service manager starts
+// it again.
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -36,8 +37,8 @@ import java.util.concurrent.locks.LockSupport;
 
 /**
  * The message server: accepts connections and holds one conversation on each. A conversation is one
- * request and one reply, after which the server closes. It runs on its own virtual thread, where
- * the classic server had a process from {@code fork()}.
+ * request and one reply; then the server closes the connection. Each conversation runs on a
+ * separate virtual thread; the classic server used a process from {@code fork()}.
  *
  * <pre>
  *  clients        kernel           acceptor              conversation-1, -2, ...  store-writer
@@ -51,11 +52,11 @@ import java.util.concurrent.locks.LockSupport;
  *                                  platform thread       virtual thread each       platform thread
  * </pre>
  *
- * <p>This class prints nothing, never exits and installs no shutdown hook; {@link ServerCommand}
- * does.
+ * <p>A server prints nothing and installs no shutdown hook: {@link ServerCommand} does both. Only
+ * {@link #main} ends the process.
  *
- * <p>Without TLS anyone who knows a name may fetch its mailbox, as in the original: run the server
- * on a network whose members trust each other.
+ * <p>Without TLS, anyone who knows a name can fetch its mailbox, as with the classic server. So run
+ * the server on a network whose members trust each other.
  */
 public final class MsgServer implements AutoCloseable {
 
@@ -70,7 +71,7 @@ public final class MsgServer implements AutoCloseable {
     private final Outage conversing;
     private final Outage storing;
     private final Outage reading;
-    private final Outage damage; // it does not end: only an operator can repair a database
+    private final Outage damage; // never ends: only an operator can repair a database
     private final Semaphore clients; // a permit for each connection
     private final Semaphore fetches = new Semaphore(Limits.fetches());
     private final Set<Connection> openConnections = ConcurrentHashMap.newKeySet();
@@ -79,12 +80,13 @@ public final class MsgServer implements AutoCloseable {
     /**
      * A server that is not started yet.
      *
-     * @param address to listen on; port 0 takes any free one
-     * @param store belongs to the caller, who closes it after this server
+     * @param address the address to listen on; port 0 takes any free port
+     * @param store keeps the messages; the caller closes it after this server
      * @param threads makes the thread of each conversation; normally {@code Thread.ofVirtual()}
-     * @param tls for a server that speaks TLS only, where a name belongs to the first key that uses
-     *     it; null for plain connections
-     * @throws MessageStore.StoreException if TLS is off but some name already belongs to a key
+     * @param tls the key of a server that speaks TLS only, where a name belongs to the first client
+     *     key that uses the name; null for plain connections
+     * @throws MessageStore.StoreException if the database does not answer, or if TLS is off but
+     *     some name already belongs to a key
      */
     public MsgServer(
             InetSocketAddress address,
@@ -112,12 +114,12 @@ public final class MsgServer implements AutoCloseable {
 
     // ---------------------------------------------------------------- accepting
 
-    /** The pause after a connection could not be accepted. */
+    /** The pause after a failed accept. */
     private static final Duration ACCEPT_PAUSE = Duration.ofMillis(100);
 
     private static final byte[] BUSY = Protocol.line(Protocol.Refusal.BUSY.text);
 
-    /** Does what the classic server's parent process did, and starts a thread where it forked. */
+    /** Accepts connections and starts a thread for each; the classic server forked a process. */
     private void accept() {
         for (long number = 1; listening.isOpen(); ) {
             try {
@@ -129,8 +131,8 @@ public final class MsgServer implements AutoCloseable {
                     accepting.failed("all " + limits.connections() + " places are taken");
                 }
             } catch (IOException | RuntimeException | Error e) {
-                // Most likely descriptors or memory have run out, and ending conversations free
-                // some. The acceptor goes on in any case; the pause keeps it from spinning.
+                // Most likely descriptors or memory have run out, and conversations that end free
+                // some. The acceptor goes on in any case, with a pause against a busy loop.
                 if (listening.isOpen()) {
                     accepting.failed(e.getMessage());
                     LockSupport.parkNanos(ACCEPT_PAUSE.toNanos());
@@ -158,7 +160,7 @@ public final class MsgServer implements AutoCloseable {
 
     // ---------------------------------------------------------------- one conversation
 
-    /** Does what the classic server's child process did: reads one request, replies, closes. */
+    /** Reads one request, replies and closes, as the classic server's child process did. */
     private final class Conversation extends Observer.Conversation implements Runnable {
         private final Connection connection;
         private long sent; // messages
@@ -168,7 +170,7 @@ public final class MsgServer implements AutoCloseable {
             this.connection = connection;
         }
 
-        /** The connection closes before a catch block runs, so a failed close is reported, too. */
+        /** The connection closes before a catch block runs, so a failed close is logged, too. */
         @Override
         public void run() {
             try (connection) {
@@ -221,7 +223,7 @@ public final class MsgServer implements AutoCloseable {
                     case WRITING -> storing.failed(e.getMessage());
                     case DAMAGED -> damage.failed(request.recipient() + ": " + e.getMessage());
                 }
-                if (sent > 0) { // the client sees that the last line of the reply is missing
+                if (sent > 0) { // the missing last line shows the client the failure
                     throw new IOException("the rest of the mailbox cannot be read", e);
                 }
                 throw new Protocol.RefusedException(
@@ -232,7 +234,7 @@ public final class MsgServer implements AutoCloseable {
         /**
          * With TLS, refuses a client whose key is not the owner of {@code name}.
          *
-         * @param claims whether the client's key becomes the owner if {@code name} has none
+         * @param claims whether the client's key becomes the owner if {@code name} has no owner
          */
         private void requireOwner(String name, boolean claims)
                 throws MessageStore.StoreException, Protocol.RefusedException {
@@ -266,7 +268,7 @@ public final class MsgServer implements AutoCloseable {
             }
         }
 
-        /** Sends it page by page, so that memory stays flat however many messages it holds. */
+        /** Sends the mailbox page by page, so that memory stays flat for a mailbox of any size. */
         private void sendMailbox(String recipient)
                 throws IOException, MessageStore.StoreException, Protocol.RefusedException {
             MessageStore.Mailbox mailbox = store.fetch(recipient);
@@ -275,7 +277,7 @@ public final class MsgServer implements AutoCloseable {
             while (mailbox.hasNext()) {
                 List<MessageStore.Message> messages = mailbox.nextPage();
                 if (sent == 0) {
-                    requireOwner(recipient, !messages.isEmpty()); // nobody owns an empty mailbox
+                    requireOwner(recipient, !messages.isEmpty()); // an empty mailbox is not claimed
                 }
                 for (MessageStore.Message message : messages) {
                     var stored = new Protocol.Store(recipient, message.sender(), message.text());
@@ -296,7 +298,7 @@ public final class MsgServer implements AutoCloseable {
         }
     }
 
-    /** A buffer for one part of a reply after another; sends its bytes without a copy. */
+    /** A reusable buffer for one part of a reply; it sends its bytes without a copy. */
     private static final class Page extends ByteArrayOutputStream {
         void sendTo(Connection connection) throws IOException {
             connection.write(ByteBuffer.wrap(buf, 0, count));
@@ -309,7 +311,7 @@ public final class MsgServer implements AutoCloseable {
     /** Length of the kernel's backlog of connections not yet accepted; Java's default is 50. */
     private static final int BACKLOG = 1024;
 
-    /** The time for the last step of conversations that were cut. */
+    /** The time that conversations have to end after they were cut. */
     private static final Duration AFTER_CUT = Duration.ofMillis(500);
 
     /**
@@ -324,13 +326,13 @@ public final class MsgServer implements AutoCloseable {
         Thread.ofPlatform().name("acceptor").start(this::accept);
     }
 
-    /** The port that it listens on; the real one, should {@code address} have port 0. */
+    /** The port that the server listens on: the real port, if {@code address} has port 0. */
     public int port() {
         return listening.socket().getLocalPort();
     }
 
     /**
-     * Stops accepting, lets conversations end within the grace, then cuts them. After that no
+     * Stops accepting, lets conversations end within the grace, and cuts the rest. Afterwards no
      * conversation uses the store, unless the database does not answer.
      */
     @Override
@@ -348,7 +350,7 @@ public final class MsgServer implements AutoCloseable {
         try {
             boolean left = clients.tryAcquire(all, time.toNanos(), TimeUnit.NANOSECONDS);
             if (left) {
-                clients.release(all); // close() may be called once more
+                clients.release(all); // else a second close() would wait in vain
             }
             return left;
         } catch (InterruptedException e) {

@@ -18,23 +18,23 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * The wire between client and server: one request line, one reply, both UTF-8.
+ * The wire protocol of client and server: one request line, one reply, both UTF-8.
  *
  * <pre>
  * store;recipient;sender;message     puts a message into the recipient's mailbox
- * fetch;recipient                    asks for every message of that mailbox
+ * fetch;recipient                    asks for every message of the recipient's mailbox
  * </pre>
  *
- * <p>A request of more than {@value #MAX_BUFF_LEN} bytes is refused, never cut. This class frames
- * and parses requests, words and reads replies, and makes foreign text safe to show. It opens no
- * socket, watches no clock, keeps no message and knows no command line.
+ * <p>A request of more than {@value #MAX_BUFF_LEN} bytes is refused, never truncated. This class
+ * frames and parses requests, formats and reads replies, and makes foreign text safe to show. It
+ * opens no socket, watches no clock, keeps no message and knows no command line.
  */
 public final class Protocol {
 
-    /** The longest request in bytes, without its line end; named as in the original. */
+    /** The longest request in bytes, without its line end; the name is the classic server's. */
     public static final int MAX_BUFF_LEN = 255;
 
-    /** Reply to a store that is durable. */
+    /** Reply to a store request, sent when the message is durable. */
     public static final String STORED = "Message accepted and stored:";
 
     /** First line of the reply to a fetch. */
@@ -56,14 +56,15 @@ public final class Protocol {
     // ---------------------------------------------------------------- requests
 
     /**
-     * A request that is complete and well-formed. For a new kind, javac reports each switch that
-     * does not know it; without {@code -XDshould-stop.ifError=FLOW} it would stop at the first.
+     * A request that is complete and well-formed. After a new kind of request is added, javac
+     * reports every switch that lacks a case for it. Without {@code -XDshould-stop.ifError=FLOW},
+     * javac would report only the first such switch.
      */
     public sealed interface Request permits Store, Fetch {
-        /** The mailbox it is about, {@link #trimmed}, never empty. */
+        /** The name of the mailbox, {@link #trimmed} and never empty. */
         String recipient();
 
-        /** The request as it goes over the wire, UTF-8, without a line end. */
+        /** The request as the client sends it: UTF-8 without a line end. */
         default byte[] bytes() {
             return switch (this) {
                 case Store store -> utf8("store;" + store.parts());
@@ -74,7 +75,7 @@ public final class Protocol {
 
     /** Puts {@code message}, kept verbatim, into the mailbox of {@code recipient}. */
     public record Store(String recipient, String sender, String message) implements Request {
-        /** {@code recipient;sender;message}, as in a request and as a mailbox lists it. */
+        /** {@code recipient;sender;message}, as in a request and in a line of a mailbox. */
         String parts() {
             return recipient + SEPARATOR + sender + SEPARATOR + message;
         }
@@ -83,7 +84,7 @@ public final class Protocol {
     /** Asks for every message of the mailbox of {@code recipient}. */
     public record Fetch(String recipient) implements Request {}
 
-    /** Why a request is refused, and the reply line that says so. */
+    /** The reasons to refuse a request, each with its reply line. */
     public enum Refusal {
         NO_VERB("No verb"),
         NO_RECIPIENT("No recipient"),
@@ -112,10 +113,10 @@ public final class Protocol {
     public static final class RefusedException extends Exception {
         private static final long serialVersionUID = 1;
 
-        /** The reason, and with it the reply. */
+        /** The reason for the refusal, with its reply line. */
         public final Refusal refusal;
 
-        /** Carries no stack trace: refusing is ordinary, and must stay cheap under attack. */
+        /** Has no stack trace, since a refusal is ordinary and has to stay cheap under attack. */
         public RefusedException(Refusal refusal) {
             super(refusal.text, null, false, false);
             this.refusal = refusal;
@@ -128,7 +129,7 @@ public final class Protocol {
      *
      * @param length the number of bytes that have arrived
      * @return the length of the request, or -1 if its line end has not arrived yet
-     * @throws RefusedException if it is too long already
+     * @throws RefusedException if the request is too long already
      */
     public static int end(byte[] bytes, int length) throws RefusedException {
         for (int i = 0; i < length; i++) {
@@ -144,8 +145,9 @@ public final class Protocol {
     /**
      * Parses the first {@code length} bytes of {@code bytes} as one request without its line end.
      *
-     * @throws RefusedException for its first fault in this order: length, encoding, control
-     *     characters, no verb, no recipient, unknown verb, no sender, no message
+     * @throws RefusedException if the request has a fault. The first one counts, in this order:
+     *     length, encoding, control characters, no verb, no recipient, unknown verb, no sender, no
+     *     message
      */
     public static Request parse(byte[] bytes, int length) throws RefusedException {
         require(length <= MAX_BUFF_LEN, Refusal.TOO_LONG);
@@ -177,8 +179,9 @@ public final class Protocol {
     }
 
     /**
-     * {@code name} without the spaces and tabs at its ends. Java's {@code strip()} would drop
-     * U+3000, too, and Python's also U+00A0: two programs would mean different mailboxes.
+     * {@code name} without the spaces and tabs at its ends. Java's {@code strip()} also drops
+     * U+3000, and Python's {@code strip()} drops U+00A0 as well. With these functions, programs in
+     * two languages would turn one name into different mailboxes.
      */
     public static String trimmed(String name) {
         return ENDS.matcher(name).replaceAll("");
@@ -212,18 +215,18 @@ public final class Protocol {
     /** The reply of a server, received in full. */
     public sealed interface Reply permits Stored, Mailbox, Refused {}
 
-    /** The message is safe. */
+    /** The message is durable. */
     public record Stored() implements Reply {}
 
-    /** A mailbox came in full; {@code count} messages, 0 when there is no such name. */
+    /** A mailbox, received in full: {@code count} messages, or 0 if there is no such name. */
     public record Mailbox(long count) implements Reply {}
 
     /** A refusal, in the server's own words. */
     public record Refused(String text) implements Reply {}
 
     /**
-     * Reads a reply to its end. The last line may lack its LF, since the classic C server ends its
-     * replies so.
+     * Reads a reply to its end. The last line may lack its LF, since the classic C server omits it
+     * there.
      *
      * @param messages takes each message of a mailbox as it arrives; a line that is not {@code
      *     recipient;sender;message} becomes a message without names
@@ -268,7 +271,7 @@ public final class Protocol {
                 : new Store("", "", line);
     }
 
-    /** One line of a reply; the {@code last} ones may lack their LF. */
+    /** One line of a reply. A line that equals one of {@code last} may lack its LF. */
     private static String readLine(InputStream in, String... last) throws IOException {
         ByteArrayOutputStream bytes = new ByteArrayOutputStream();
         int b;
@@ -297,11 +300,11 @@ public final class Protocol {
                         + "\\x{e0100}-\\x{e01ef}";
 
         /**
-         * Characters that no terminal shows: control, format, private and unassigned ones, every
-         * space but the blank, and letters, marks and a symbol without a shape (mostly Unicode's
-         * Default_Ignorable_Code_Point). An emoji keeps its joiners and its selector. The first
-         * line of the pattern lets common letters pass early; without it a large mailbox takes
-         * three times as long.
+         * Characters that no terminal shows: control, format, private-use and unassigned
+         * characters; every space but the blank; letters, marks and a symbol without a shape
+         * (mostly Unicode's Default_Ignorable_Code_Point). An emoji keeps its joiners and its
+         * selector. The first line of the pattern lets common letters pass early. Without that
+         * line, the check of a large mailbox takes three times as long.
          */
         static final Pattern UNSEEN =
                 Pattern.compile(
@@ -323,7 +326,7 @@ public final class Protocol {
      * {@code text} made safe for a terminal or a log: a character that no terminal shows becomes an
      * escape such as {@code \u200b}. Text that is safe already stays as it is.
      *
-     * @param most UTF-8 bytes; the rest of a longer text becomes three dots
+     * @param most the largest number of UTF-8 bytes to show; three dots replace the rest
      */
     public static String visible(String text, int most) {
         String shown = Patterns.UNSEEN.matcher(text).replaceAll(unseen -> escaped(unseen.group()));
@@ -340,8 +343,8 @@ public final class Protocol {
 
     /**
      * {@code name} made {@link #visible}, and in quotes unless it consists of letters with their
-     * marks, digits, {@code . - _ @} and single blanks. So no name passes for words of this
-     * program. Letters that look alike stay as they are.
+     * marks, digits, {@code . - _ @} and single blanks. So no name can imitate the punctuation of
+     * this program's lines. Letters that look alike stay as they are.
      */
     public static String visibleName(String name) {
         return Patterns.PLAIN_NAME.matcher(name).matches() && visible(name).equals(name)

@@ -16,7 +16,8 @@ final class Addresses {
     private Addresses() {}
 
     /**
-     * The commands that reach a server on {@code address}, and a warning if anyone can.
+     * The client commands that reach a server on {@code address}. A warning follows if other
+     * machines can reach the server without TLS.
      *
      * @param tls the server's key; null for plain connections
      */
@@ -35,7 +36,7 @@ final class Addresses {
         } else if (tls == null) {
             lines.add(
                     "Anyone on the network can read and write every mailbox; --bind 127.0.0.1 keeps"
-                            + " it to this machine");
+                            + " the server to this machine");
         }
         return lines;
     }
@@ -64,7 +65,7 @@ final class Addresses {
         }
         String hint = port == 5000 ? " (on macOS, AirPlay Receiver holds it)" : "";
         String other = Program.started("MsgServer.java") + (port == 5000 ? " 5001" : " 5000");
-        return "Cannot listen on port %d: %s%s. Another one: %s"
+        return "Cannot listen on port %d: %s%s. Another port: %s"
                 .formatted(port, reason.getMessage(), hint, other);
     }
 }

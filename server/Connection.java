@@ -17,41 +17,42 @@ import java.util.concurrent.locks.LockSupport;
 
 /**
  * The server's end of one connection: it reads a request and writes a reply, each with a deadline,
- * and closes so that the reply arrives.
+ * and closes in a way that lets the reply arrive.
  *
  * <p>Usually the request has arrived already, and the reply fits into the kernel's buffer. So the
  * channel is non-blocking: one system call reads the request, one writes the reply. The channel
- * blocks only for a late request, and {@link #write} polls only for a reply that does not fit.
+ * blocks only for a late request, and {@link #write} polls only while a reply does not fit.
  *
- * <p>Used by one thread, except for {@link #cut}.
+ * <p>One thread uses a connection; any thread may call {@link #cut}.
  */
 class Connection implements AutoCloseable {
 
     /**
-     * A request that came in one piece is whole when nothing follows it for this long: the classic
-     * C client sends neither a line end nor the end of its input, and waits.
+     * A request that came in one piece is whole if nothing follows it for this long. The classic C
+     * client depends on this rule: it sends no line end, leaves its sending side open, and waits
+     * for the reply.
      */
     static final Duration SILENCE = Duration.ofSeconds(1);
 
-    /** Limits for discarding the rest of the input before a close. */
+    /** Limits, in bytes and in time, for discarding the rest of the input before a close. */
     private static final int DRAIN_BYTES = 1 << 20;
 
     static final Duration DRAIN_TIME = Duration.ofSeconds(2);
 
     /**
      * Bytes of a mailbox that the kernel buffers for a slow client. Linux takes twice as much
-     * memory for them; without this limit it takes up to 4 MB.
+     * memory for these bytes; without this limit it takes up to 4 MB.
      */
     private static final int SEND_BUFFER = 64 << 10;
 
     /**
      * Bytes of a reply that the client has to take within three times the timeout. The client's
-     * kernel may buffer 128 KB, and announce new room only when all of them are read. So a client
-     * that reads a steady 10 KB a second seems to stop for 13 s.
+     * kernel may buffer 128 KB and announce free room only after the client has read all of it. So
+     * a client that steadily reads 10 KB a second seems to take nothing for 13 s.
      */
     private static final int STRETCH = 16 << 10;
 
-    /** Pauses between two attempts to write: the first, and the longest. */
+    /** The first and the longest pause between two attempts to write. */
     private static final long FIRST_PAUSE_NS = 1_000_000;
 
     private static final long LONGEST_PAUSE_NS = 256_000_000;
@@ -67,7 +68,8 @@ class Connection implements AutoCloseable {
     /**
      * Takes over {@code channel}.
      *
-     * @param timeout for a request as a whole; three times as long for each 16 KB of the reply
+     * @param timeout the time limit for a whole request; each 16 KB of the reply have three times
+     *     this limit
      */
     Connection(SocketChannel channel, Duration timeout) throws IOException {
         this.channel = channel;
@@ -76,19 +78,20 @@ class Connection implements AutoCloseable {
         channel.configureBlocking(false);
     }
 
-    /** The {@link Tls#id} of the client's key, or null when the client has shown none. */
+    /** The {@link Tls#id} of the client's key, or null if the client has proven none. */
     String clientKey() {
         return null;
     }
 
     /**
-     * Sends {@code reply} to a client for which there is no place, and closes without waiting. This
-     * is best effort: a client whose request arrives later may be reset before it reads the reply.
+     * Sends {@code reply} to a client for which there is no place, and closes without waiting. The
+     * reply is best effort: a request that arrives after the close resets the connection, and the
+     * client may then lose a reply that it has not read yet.
      */
     static void turnAway(SocketChannel client, byte[] reply) {
         try (client) {
             client.configureBlocking(false);
-            client.read(ByteBuffer.allocate(8192)); // or closing would be a reset, see close()
+            client.read(ByteBuffer.allocate(8192)); // else the close would be a reset, see close()
             client.write(ByteBuffer.wrap(reply));
         } catch (IOException e) {
             // Tolerated: the client has left already.
@@ -98,13 +101,13 @@ class Connection implements AutoCloseable {
     // ---------------------------------------------------------------- reading
 
     /**
-     * Reads one request. It ends at its line end, at the end of the input, or after {@link
-     * #SILENCE} if it arrived in one piece of more than one byte. A single byte does not count: a
-     * terminal may send key by key. Inside TLS neither silence nor the end of the connection ends a
-     * request, since anybody between client and server can cause both.
+     * Reads one request. The request ends at its line end, at the end of the input, or after {@link
+     * #SILENCE} if it arrived in one piece of more than one byte. A single byte is no such piece,
+     * since a terminal may send each key separately. Inside TLS, neither silence nor the end of the
+     * connection ends a request, since anybody between client and server can cause them.
      *
-     * @throws Protocol.RefusedException if it is malformed, too long, or not complete in time: the
-     *     deadline is for the request as a whole, so dripping bytes does not extend it
+     * @throws Protocol.RefusedException if the request is malformed, too long, or not complete in
+     *     time: the deadline covers the whole request, so single bytes do not extend it
      * @throws IOException if the connection fails
      */
     final Protocol.Request readRequest() throws IOException, Protocol.RefusedException {
@@ -139,12 +142,12 @@ class Connection implements AutoCloseable {
         }
     }
 
-    /** Prepares the connection before {@code deadline}, a {@link System#nanoTime}. */
+    /** Prepares the connection before {@code deadline}, a value of {@link System#nanoTime}. */
     void begin(long deadline) throws IOException, Protocol.RefusedException {}
 
     /**
-     * Reads, and waits until {@code deadline} for the first byte. The channel blocks for the wait,
-     * since only its socket has a timeout.
+     * Reads, and waits until {@code deadline} for the first byte. The channel is blocking during
+     * the wait, since only its socket has a timeout and needs a blocking channel.
      *
      * @return the number of bytes, or -1 at the end of the input
      * @throws SocketTimeoutException if nothing arrives in time
@@ -174,9 +177,10 @@ class Connection implements AutoCloseable {
     // ---------------------------------------------------------------- writing
 
     /**
-     * Returns when the kernel has taken all of {@code reply}. While the kernel takes nothing, this
-     * polls. A blocking write would return only once a third of the buffer is free, even if the
-     * client reads steadily. It would also hold a copy of the bytes.
+     * Writes {@code reply} and returns when the kernel has taken all of it. While the kernel takes
+     * nothing, this method polls. A blocking write would return only when a third of the buffer is
+     * free, even if the client reads steadily. A blocking write would also hold a copy of the
+     * bytes.
      *
      * @throws IOException if the connection fails, or the client does not take the next {@link
      *     #STRETCH} in time: a byte now and then does not extend the deadline
@@ -218,10 +222,10 @@ class Connection implements AutoCloseable {
     }
 
     /**
-     * Closes. A close while input is unread, or still under way, would reset the connection, and
-     * the client could lose a reply that it has not read yet (RFC 1122, section 4.2.2.13). So
-     * unless the client has ended its input, this ends the output and discards the rest of the
-     * input.
+     * Closes the connection, and lets the reply arrive first. A close while input is unread, or
+     * still under way, would reset the connection, and the client could lose a reply that it has
+     * not read yet (RFC 1122, section 4.2.2.13). So unless the input has ended, this method ends
+     * the output and discards the rest of the input before the close.
      */
     @Override
     public void close() throws IOException {
@@ -241,13 +245,14 @@ class Connection implements AutoCloseable {
                 drained += read(buffer.clear(), deadline);
             }
         } catch (SocketTimeoutException e) {
-            // The client had its time.
+            // Tolerated: the client had its time to end the input.
         }
     }
 
     /**
-     * The first socket wait on a virtual thread opens the JDK's poller (epoll). Without a free
-     * descriptor that fails for good, so the server makes one such wait at its start.
+     * The first socket wait on a virtual thread opens the JDK's poller (epoll). If no descriptor is
+     * free at that moment, the poller fails for good. So the server makes one such wait at its
+     * start.
      */
     static void warmUp() {
         Thread.startVirtualThread(() -> {

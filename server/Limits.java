@@ -8,22 +8,23 @@ import java.time.Duration;
 import java.util.Optional;
 
 /**
- * How much a server grants its clients.
+ * The time and the number of connections that a server grants its clients.
  *
- * @param timeout for a request as a whole; three times as long for each 16 KB of the reply
- * @param connections at once; the server tells further clients that it is busy
- * @param grace for conversations to end after {@link MsgServer#close()} was called
+ * @param timeout the time limit for a whole request; each 16 KB of the reply have three times this
+ *     limit
+ * @param connections the number of connections at once; further clients get the busy reply
+ * @param grace the time for conversations to end after {@link MsgServer#close()} was called
  */
 public record Limits(Duration timeout, int connections, Duration grace) {
     private static final int MOST = 50_000;
 
-    /** The operator is warned of fewer connections than this. */
+    /** A server with fewer connections warns its operator. */
     private static final int FEW = 10_000;
 
     /** Descriptors that are not for connections: the JVM's and the store's. */
     private static final int RESERVED_DESCRIPTORS = 100;
 
-    /** Heap for a silent client, with a margin: measured were 5 KB, inside TLS 24 KB. */
+    /** Heap for a silent client, with a margin: measurements gave 5 KB, and 24 KB inside TLS. */
     private static final int CLIENT_BYTES = 6 << 10;
 
     private static final int TLS_CLIENT_BYTES = 28 << 10;
@@ -31,18 +32,18 @@ public record Limits(Duration timeout, int connections, Duration grace) {
     /** Memory for a fetch: 256 messages of 255 bytes as text, as bytes, and in the kernel. */
     private static final int FETCH_BYTES = 256 << 10;
 
-    /** As many connections as descriptors and a quarter of the heap allow, and a grace of 2 s. */
+    /** As many connections as descriptors and a quarter of the heap allow, with a grace of 2 s. */
     public static Limits of(Duration timeout, boolean tls) {
         long connections = Math.min(byDescriptors(), byHeap(tls));
         return new Limits(timeout, Math.clamp(connections, 10, MOST), Duration.ofSeconds(2));
     }
 
-    /** As many fetches at once as half of the heap allows. */
+    /** The number of fetches at once that half of the heap allows. */
     static int fetches() {
         return Math.clamp(Runtime.getRuntime().maxMemory() / 2 / FETCH_BYTES, 10, MOST);
     }
 
-    /** A sentence for the operator if there is room for few connections, with the cause. */
+    /** A warning for the operator, with the cause, if there is room for few connections. */
     Optional<String> warning(boolean tls) {
         String reason = byHeap(tls) < byDescriptors() ? "the heap (-Xmx)" : "ulimit -n";
         return connections >= FEW

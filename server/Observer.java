@@ -5,10 +5,10 @@
 import java.net.InetSocketAddress;
 import java.time.Duration;
 
-/** Observes a server. A call comes on the thread of the step itself, so it must not block. */
+/** Observes a server. A call must not block, since a thread of the server waits for it. */
 public interface Observer {
 
-    /** A conversation has come to {@code step}; {@link Step#CLOSED} is its last. */
+    /** A conversation has reached {@code step}; {@link Step#CLOSED} is the last step. */
     void step(Step step, Conversation conversation);
 
     /** One sentence for the operator: a lasting failure has started, or has ended. */
@@ -26,9 +26,9 @@ public interface Observer {
     }
 
     /**
-     * The state of one conversation. It changes while the conversation lasts; other threads may
-     * read it after the last step. Names and the outcome hold text of a client: a log shows them
-     * only through {@link Protocol#visible}, and never shows the text of a message.
+     * The state of one conversation. It changes while the conversation lasts, so other threads may
+     * read it only after the last step. Names and the outcome hold text of a client: a log shows
+     * them only through {@link Protocol#visible}, and never shows the text of a message.
      */
     abstract class Conversation {
         /** Counts the conversations of this server from 1. */
@@ -39,10 +39,10 @@ public interface Observer {
         /** Null until a well-formed request has been read. */
         Protocol.Request request;
 
-        /** The number of messages in the commit of this one; 0 before the commit. */
+        /** The number of messages in the commit of this request's message; 0 before the commit. */
         int committedTogether;
 
-        /** In words for the log; empty until it is known. */
+        /** The outcome in words, for the log; empty until it is known. */
         String outcome = "";
 
         /** The time from accept to the last byte of the reply; null until then. */

@@ -5,10 +5,10 @@
 import java.time.Duration;
 
 /**
- * A lasting failure, reported once when it starts and once when it ends. While it flaps, its end is
- * reported only if the last report of an end is a minute old, or if no failure came for 5 s. A new
- * start is always reported at once, so the last report never says "again" while the failure lasts.
- * Any thread may use it.
+ * A lasting failure, reported once when it starts and once when it ends. While the failure flaps,
+ * its end is reported only if the last report of an end is a minute old, or if 5 s have passed
+ * without a failure. A new start is always reported at once. So the last report is never an end
+ * while the failure lasts. Any thread may use an outage.
  */
 final class Outage {
     private static final long MINUTE = Duration.ofMinutes(1).toNanos();
@@ -24,8 +24,8 @@ final class Outage {
     /**
      * An outage that has not started.
      *
-     * @param start begins the sentence for its start; the reason follows
-     * @param end begins the sentence for its end; "again" follows
+     * @param start the beginning of the report of a start; the reason follows
+     * @param end the beginning of the report of an end; "again" follows
      */
     Outage(Observer observer, String start, String end) {
         this.observer = observer;
@@ -33,7 +33,7 @@ final class Outage {
         this.end = end;
     }
 
-    /** Notes a failure. Throws nothing, since its caller is in the middle of handling one. */
+    /** Notes a failure. Throws nothing, since the caller is already handling this failure. */
     synchronized void failed(String reason) {
         lastFailure = System.nanoTime();
         try {
@@ -42,11 +42,11 @@ final class Outage {
                 lasts = true;
             }
         } catch (RuntimeException | Error e) {
-            // Tolerated: the next failure is reported, once there is memory for a sentence.
+            // Tolerated: memory may be short. The next failure is reported instead.
         }
     }
 
-    /** Notes a success. Costs next to nothing while nothing fails. */
+    /** Notes a success. The cost is one read of a field unless an outage lasts. */
     void succeeded() {
         if (lasts) {
             endOnceSteady();

@@ -15,11 +15,12 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * Writes reports for the operator and, unless it is quiet, a line for each request once its
- * connection is closed. {@link Trace} writes more.
+ * Writes reports for the operator and, unless it is quiet, a line for each request after its
+ * connection has closed. {@link Trace} writes a line for each step instead.
  *
  * <p>A separate thread prints: a terminal that was stopped with Ctrl+S must not stop the server.
- * When that thread falls behind, lines of requests are left out and counted; reports never are.
+ * When that thread falls behind, the log omits lines of requests and counts them. The log never
+ * omits a report.
  */
 class RequestLog implements Observer {
     private static final int MAX_PENDING = 10_000;
@@ -42,7 +43,7 @@ class RequestLog implements Observer {
         this.out = new PrintWriter(out); // flushes when no line is pending, not after each line
         this.err = err;
         this.quiet = quiet;
-        boolean dated = System.console() == null; // a file outlives the day
+        boolean dated = System.console() == null; // a log file covers many days
         String pattern = dated ? "yyyy-MM-dd HH:mm:ss.SSSxxx" : "HH:mm:ss.SSS";
         clock = DateTimeFormatter.ofPattern(pattern);
         printer = Thread.ofPlatform().daemon().name("log").start(this::print);
@@ -79,7 +80,7 @@ class RequestLog implements Observer {
         return clock.format(ZonedDateTime.now(zone.toZoneId()));
     }
 
-    /** Goes on after any failure, or all later lines would be lost. */
+    /** Goes on after any failure, since otherwise all later lines would be lost. */
     private void print() {
         while (!closed) {
             try {

@@ -73,7 +73,8 @@ public final class ServerCommand implements Callable<Integer> {
             description =
                     "the place of the messages: a file, or jdbc:postgresql://...;"
                             + " .msg-server/messages.db in your home, if not given. MSG_STORE")
-    // A File, so that Tab completes it. It drops a URL's second slash, so call() takes the text.
+    // A File, so that Tab completes the path. A File drops the second slash of a URL, so the method
+    // openStore() takes the text.
     private File file;
 
     @Option(
@@ -140,14 +141,14 @@ public final class ServerCommand implements Callable<Integer> {
         Program.requireRange(spec, "--timeout", timeout, 1, 3600);
         PrintWriter out = spec.commandLine().getOut();
         PrintWriter err = spec.commandLine().getErr();
-        // Made early: it keeps the user's time zone, which Postgres replaces with UTC.
+        // The log is made early: it keeps the user's time zone, and Postgres later sets UTC.
         RequestLog log = trace ? new Trace(out, err) : new RequestLog(out, err, quiet);
         chooseCarriers();
         CountDownLatch signal = new CountDownLatch(1);
         CompletableFuture<Void> ended = new CompletableFuture<>();
         try {
             Thread hook = Thread.ofPlatform().unstarted(() -> end(signal, ended));
-            Runtime.getRuntime().addShutdownHook(hook); // or a signal could cut the start
+            Runtime.getRuntime().addShutdownHook(hook); // else a signal could cut the start
             try (MessageStore store = openStore()) {
                 serve(new InetSocketAddress(bind, port), store, log, signal);
                 return Program.Exit.OK.code;
@@ -191,7 +192,7 @@ public final class ServerCommand implements Callable<Integer> {
                 signal.await();
             }
         } catch (InterruptedException e) {
-            // Ends the server, as a signal does.
+            // Expected: an interrupt ends the server, as a signal does.
         } catch (IOException e) {
             throw new IOException(Addresses.cannotListen(address, e), e);
         }
@@ -199,10 +200,10 @@ public final class ServerCommand implements Callable<Integer> {
         log.close("Goodbye. Every acknowledged message is kept.");
     }
 
-    /** The end waits no longer than this for a database that does not answer. */
+    /** The longest wait, at the end, for a database that does not answer. */
     private static final Duration STORE_GRACE = Duration.ofMillis(500);
 
-    /** The server's key: beside the store or, if that is a database, in the home. */
+    /** The server's key, in a file beside the store's file or, without such a file, in the home. */
     private Tls key(MessageStore store) throws IOException {
         Path file =
                 store.file()
@@ -222,7 +223,7 @@ public final class ServerCommand implements Callable<Integer> {
     /**
      * Prints the first lines. Programs wait for "Listening on port".
      *
-     * @return false if output was lost, so that nobody knows the port; {@link Program} reports it
+     * @return false if output, and so the port, was lost; {@link Program} reports the loss
      */
     private boolean announce(
             InetSocketAddress address, MessageStore store, Tls key, Limits limits) {
@@ -237,7 +238,7 @@ public final class ServerCommand implements Callable<Integer> {
         return !out.checkError();
     }
 
-    /** The limit of the store in bytes; Long.MAX_VALUE without one. */
+    /** The limit of the store in bytes; Long.MAX_VALUE without a limit. */
     private long maxBytes() {
         if (maxSize == null) {
             return Long.MAX_VALUE;
@@ -259,8 +260,8 @@ public final class ServerCommand implements Callable<Integer> {
 
     /**
      * Half the processors carry the virtual threads; the rest accept and commit. With more
-     * carriers, threads wake each other more often than they find work. A trace gets two at least,
-     * since it shows conversations that change their carrier.
+     * carriers, threads wake each other more often than they find work. A trace gets at least two
+     * carriers, so that it can show a conversation that changes its carrier.
      */
     private void chooseCarriers() {
         int half = Math.max(trace ? 2 : 1, Runtime.getRuntime().availableProcessors() / 2);

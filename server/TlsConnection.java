@@ -22,14 +22,14 @@ import java.time.Duration;
 import javax.net.ssl.SSLSocket;
 
 /**
- * A connection inside TLS: the same bytes as on a plain one, with the same deadlines, and a client
- * that has proven its key.
+ * A connection inside TLS. Requests, replies and deadlines are the same as on a plain connection.
+ * The client proves its key in the handshake.
  *
  * <pre>  readRequest()  -->  SSLSocket  -->  Raw  -->  Connection: the channel and its deadlines
  * </pre>
  */
 final class TlsConnection extends Connection {
-    /** TLS begins with this byte (RFC 8446, section 5.1), and no request in plain text does. */
+    /** A TLS handshake begins with this byte (RFC 8446, section 5.1); no plain request does. */
     private static final byte HANDSHAKE = 0x16;
 
     /**
@@ -46,7 +46,8 @@ final class TlsConnection extends Connection {
     /** As {@link Connection}, with the server's key from {@code tls}. */
     TlsConnection(SocketChannel channel, Duration timeout, Tls tls) throws IOException {
         super(channel, timeout);
-        // Else the kernel holds back small pieces of a handshake, for 40 ms (Nagle, RFC 896).
+        // Without this option the kernel delays small pieces of a handshake by 40 ms (Nagle's
+        // algorithm, RFC 896).
         channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
         this.tls = tls;
     }
@@ -56,7 +57,7 @@ final class TlsConnection extends Connection {
         return clientKey;
     }
 
-    /** The first byte is read here: a client in plain text is to get a reply in plain text. */
+    /** Reads the first byte itself, so that a client without TLS gets a reply in plain text. */
     @Override
     void begin(long deadline) throws IOException, Protocol.RefusedException {
         this.deadline = deadline;
@@ -76,7 +77,7 @@ final class TlsConnection extends Connection {
         } catch (IOException e) {
             String reason =
                     e instanceof SocketTimeoutException ? "it took too long" : e.getMessage();
-            throw new IOException("no TLS came about: " + reason, e);
+            throw new IOException("the TLS handshake failed: " + reason, e);
         }
     }
 
@@ -89,7 +90,7 @@ final class TlsConnection extends Connection {
         return socket.getInputStream().read(into.array(), into.position(), into.remaining());
     }
 
-    /** Writes inside TLS, except to a client that does not speak it. */
+    /** Writes inside TLS, except to a client that does not speak TLS. */
     @Override
     void write(ByteBuffer reply) throws IOException {
         if (socket == null) {
@@ -99,7 +100,7 @@ final class TlsConnection extends Connection {
         }
     }
 
-    /** Sends close_notify, so that the client knows the reply is whole; then closes as usual. */
+    /** Sends close_notify, which marks the end of a whole reply; then closes as usual. */
     @Override
     public void close() throws IOException {
         try {
@@ -113,9 +114,10 @@ final class TlsConnection extends Connection {
     }
 
     /**
-     * Stands for the plain socket below TLS. TLS reads a record in several pieces; each of these
-     * reads has the deadline of the request, so that dripping inside a record does not extend it.
-     * The connection, not TLS, closes the channel. TLS reads and writes arrays only.
+     * Stands for the plain socket below TLS. TLS reads a record in several pieces. All of these
+     * reads have the same deadline, so that single bytes inside a record do not extend it. The
+     * connection, not TLS, closes the channel. TLS calls only the methods that read or write an
+     * array.
      */
     private final class Raw extends Socket {
         Raw() throws SocketException {
@@ -132,7 +134,7 @@ final class TlsConnection extends Connection {
             return peer.getAddress();
         }
 
-        // For these three the JDK would open a socket that nobody closes.
+        // The JDK's versions of these three methods would open a socket that nobody closes.
 
         @Override
         public int getPort() {

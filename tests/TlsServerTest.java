@@ -261,7 +261,7 @@ class TlsServerTest {
     private void assertRefused(String reason) throws Exception {
         Observer.Conversation ended = engine.heard.conversation();
         String outcome = ended.outcome;
-        assertTrue(outcome.startsWith("cut off: no TLS came about: "), outcome);
+        assertTrue(outcome.startsWith("cut off: the TLS handshake failed: "), outcome);
         assertTrue(outcome.contains(reason), outcome);
         assertNull(ended.request);
         assertEquals(List.of(), engine.heard.troubles());
@@ -327,7 +327,8 @@ class TlsServerTest {
         Waiting.eventually("all have ended", () -> engine.heard.conversations().size() == 20);
         for (Observer.Conversation ended : engine.heard.conversations()) {
             assertTrue(
-                    ended.outcome.startsWith("cut off: no TLS came about: "), () -> ended.outcome);
+                    ended.outcome.startsWith("cut off: the TLS handshake failed: "),
+                    () -> ended.outcome);
         }
         assertEquals(List.of(), engine.heard.troubles());
     }
@@ -449,7 +450,8 @@ class TlsServerTest {
             assertTrue(one.getBytes(StandardCharsets.UTF_8).length <= (trace ? 100 : 1_000), one);
             assertFalse(Pattern.compile("[\\p{C}\\p{Z}&&[^ ]]").matcher(one).find(), one);
         }
-        String seen = trace ? "request read: fetch " : "no TLS came about: Illegal server name";
+        String seen =
+                trace ? "request read: fetch " : "the TLS handshake failed: Illegal server name";
         assertTrue(out.toString().contains(seen), out::toString);
     }
 
