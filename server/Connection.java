@@ -28,9 +28,9 @@ import java.util.concurrent.locks.LockSupport;
 class Connection implements AutoCloseable {
 
     /**
-     * A request that came in one piece is whole if nothing follows it for this long. The classic C
-     * client depends on this rule: it sends no line end, leaves its sending side open, and waits
-     * for the reply.
+     * A request that came in one piece is whole if nothing follows it for this long before the
+     * deadline. The classic C client depends on this rule: it sends no line end, leaves its sending
+     * side open, and waits for the reply.
      */
     static final Duration SILENCE = Duration.ofSeconds(1);
 
@@ -104,7 +104,7 @@ class Connection implements AutoCloseable {
      * Reads one request. The request ends at its line end, at the end of the input, or after {@link
      * #SILENCE} if it arrived in one piece of more than one byte. A single byte is no such piece,
      * since a terminal may send each key separately. Inside TLS, neither silence nor the end of the
-     * connection ends a request, since anybody between client and server can cause them.
+     * connection ends a request, since anybody between client and server can cause either.
      *
      * @throws Protocol.RefusedException if the request is malformed, too long, or not complete in
      *     time: the deadline covers the whole request, so single bytes do not extend it
@@ -147,7 +147,7 @@ class Connection implements AutoCloseable {
 
     /**
      * Reads, and waits until {@code deadline} for the first byte. The channel is blocking during
-     * the wait, since only its socket has a timeout and needs a blocking channel.
+     * the wait, since only the socket has a timeout, and a read from the socket needs this mode.
      *
      * @return the number of bytes, or -1 at the end of the input
      * @throws SocketTimeoutException if nothing arrives in time

@@ -39,7 +39,7 @@ import java.util.concurrent.TimeUnit;
             "  jbang MsgServer.java 0 --store class.db        any free port, own store",
             ""
         },
-        description = "%nKeeps messages for their recipients. Ctrl+C ends it.%n",
+        description = "%nKeeps messages for their recipients. Ctrl+C ends the server.%n",
         sortOptions = false,
         footer = {
             "",
