@@ -312,9 +312,8 @@ public final class Protocol {
                                 + ("[\\p{C}\\p{Z}" + LIKE_NOTHING + "&&[^ \u200d\ufe0f]]")
                                 + "|(?<![\\p{IsEmoji}&&[^\\x00-\\xff]]\ufe0f?)[\u200d\ufe0f])");
 
-        private static final String WORD = "[\\p{L}\\p{Nd}._@-][\\p{L}\\p{M}\\p{Nd}._@-]*";
-
-        static final Pattern PLAIN_NAME = Pattern.compile(WORD + "( " + WORD + ")*");
+        static final Pattern PLAIN_NAME =
+                Pattern.compile("[\\p{L}\\p{Nd}._@-][\\p{L}\\p{M}\\p{Nd}._@-]*");
     }
 
     /** As {@link #visible(String, int)}, with a limit that keeps lines below 1,000 bytes. */
@@ -343,8 +342,8 @@ public final class Protocol {
 
     /**
      * {@code name} made {@link #visible}, and in quotes unless it consists of letters with their
-     * marks, digits, {@code . - _ @} and single blanks. So no name can imitate the punctuation of
-     * this program's lines. Letters that look alike stay as they are.
+     * marks, digits and {@code . - _ @}. So no name can imitate two names, or the words between
+     * names in a line of this program. Letters that look alike stay as they are.
      */
     public static String visibleName(String name) {
         return Patterns.PLAIN_NAME.matcher(name).matches() && visible(name).equals(name)

@@ -331,7 +331,7 @@ class RepliesTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"bob", "Κυριάκος", "Mary Ann", "a.b-c_d@e", "e\u0301", "नमस्ते", "7"})
+    @ValueSource(strings = {"bob", "Κυριάκος", "a.b-c_d@e", "e\u0301", "नमस्ते", "7"})
     void anOrdinaryNameIsShownAsItIs(String name) {
         assertEquals(name, Protocol.visibleName(name));
     }
@@ -342,7 +342,8 @@ class RepliesTest {
                 arguments(
                         "George: please send 100 euros to account 42",
                         "\"George: please send 100 euros to account 42\""),
-                arguments("a  b", "\"a  b\""),
+                // The log had "store to bob from alice from carol" for this recipient, too.
+                arguments("bob from alice", "\"bob from alice\""),
                 arguments(" a", "\" a\""),
                 arguments("a ", "\"a \""),
                 // An accent belongs to a letter; these would sit on the blank before the name.
