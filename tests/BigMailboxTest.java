@@ -39,8 +39,8 @@ import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
 
 /**
- * A mailbox many times the server's heap is fetched in flat memory, while others ask for it too and
- * do not read.
+ * A mailbox many times larger than the server's heap is fetched in constant memory, while other
+ * clients request the same mailbox and do not read their replies.
  *
  * <pre>jbang -Dmessages=1000000 tests/BigMailboxTest.java       instead of 200,000</pre>
  */
@@ -52,10 +52,12 @@ class BigMailboxTest {
     private static final String FILLER = "x".repeat(80);
     private static final String HEAP = "-Xmx48m";
 
-    /** Most of it for what lasts, or the collector takes all the time. */
+    /**
+     * The old generation gets most of this heap; otherwise the collector uses all of the processor.
+     */
     private static final List<String> SMALL_HEAP = List.of("-Xmx20m", "-Xmn4m");
 
-    /** To encrypt tens of megabytes takes the optimizing compiler. */
+    /** These tests remove the options, since encrypting tens of megabytes needs the optimizer. */
     private static final List<String> UNOPTIMIZED =
             List.of("-XX:TieredStopAtLevel=1", "-XX:CompileThresholdScaling=5");
 
@@ -65,18 +67,19 @@ class BigMailboxTest {
 
     @Parameter private Transport transport;
     @TempDir private Path folder;
-    private int manyWhoDoNotRead;
+    private int nonReaderCount;
 
     @BeforeEach
-    void fewerWhereEachIsDearer() {
-        // For each the server fills what the kernel takes unread, 4 MB, and encrypts it first.
-        manyWhoDoNotRead = transport == Transport.TLS ? 15 : 60;
+    void chooseNumberOfNonReaders() {
+        // For each client that does not read, the server fills the 4 MB that the kernel buffers.
+        // Over TLS the server has to encrypt these bytes first.
+        nonReaderCount = transport == Transport.TLS ? 15 : 60;
     }
 
     @Test
     @EnabledOnOs(value = OS.LINUX, disabledReason = "reads /proc")
     @Timeout(value = 10, unit = TimeUnit.MINUTES)
-    void bigMailboxIsFetchedInFlatMemoryWhileOthersDoNotReadIt() throws Exception {
+    void bigMailboxIsFetchedInConstantMemoryWhileOthersDoNotRead() throws Exception {
         Path store = folder.resolve("messages.db");
         Files.copy(filled(), store);
         var command = ServerProcess.command(store, "--timeout", "120");
@@ -90,7 +93,7 @@ class BigMailboxTest {
             long before = server.statusKib("VmRSS");
             var nonReaders = new ArrayList<Wire>();
             try {
-                for (int i = 0; i < manyWhoDoNotRead; i++) {
+                for (int i = 0; i < nonReaderCount; i++) {
                     nonReaders.add(nonReader(port));
                 }
                 for (Wire client : nonReaders) {
@@ -115,11 +118,11 @@ class BigMailboxTest {
                     client.close();
                 }
             }
-            // Some more are the store's: its threads open their connections when they first need
-            // them.
+            // The store's threads open their connections when they first need them, so the server
+            // has a few more descriptors than before.
             Waiting.eventually(
-                    "the descriptors of those who left are free",
-                    () -> server.descriptors() <= descriptors + manyWhoDoNotRead / 4);
+                    "the descriptors of the departed clients are free",
+                    () -> server.descriptors() <= descriptors + nonReaderCount / 4);
             assertEquals("", server.errors());
         }
     }
@@ -127,8 +130,9 @@ class BigMailboxTest {
     @Test
     @EnabledOnOs(value = OS.LINUX, disabledReason = "reads /proc")
     @Timeout(value = 2, unit = TimeUnit.MINUTES)
-    void fetchesThatNobodyReadsTakeLittleMemoryAlsoWhereTheHeapMayGrow() throws Exception {
-        // 60 took 160 MB, mostly garbage: up to 4 MB went to the kernel for each.
+    void unreadRepliesTakeLittleMemoryEvenIfTheHeapMayGrow() throws Exception {
+        // 60 such fetches took 160 MB, mostly garbage: the server wrote up to 4 MB to the kernel
+        // for each.
         Path store = folder.resolve("messages.db");
         Files.copy(filled(), store);
         var command = ServerProcess.command(store, "--timeout", "120");
@@ -142,7 +146,7 @@ class BigMailboxTest {
             long before = server.statusKib("VmRSS");
             var nonReaders = new ArrayList<Wire>();
             try {
-                for (int i = 0; i < manyWhoDoNotRead; i++) {
+                for (int i = 0; i < nonReaderCount; i++) {
                     nonReaders.add(new Wire(transport, Wire.loopback(port), 0).send("fetch;big"));
                     nonReaders.getLast().endInput();
                 }
@@ -166,7 +170,7 @@ class BigMailboxTest {
 
     @Test
     @Timeout(value = 2, unit = TimeUnit.MINUTES)
-    void moreWhoDoNotReadThanMemoryAllowsAreTurnedAway() throws Exception {
+    void clientsThatDoNotReadAreTurnedAwayWhenMemoryIsShort() throws Exception {
         Path store = folder.resolve("messages.db");
         Files.copy(filled(), store);
         var command = ServerProcess.command(store, "--timeout", "120");
@@ -192,7 +196,7 @@ class BigMailboxTest {
             }
             assertEquals(TURNED_AWAY, busy, "turned away");
             Waiting.eventually(
-                    "who reads is served again",
+                    "a client that reads is served again",
                     () -> Wire.answer(transport, port, "fetch;small").whole());
             assertEquals("", server.errors());
         }
@@ -211,7 +215,10 @@ class BigMailboxTest {
         return once.resolve("filled.db");
     }
 
-    /** Ids of version 7, as the store makes them, increasing with the number. */
+    /**
+     * Inserts messages with ids of UUID version 7, as the store makes them; ids increase with the
+     * number.
+     */
     private static void insert(Connection connection, String recipient, int count)
             throws SQLException {
         try (Statement statement = connection.createStatement()) {
@@ -227,7 +234,10 @@ class BigMailboxTest {
         }
     }
 
-    /** Fetches a mailbox as it comes, and holds each line against what it must be. */
+    /**
+     * Fetches the first {@code count} messages of a mailbox and compares each line with the
+     * expected one.
+     */
     private void fetchSome(int port, String recipient, int count) throws IOException {
         try (Wire client = new Wire(transport, Wire.loopback(port), 0);
                 BufferedReader lines = client.send("fetch;" + recipient).endInput().lines()) {
@@ -251,7 +261,9 @@ class BigMailboxTest {
         while (!Thread.currentThread().isInterrupted()) {
             long begun = System.nanoTime();
             if (!Wire.answer(transport, port, "store;other;al;hi").stored()) {
-                return; // interrupted in the middle, or a failure that leaves no time to show
+                // The client was interrupted in the middle, or failed; the test needs no time from
+                // this store.
+                return;
             }
             long took = System.nanoTime() - begun;
             longest.accumulateAndGet(took, Math::max);

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of the conformance check: who passes, and what it says of planted mistakes
+//DESCRIPTION Tests of the conformance check: which programs pass, and how it reports planted faults
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -42,10 +42,10 @@ import java.util.concurrent.Future;
 import java.util.stream.Collectors;
 
 /**
- * The conformance check against programs that are right, and against the same programs with one
- * line changed: then it must fail in the cases that the line is about, and in no other.
+ * Runs the conformance check against correct programs, and against the same programs with one line
+ * changed. Each changed program must fail exactly the cases that depend on the line.
  */
-@DisabledOnOs(OS.WINDOWS) // the commands are a shell's
+@DisabledOnOs(OS.WINDOWS) // The commands need a POSIX shell.
 @Order(3) // it takes long
 class CheckTest {
     private static final int SERVER_CASES = 75;
@@ -61,12 +61,12 @@ class CheckTest {
 
     /** What a check printed, and its exit code. */
     private record Outcome(int exit, String out, String err) {
-        /** The line that begins so. */
+        /** The output line that begins with {@code start}. */
         String line(String start) {
             return out.lines().filter(line -> line.startsWith(start)).findFirst().orElse(out);
         }
 
-        /** The last line, which counts. */
+        /** The last line, which contains the counts. */
         String last() {
             return out.lines().toList().getLast();
         }
@@ -77,8 +77,11 @@ class CheckTest {
             assertEquals(0, exit);
         }
 
-        /** Each fault is told in one line; what fails with it is named once, in a list. */
-        void tells(List<Fault> faults, int cases) {
+        /**
+         * Asserts that each fault has one FAIL line, and that all other cases it breaks are in one
+         * list.
+         */
+        void reportsFaults(List<Fault> faults, int cases) {
             List<String> expected = new ArrayList<>();
             int failed = 0;
             int listed = 0;
@@ -132,7 +135,7 @@ class CheckTest {
 
     // ---------------------------------------------------------------- programs that are right
 
-    /** The long checks run beside each other, since a check waits most of the time. */
+    /** A check mostly waits, so the long checks run in parallel. */
     private static final ExecutorService BESIDE = Executors.newFixedThreadPool(12);
 
     private static Future<Outcome> ourServer;
@@ -174,7 +177,7 @@ class CheckTest {
     }
 
     @Test
-    void ofTheClassicServerTheWholeCheckSaysWhatItCannotDo() throws Exception {
+    void theWholeCheckReportsTheFaultsOfTheClassicServer() throws Exception {
         try (ClassicServer server = new ClassicServer()) {
             String port = Integer.toString(server.port());
             Outcome outcome =
@@ -200,7 +203,7 @@ class CheckTest {
     }
 
     @Test
-    void whatOnlyAKillTellsIsSaidToBeUnasked() throws Exception {
+    void caseThatNeedsAKillIsReportedAsNotAsked() throws Exception {
         try (ClassicServer server = new ClassicServer()) {
             assertEquals(
                     LEAVES
@@ -240,7 +243,7 @@ class CheckTest {
 
     @Test
     void theHelpDescribesBothCommandsInNarrowLines() {
-        // The client had no description, and the examples were wrapped.
+        // The client's command had no description, and the examples were wrapped.
         String help = check("--help").out();
         assertTrue(help.contains("\n  client  Runs COMMAND HOST PORT against "), help);
         assertTrue(help.contains("\n  ./jbang check client python3 client.py\n"), help);
@@ -251,7 +254,7 @@ class CheckTest {
     }
 
     @Test
-    void theHelpSaysThatMessagesAreLeft() {
+    void theHelpWarnsThatMessagesStayInTheStore() {
         String help = check("server", "--help").out().replaceAll("\\s+", " ");
         assertTrue(help.contains(LEAVES.strip()), help);
     }
@@ -271,7 +274,8 @@ class CheckTest {
 
     @Test
     void casesAreListedAsAlikeOnlyIfTheyShareARuleOrAReply() throws Exception {
-        // The third was once listed below the first, with which it shares nothing.
+        // The third case was once listed below the first, although the two share no rule and no
+        // reply.
         StringWriter out = new StringWriter();
         Case.Report report = new Case.Report(new PrintWriter(out, true), "");
         report.passes(failing("one", "rule 1", "reply 1"));
@@ -297,8 +301,8 @@ class CheckTest {
     }
 
     @Test
-    void whereNothingIsToCheckOneSentenceSaysSo() {
-        // Port 1 of loopback: nobody but root could listen there, and nobody does.
+    void missingServerOrClientIsReportedInOneSentence() {
+        // Only root could listen on port 1 of loopback, and no program does.
         assertEquals(
                 new Outcome(1, "", "Nobody listens on 127.0.0.1 port 1.\n"),
                 check("server", "127.0.0.1", "1"));
@@ -311,7 +315,7 @@ class CheckTest {
     }
 
     @Test
-    void aTextThatNoCaseHasInItsNameIsWrongUsage() {
+    void onlyWithAnUnknownCaseNameIsWrongUsage() {
         assertEquals(
                 new Outcome(
                         2,
@@ -322,7 +326,7 @@ class CheckTest {
     }
 
     @Test
-    void aServerThatDoesNotStartIsShownWithWhatItPrinted() {
+    void aServerThatDoesNotStartIsReportedWithItsOutput() {
         Outcome outcome = check("server", "--run", "echo no such door; exit 3 # {port}");
         assertEquals(1, outcome.exit());
         assertTrue(outcome.err().startsWith("The server does not listen on port "), outcome.err());
@@ -370,14 +374,14 @@ class CheckTest {
 
         @ParameterizedTest
         @MethodSource("Fault#servers")
-        void eachFaultOfAServerIsToldInOneLine(List<Fault> faults) throws Exception {
-            SERVERS.get(faults).get().tells(faults, SERVER_CASES);
+        void eachFaultOfAServerIsReportedInOneLine(List<Fault> faults) throws Exception {
+            SERVERS.get(faults).get().reportsFaults(faults, SERVER_CASES);
         }
 
         @ParameterizedTest
         @MethodSource("Fault#clients")
-        void eachFaultOfAClientIsToldInOneLine(List<Fault> faults) throws Exception {
-            CLIENTS.get(faults).get().tells(faults, CLIENT_CASES);
+        void eachFaultOfAClientIsReportedInOneLine(List<Fault> faults) throws Exception {
+            CLIENTS.get(faults).get().reportsFaults(faults, CLIENT_CASES);
         }
 
         private static Outcome endOfARequest(String instead) throws Exception {
@@ -388,7 +392,7 @@ class CheckTest {
         }
 
         @Test
-        void aRequestThatNeverEndsIsToldAsItCame() throws Exception {
+        void aRequestThatNeverEndsIsReportedAsItArrived() throws Exception {
             String line =
                     endOfARequest(
                                     "        __import__('time').sleep(0.4)\n"
@@ -402,7 +406,7 @@ class CheckTest {
         }
 
         @Test
-        void aRequestThatSilenceEndsIsRightAndNoted() throws Exception {
+        void aRequestEndedBySilencePassesWithANote() throws Exception {
             Outcome outcome = endOfARequest("        pass");
             outcome.passes(1);
             assertTrue(
@@ -412,7 +416,7 @@ class CheckTest {
         }
 
         @Test
-        void theSentenceSaysWhatWasSentWhatCameAndWhatTheProtocolSays() throws Exception {
+        void theReportQuotesRequestReplyAndProtocol() throws Exception {
             assertEquals(
                     "FAIL it closes after a store: sent \"store;NAME;al;hi\" and the end of input;"
                         + " came \"Message accepted and stored:\\n\", and the connection stayed"
@@ -447,7 +451,7 @@ class CheckTest {
 
         @Test
         void aBrokenTimeoutIsNamedWithItsOption() throws Exception {
-            // The sentence once said "here %d s".
+            // The sentence once contained a literal "here %d s".
             String late = told(Fault.HAS_NO_PATIENCE_THAT_ENDS);
             assertTrue(
                     late.endsWith("says: \"not complete within the timeout\" (see --timeout)"),
@@ -456,7 +460,7 @@ class CheckTest {
 
         @Test
         void aRefusedFetchIsExplainedByASentenceAboutFetching() throws Exception {
-            // The sentence was once the one about "Message accepted and stored:".
+            // The sentence once explained "Message accepted and stored:" instead.
             String refused = told(Fault.HIDES_THE_REASON_FROM_A_READER);
             assertTrue(refused.contains("; a fetch is refused in a line "), refused);
             assertFalse(refused.contains("stored"), refused);
@@ -464,7 +468,7 @@ class CheckTest {
 
         @Test
         void aServerThatEndsIsShownWithItsExitCodeAndItsLastLines() throws Exception {
-            // The only thing said was once "Connection refused".
+            // The report once contained only "Connection refused".
             String out = SERVERS.get(List.of(Fault.ENDS_AT_A_RESET)).get().out();
             assertTrue(
                     out.contains(
@@ -481,7 +485,7 @@ class CheckTest {
                     return all.get(faults).get().line("FAIL " + fault.breaks.getFirst());
                 }
             }
-            throw new AssertionError(fault + " is planted nowhere");
+            throw new AssertionError(fault + " is planted in no program");
         }
     }
 }

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of what the classic C server does badly, and ours does not
+//DESCRIPTION Tests that our server does not have the faults of the classic C server
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -28,8 +28,9 @@ import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
 /**
- * Each row of what the classic server does badly, and that ours does not. A classic client ends its
- * request by silence, which ends none inside TLS: all of it is plain.
+ * One test for each known fault of the classic server; our server must not have it. The classic
+ * client ends its request by silence. Inside TLS silence ends no request, so all of these tests use
+ * plain connections.
  */
 class ClassicServerTest {
     @TempDir private Path folder;
@@ -46,12 +47,18 @@ class ClassicServerTest {
         engine.close();
     }
 
-    /** The classic client: one piece, no newline, no end of input, then it only waits. */
+    /**
+     * The classic client sends its request in one piece, without newline and without end of input,
+     * and then waits.
+     */
     private String classicClient(String request) throws Exception {
         return classicClients(List.of(request)).getFirst();
     }
 
-    /** What so many of them are told who ask at once; each takes the second of silence. */
+    /**
+     * Sends all requests at once and returns their replies; each reply comes after the second of
+     * silence.
+     */
     private List<String> classicClients(List<String> requests) throws Exception {
         List<Future<String>> asking = new ArrayList<>();
         for (String request : requests) {
@@ -83,7 +90,8 @@ class ClassicServerTest {
 
     @Test
     void theClassicClientIsAnsweredSoon() throws Exception {
-        // A server that waited for a newline or for the end of input never answered it.
+        // A server that waits for a newline or for the end of input never answers the classic
+        // client.
         long start = System.nanoTime();
         assertEquals(Wire.EMPTY, classicClient("fetch;nobody"));
         long millis = Waiting.millisSince(start);
@@ -135,18 +143,18 @@ class ClassicServerTest {
             files.forEach(file ->
                     assertTrue(
                             file.toString().startsWith(store.toString()),
-                            "no file but the store's: " + file));
+                            "only the store's files exist: " + file));
         }
         assertFalse(Files.exists(folder.resolveSibling("x")));
     }
 
     @Test
-    void manyClientsAtOnceLoseNoSecondToConnecting() throws Exception {
-        // With a backlog of 5 whole seconds were lost to repeated SYNs. That was so each time;
-        // a pause of the machine comes once.
+    void manyClientsAtOnceConnectWithoutARepeatedSyn() throws Exception {
+        // A backlog of 5 cost clients whole seconds, because the kernel repeated their SYNs. The
+        // backlog caused this delay on every run; a pause of the machine does not repeat.
         int clients = 200;
         Waiting.eventually(
-                "nine tenths of them take less than the 1 s after which a SYN is repeated",
+                "nine tenths of the requests take less than the 1 s after which a SYN is repeated",
                 () -> {
                     List<Future<Long>> all = new ArrayList<>();
                     for (int i = 0; i < clients; i++) {

@@ -58,7 +58,7 @@ class ClientCommandTest {
                 "localhost 5000 --user=a;b|cannot contain ';'",
                 "localhost 5000 --user=|cannot be empty"
             })
-    void wrongUsageIsSaidAndExitsWith2(String arguments, String said) {
+    void wrongUsageIsReportedAndExitsWith2(String arguments, String said) {
         ClientRun run =
                 ClientRun.command(
                         false, "", arguments == null ? new String[0] : arguments.split(" "));
@@ -128,7 +128,7 @@ class ClientCommandTest {
         }
 
         @Test
-        void takesWhatIsNotGivenFromTheEnvironment() throws Exception {
+        void missingArgumentsComeFromTheEnvironment() throws Exception {
             try (FakeServer server =
                     FakeServer.answering("Retrieving messages...\nThere is no such name")) {
                 ClientRun run =
@@ -149,8 +149,8 @@ class ClientCommandTest {
 
         @ParameterizedTest
         @ValueSource(strings = {"false", "FALSE"})
-        void theVariableOfTlsTakesWhatTheServersDoes(String value) throws Exception {
-            // It was wrong usage, where the server took it.
+        void msgTlsAcceptsTheSameValuesAsTheServer(String value) throws Exception {
+            // The client refused a value that the server accepted.
             try (FakeServer server =
                     FakeServer.answering("Retrieving messages...\nThere is no such name")) {
                 String port = Integer.toString(server.port());
@@ -185,7 +185,7 @@ class ClientCommandTest {
         }
 
         @Test
-        void bytesThatAreNoUtf8AreSaidNotSent() throws Exception {
+        void malformedUtf8IsReportedAndNotSent() throws Exception {
             try (FakeServer server = FakeServer.answering("Message accepted and stored:\n")) {
                 ProcessBuilder builder =
                         new ProcessBuilder(
@@ -198,7 +198,8 @@ class ClientCommandTest {
                 Process process = builder.start();
                 try (OutputStream stdin = process.getOutputStream()) {
                     stdin.write("1\nal\n".getBytes(StandardCharsets.UTF_8));
-                    stdin.write(new byte[] {'h', (byte) 0xe9, '\n'}); // é in Latin-1
+                    // é in Latin-1, which is not valid UTF-8
+                    stdin.write(new byte[] {'h', (byte) 0xe9, '\n'});
                 }
                 assertEquals(
                         "The text is not valid UTF-8.\n", ClientRun.text(process.getErrorStream()));
@@ -209,7 +210,7 @@ class ClientCommandTest {
         }
 
         @Test
-        void interruptEndsItWhileItAsks() throws Exception {
+        void interruptEndsTheClientAtAQuestion() throws Exception {
             Process process =
                     new ProcessBuilder(ServerProcess.java("MsgClient", "127.0.0.1", "5000"))
                             .start();
@@ -227,7 +228,7 @@ class ClientCommandTest {
             }
         }
 
-        /** Runs the client with {@code redirection}, as the shell writes it. */
+        /** Runs the client with {@code redirection} in the shell's syntax. */
         private static ClientRun redirected(String redirection, String input, String... args)
                 throws Exception {
             List<String> command =
@@ -238,8 +239,8 @@ class ClientCommandTest {
 
         @Test
         void aClosedStandardInputIsTheEndOfInput() throws Exception {
-            // The JVM's own files took its place: their bytes were read as answers, and two
-            // messages were sent.
+            // The JVM opened its own files in place of stdin. The client read their bytes as
+            // answers and sent two messages.
             try (FakeServer server = FakeServer.answering("Message accepted and stored:\n")) {
                 String port = Integer.toString(server.port());
                 ClientRun run = redirected("<&-", "", "127.0.0.1", port, "--user", "al");
@@ -251,7 +252,7 @@ class ClientCommandTest {
         }
 
         @Test
-        void aFileOfAnswersIsReadAsAPipeIs(@TempDir Path folder) throws Exception {
+        void aFileOfAnswersIsReadLikeAPipe(@TempDir Path folder) throws Exception {
             Path answers = Files.writeString(folder.resolve("answers"), "1\nbob\nhi\n3\n");
             try (FakeServer server = FakeServer.answering("Message accepted and stored:\n")) {
                 String port = Integer.toString(server.port());
@@ -264,9 +265,9 @@ class ClientCommandTest {
 
         @ParameterizedTest
         @ValueSource(strings = {">/dev/full", ">&-"})
-        @EnabledOnOs(OS.LINUX) // which has /dev/full
-        void outputThatIsLostIsNoSuccess(String redirection) throws Exception {
-            // A full disk swallowed the mail, and the exit code was 0.
+        @EnabledOnOs(OS.LINUX) // only Linux has /dev/full
+        void lostOutputExitsWith1(String redirection) throws Exception {
+            // The client lost the mail on a full disk and still exited with 0.
             try (FakeServer server =
                     FakeServer.answering("Retrieving messages...\nThere is no such name")) {
                 String port = Integer.toString(server.port());
@@ -287,7 +288,7 @@ class ClientCommandTest {
                 })
         void aWrongValueFromTheEnvironmentNamesItsVariable(String name, String value, String said)
                 throws Exception {
-            // The sentence named an option that nobody had typed.
+            // The sentence named an option that the user had not typed.
             Map<String, String> environment = new HashMap<>();
             environment.put("MSG_HOST", "localhost");
             environment.put("MSG_PORT", "5000");

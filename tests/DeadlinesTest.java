@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of clients that are silent, drip, reset or do not read: others are served
+//DESCRIPTION Tests of clients that are silent, drip, reset or do not read; others are served
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -24,19 +24,19 @@ import java.util.List;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 
-/** Each conversation has a deadline for its request, and for each stretch of its reply. */
+/** Each conversation has one deadline for its request, and one for each part of its reply. */
 @ParameterizedClass(name = "{0}")
 @EnumSource(Transport.class)
 @Order(8) // it takes long
 class DeadlinesTest {
-    /** Milliseconds: on a busy machine a handshake takes half of them. */
+    /** In milliseconds. On a busy machine a handshake takes half of this time. */
     private static final int SHORT = 900;
 
     @Parameter private Transport transport;
     @TempDir private Path folder;
 
     @Test
-    void aSilentClientIsToldSo() throws Exception {
+    void aSilentClientGetsATimeoutReply() throws Exception {
         try (Engine engine = new Engine(transport, folder, Engine.limits(SHORT, 100, 2_000))) {
             long start = System.nanoTime();
             try (Wire wire = engine.wire()) {
@@ -47,9 +47,9 @@ class DeadlinesTest {
         }
     }
 
-    /** They took 10.5 s together, so an honest client gave up just before its reply. */
+    /** The server's waits added up to 10.5 s, so a patient client gave up just before its reply. */
     @Test
-    void theServersWaitsTogetherAreShorterThanTheClients() {
+    void theSumOfTheServersWaitsIsShorterThanTheClientsTimeout() {
         Duration request = Connection.SILENCE;
         Duration store = MessageStore.PATIENCE.plus(MessageStore.POLL);
         Duration all = request.plus(store).plus(Connection.DRAIN_TIME);
@@ -57,10 +57,11 @@ class DeadlinesTest {
     }
 
     @Test
-    void aClientThatDoesNotCloseIsLetGoAfterItsReply() throws Exception {
-        // A read that had timed out left the connection so that the next one waited for ever. And
-        // the log showed the 2 s in which nobody closed as the duration of a reply of 2 ms.
-        long start = System.nanoTime(); // before any handshake
+    void aClientThatDoesNotCloseIsDisconnectedAfterItsReply() throws Exception {
+        // A read that timed out left the connection in a mode in which the next read waited for
+        // ever. The log also counted the 2 s of waiting for the client's close as part of a reply
+        // of 2 ms.
+        long start = System.nanoTime(); // the clock starts before any handshake
         try (Engine engine = new Engine(transport, folder, Engine.limits(SHORT, 100, 2_000));
                 Wire silent = engine.wire();
                 Wire answered = engine.wire()) {
@@ -68,7 +69,7 @@ class DeadlinesTest {
             long answeredAfter = Waiting.millisSince(start);
             assertEquals(Wire.TIMED_OUT, silent.receive());
             Waiting.eventually("both end", () -> engine.heard.conversations().size() == 2);
-            assertTrue(Waiting.millisSince(start) >= 1_900, "who does not close has 2 s");
+            assertTrue(Waiting.millisSince(start) >= 1_900, "a client that does not close has 2 s");
             long shown = engine.heard.of("nobody").untilReply.toMillis();
             assertTrue(shown <= answeredAfter, shown + " ms, answered after " + answeredAfter);
         }
@@ -76,14 +77,18 @@ class DeadlinesTest {
 
     @Test
     void drippingDoesNotExtendTheDeadline() throws Exception {
-        // A limit for each read was never reached by a client that sent a byte now and then.
+        // The server limited each single read, so a client that sent a byte now and then never
+        // reached the limit.
         try (Engine engine = new Engine(transport, folder, Engine.limits(600, 100, 2_000))) {
-            // On a busy machine a handshake may take all of the time; then nobody is told.
-            Waiting.eventually("it is told", () -> Wire.TIMED_OUT.equals(toldToADrip(engine)));
+            // On a busy machine the handshake may use up the deadline; the server then closes
+            // without a reply.
+            Waiting.eventually(
+                    "the dripping client gets a timeout reply",
+                    () -> Wire.TIMED_OUT.equals(replyToADrippingClient(engine)));
         }
     }
 
-    private static String toldToADrip(Engine engine) throws Exception {
+    private static String replyToADrippingClient(Engine engine) throws Exception {
         long start = System.nanoTime();
         try (Wire wire = engine.wire()) {
             Future<Wire.Answer> answer = Waiting.inBackground(wire::answer);
@@ -91,7 +96,7 @@ class DeadlinesTest {
                 try {
                     wire.send("x");
                 } catch (IOException e) {
-                    break; // it has been let go
+                    break; // the server has closed the connection
                 }
                 Thread.sleep(50);
             }
@@ -103,7 +108,7 @@ class DeadlinesTest {
 
     @Test
     void oneByteOrTwoPiecesWithoutAnEndTimeOut() throws Exception {
-        // If the machine lets the server wait, both pieces come with its first read.
+        // On a slow machine the server's first read may receive both pieces at once.
         try (Engine engine = new Engine(transport, folder, Engine.limits(1_500, 100, 2_000));
                 Wire terminal = engine.wire()) {
             terminal.send("f");
@@ -128,7 +133,8 @@ class DeadlinesTest {
 
     @Test
     void onePieceIsAWholeRequestOnlyWhenItsSecondOfSilenceIsOver() throws Exception {
-        // Inside TLS it never is: whoever stands in between can hold back what follows.
+        // Silence never ends a request inside TLS, because an attacker on the path could hold back
+        // the rest of the request.
         boolean tls = transport == Transport.TLS;
         try (Engine engine = new Engine(transport, folder, Engine.limits(1_500, 100, 2_000))) {
             long start = System.nanoTime();
@@ -139,7 +145,8 @@ class DeadlinesTest {
             }
             assertEquals(tls, engine.ask("fetch;bob").equals(Wire.EMPTY));
         }
-        // Half a message could be all that came before a deadline that is shorter than the silence.
+        // If the deadline is shorter than the second of silence, the received bytes may be half of
+        // a message.
         try (Engine engine = new Engine(transport, folder, Engine.limits(SHORT, 100, 2_000));
                 Wire wire = engine.wire()) {
             assertEquals(Wire.TIMED_OUT, wire.send("store;eve;al;pay 10").receive());
@@ -148,7 +155,7 @@ class DeadlinesTest {
     }
 
     @Test
-    void aClientThatDoesNotReadIsLetGoAndOthersAreServed() throws Exception {
+    void aClientThatDoesNotReadIsCutOffAndOthersAreServed() throws Exception {
         try (Engine engine = new Engine(transport, folder, Engine.limits(SHORT, 100, 2_000))) {
             engine.fill("bob", 40_000, "x".repeat(230)); // more than kernels buffer
             long start = System.nanoTime();
@@ -156,10 +163,14 @@ class DeadlinesTest {
                 wire.send("fetch;bob").endInput();
                 while (engine.heard.of("bob") == null) {
                     assertEquals(Wire.EMPTY, engine.ask("fetch;nobody"));
-                    assertTrue(Waiting.millisSince(start) < 20_000, "still not let go");
+                    assertTrue(
+                            Waiting.millisSince(start) < 20_000,
+                            "the server has not closed the connection");
                     Thread.sleep(20);
                 }
-                assertTrue(Waiting.millisSince(start) >= 3 * SHORT, "it had its time");
+                assertTrue(
+                        Waiting.millisSince(start) >= 3 * SHORT,
+                        "the server closed before the deadline");
             }
             var ended = engine.heard.of("bob");
             assertEquals("cut off: it took too long", ended.outcome);
@@ -168,16 +179,17 @@ class DeadlinesTest {
     }
 
     @Test
-    void aClientThatReadsByDripsIsLetGo() throws Exception {
+    void aClientThatReadsTooSlowlyIsCutOff() throws Exception {
         try (Engine engine = new Engine(transport, folder, Engine.limits(600, 100, 2_000))) {
             engine.fill("bob", 25_000, "x".repeat(230));
             try (Wire wire = engine.slowReader()) {
                 wire.send("fetch;bob").endInput();
                 Waiting.eventually(
-                        "it is let go",
+                        "the server closes the connection",
                         () -> {
                             wire.receive(200);
-                            Thread.sleep(25); // less than 15 KB before the deadline
+                            // The client reads less than 15 KB before the deadline.
+                            Thread.sleep(25);
                             return engine.heard.of("bob") != null;
                         });
             }
@@ -187,16 +199,21 @@ class DeadlinesTest {
 
     @Test
     void aClientThatReadsSlowlyButSteadilyIsNotCutOff() throws Exception {
-        // The kernel took 4 MB, and a blocked write came back when a third of it had been read.
+        // The kernel buffers 4 MB, and a blocked write returns only after the client has read a
+        // third of it.
         try (Engine engine = new Engine(transport, folder, Engine.limits(SHORT, 100, 2_000))) {
             engine.fill("bob", 25_000, "x".repeat(230));
             try (Wire wire = engine.slowReader()) {
                 wire.send("fetch;bob").endInput();
-                for (int i = 0; i < 20; i++) { // a page of 64 KB takes longer than the deadline
+                // the client reads 64 KB more slowly than the deadline
+                for (int i = 0; i < 20; i++) {
                     assertEquals(4096, wire.receive(4096).length);
                     Thread.sleep(250);
                 }
-                assertEquals(null, engine.heard.of("bob"), "it goes on beyond its deadline");
+                assertEquals(
+                        null,
+                        engine.heard.of("bob"),
+                        "the conversation continues beyond its deadline");
             }
         }
     }
@@ -209,7 +226,8 @@ class DeadlinesTest {
                 wire.send(sent);
                 wire.reset();
             }
-            Waiting.eventually("all four end", () -> engine.heard.conversations().size() == 4);
+            Waiting.eventually(
+                    "all four conversations end", () -> engine.heard.conversations().size() == 4);
             assertEquals(Wire.EMPTY, engine.ask("fetch;nobody"));
             assertEquals(List.of(), engine.heard.troubles());
         }

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of what a server that is killed under load leaves
+//DESCRIPTION Tests of the store after kill -9 under load
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -22,8 +22,9 @@ import java.util.Random;
 import java.util.concurrent.TimeUnit;
 
 /**
- * What {@code kill -9} under load leaves: each acknowledged message once, none torn, one that was
- * not acknowledged at most once. A missing fsync does not show here, see {@code PowerCutTest}.
+ * After {@code kill -9} under load the store has each acknowledged message once, no torn message,
+ * and each unacknowledged message at most once. This test cannot detect a missing fsync; {@code
+ * PowerCutTest} does.
  *
  * <pre>jbang -Dkills=200 tests/DurabilityTest.java       200 cycles instead of 10</pre>
  */
@@ -66,9 +67,9 @@ class DurabilityTest {
         assertEquals(
                 List.of("messages.db"),
                 ServerProcess.filesBeside(store),
-                "what the kills left behind is cleared away");
+                "the files left by the kills are deleted");
         int acknowledged = ledgers.stream().mapToInt(Load.Ledger::acknowledged).sum();
         System.out.printf("%d kills, %,d acknowledged messages, none lost%n", KILLS, acknowledged);
-        assertTrue(acknowledged >= KILLS * CLIENTS / 2, "too little load to say anything");
+        assertTrue(acknowledged >= KILLS * CLIENTS / 2, "too little load for a valid result");
     }
 }

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of files that are no store, and of stores that are damaged
+//DESCRIPTION Tests of files that are not a store, and of damaged stores
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -41,14 +41,17 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 
-/** Files that are no store of ours, and stores that something has damaged. */
+/** Files that are not a store of this server, and damaged stores. */
 @Timeout(value = 5, unit = TimeUnit.MINUTES)
 class ForeignFilesTest {
 
-    /** Where a database file says how long its pages are (sqlite.org/fileformat.html). */
+    /** Offset of the page size in a database file (sqlite.org/fileformat.html). */
     private static final int PAGE_SIZE_AT = 16;
 
-    /** First byte of a page that holds messages and leads to no other (sqlite.org/fileformat). */
+    /**
+     * Type byte of a leaf page of an index b-tree, which holds messages
+     * (sqlite.org/fileformat.html).
+     */
     private static final int LEAF_PAGE = 10;
 
     @TempDir private Path folder;
@@ -125,7 +128,7 @@ class ForeignFilesTest {
 
     @ParameterizedTest
     @EnumSource
-    void startRefusesWhatIsNoStoreOfOursAndLeavesItAsItIs(Foreign foreign) throws Exception {
+    void startRefusesAForeignFileAndDoesNotChangeIt(Foreign foreign) throws Exception {
         Path store = folder.resolve("messages.db");
         foreign.make(store);
         String sentence = refusalThatLeavesAsItIs(store);
@@ -135,8 +138,8 @@ class ForeignFilesTest {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {2, 15, 100, 4096}) // SQLite takes a file of 1 byte for empty
-    void textOfAnyLengthIsRefusedAndLeftAsItIs(int size) throws Exception {
+    @ValueSource(ints = {2, 15, 100, 4096}) // SQLite treats a file of 1 byte as empty
+    void textFileOfAnyLengthIsRefusedAndUnchanged(int size) throws Exception {
         Path store = folder.resolve("thesis.txt");
         Files.writeString(store, "All messages are kept. ".repeat(size).substring(0, size));
         refusalThatLeavesAsItIs(store);
@@ -153,7 +156,7 @@ class ForeignFilesTest {
         assertEquals(
                 List.of(store.getFileName().toString()),
                 ServerProcess.filesBeside(store),
-                "nothing is left beside it");
+                "the server leaves no other file");
         return refused.getMessage();
     }
 
@@ -170,7 +173,7 @@ class ForeignFilesTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"zeros", "noise", "cut"})
-    void corruptedPagesSpoilOnlyTheirOwnMailboxes(String kind) throws Exception {
+    void corruptedPagesAffectOnlyTheirMailboxes(String kind) throws Exception {
         Path store = folder.resolve("messages.db");
         int mailboxes = 60;
         var ledger = new Load.Ledger("mailbox-", mailboxes);
@@ -195,8 +198,9 @@ class ForeignFilesTest {
                 }
             }
             System.out.printf("%s: %d of %d mailboxes spoiled%n", kind, spoiled, mailboxes);
-            assertTrue(spoiled > 0, "corruption of nothing");
-            // A file that was cut may lack pages of the tree as well, which lead to many leaves.
+            assertTrue(spoiled > 0, "the corruption hit no mailbox");
+            // A file that was cut may also lack inner pages of the tree, each of which leads to
+            // many leaves.
             int most = kind.equals("cut") ? mailboxes : mailboxes / 3;
             assertTrue(spoiled < most, spoiled + " spoiled");
             int stored = 0;
@@ -206,13 +210,13 @@ class ForeignFilesTest {
                 stored += reply.equals(Asking.STORED) ? 1 : 0;
             }
             assertTrue(stored > (kind.equals("cut") ? 0 : mailboxes / 2), stored + " stored");
-            // That mailboxes could be read again was reported after each whole one.
+            // The server once reported "can be read again" after each undamaged mailbox.
             List<String> said = served.heard.troubles();
             String found = "The store is damaged, see docs/operating.md; mailbox ";
             assertEquals(1, said.size(), said::toString);
             assertTrue(said.getFirst().startsWith(found + firstSpoiled + ": "), said::toString);
         } catch (MessageStore.StoreException e) {
-            Asking.assertOneSentence(e, store); // to refuse all of it is just as good
+            Asking.assertOneSentence(e, store); // Refusing the whole store is also correct.
         }
     }
 
@@ -238,7 +242,7 @@ class ForeignFilesTest {
         }
     }
 
-    /** Three pages of messages in the middle, or the last tenth of the file. */
+    /** Overwrites three pages of messages in the middle, or cuts off the last tenth of the file. */
     private static void corrupt(Path store, String kind) throws IOException {
         try (var file = new RandomAccessFile(store.toFile(), "rw")) {
             file.seek(PAGE_SIZE_AT);

@@ -32,8 +32,10 @@ import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
-/** Both programs as users start them, by a real JBang: what a class would type. */
-@EnabledOnOs({OS.LINUX, OS.MAC}) // on Windows no signal reaches a program that JBang runs
+/**
+ * Both programs as users start them: with a real JBang, by the commands that a class would type.
+ */
+@EnabledOnOs({OS.LINUX, OS.MAC}) // on Windows no signal reaches a program that JBang started
 @Order(7) // it takes long
 class JBangTest {
     private static final Duration LIMIT = Duration.ofMinutes(3);
@@ -48,10 +50,10 @@ class JBangTest {
         elsewhere = Files.createDirectory(folder.resolve("another folder"));
     }
 
-    /** What a program that ended by itself left behind. */
+    /** Output and exit code of a program that has ended. */
     private record Ended(int exit, String out, String err) {}
 
-    /** Runs {@code command} to its end; its stdin ends after {@code input}. */
+    /** Runs {@code command} until it ends; its stdin is {@code input}. */
     private Ended run(List<String> command, String input) throws Exception {
         ProcessBuilder builder = new ProcessBuilder(command).directory(elsewhere.toFile());
         builder.environment().putAll(environment);
@@ -74,12 +76,12 @@ class JBangTest {
         return new String(in.readAllBytes(), StandardCharsets.UTF_8);
     }
 
-    /** Without the lines in which JBang says what it builds. */
+    /** The output without the lines in which JBang reports a build. */
     private static String ofTheProgram(String err) {
         return err.replaceAll("(?m)^\\[jbang] .*\n", "");
     }
 
-    /** Starts a server; {@code env} and {@code sh} see to environment and folder. */
+    /** Starts a server; {@code env} and {@code sh} set its environment and folder. */
     private ServerProcess server(List<String> command) throws IOException {
         List<String> all = new ArrayList<>();
         ServerProcess.java("MsgServer").stream() // what lets SIGINT through, where needed
@@ -196,14 +198,14 @@ class JBangTest {
             assertTrue(
                     run(List.of(msgServer), "").err().endsWith("All options: msg-server --help\n"));
         }
-        assertEquals(List.of(), filesIn(elsewhere), "nothing is left where they were run");
+        assertEquals(List.of(), filesIn(elsewhere), "no file is left in the working folder");
         assertEquals(List.of("messages.db"), filesIn(home.resolve(".msg-server")));
     }
 
     @Test
     void namesInAnyScriptWorkInTheCLocale() throws Exception {
-        // In a folder with a Greek name: "Script or alias could not be found". From a variable, the
-        // text became another one.
+        // In a folder with a Greek name JBang reported "Script or alias could not be found". A text
+        // from an environment variable arrived with other characters.
         Path checkout = Files.createDirectory(folder.resolve("Βιβλία"));
         Process copy =
                 new ProcessBuilder(
@@ -234,7 +236,7 @@ class JBangTest {
         }
     }
 
-    /** Ctrl+C. */
+    /** Sends SIGINT, as Ctrl+C does. */
     private static void interrupt(ServerProcess server, int exitCode) throws Exception {
         server.signal("INT");
         assertEquals(exitCode, server.awaitExit(Duration.ofSeconds(30)));

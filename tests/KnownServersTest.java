@@ -35,13 +35,13 @@ import java.util.Set;
 import java.util.concurrent.TimeUnit;
 
 /**
- * The file in which the client remembers the servers that its user has accepted, and by which name
- * or address it finds one there. A server that is known gets no plain text.
+ * The client's file of known servers, and how the client finds a server in it by name or address.
+ * The client never uses plain text with a known server.
  */
 class KnownServersTest extends TlsUser {
     // ---------------------------------------------------------------- one server, many spellings
 
-    /** Its names and addresses, however they are written. */
+    /** Every name and address of one server, in several spellings. */
     private static Set<String> thisMachine() throws IOException {
         Set<String> hosts =
                 new LinkedHashSet<>(
@@ -70,7 +70,7 @@ class KnownServersTest extends TlsUser {
                 InetAddress.getAllByName(name);
                 hosts.add(name);
             } catch (UnknownHostException e) {
-                // Not every machine has this name.
+                // Some machines do not have this name.
             }
         }
         for (NetworkInterface each : Collections.list(NetworkInterface.getNetworkInterfaces())) {
@@ -79,9 +79,12 @@ class KnownServersTest extends TlsUser {
         return hosts;
     }
 
-    /** The request went out in plain text as soon as the server was called something else. */
+    /**
+     * The client sent its request in plain text when the user typed another name of the same
+     * server.
+     */
     @Test
-    void aServerIsKnownByItsAddressWhateverItIsCalled() throws Exception {
+    void aServerIsKnownByItsAddressUnderEveryName() throws Exception {
         for (String host : thisMachine()) {
             for (String accepted : List.of("127.0.0.1", "localhost")) {
                 known("%s %s %s\n".formatted(accepted, port, key));
@@ -96,7 +99,7 @@ class KnownServersTest extends TlsUser {
         }
     }
 
-    /** What the client says at its start without {@code --tls}. */
+    /** The client's first sentences without {@code --tls}. */
     private String said(String host) throws IOException {
         var out = new StringWriter();
         new Trust(home, host, engine.port(), null, null, new PrintWriter(out));
@@ -105,7 +108,7 @@ class KnownServersTest extends TlsUser {
 
     @Test
     void aServerIsKnownByTheAddressAtWhichItWasAccepted() throws Exception {
-        // Names change their addresses, and are unknown where no one can be asked.
+        // A name may change its address, and does not resolve where there is no name service.
         run("localhost", false, READ, port, "--tls", key);
         String lines = Files.readString(knownServers());
         assertEquals("localhost P K\n127.0.0.1 P K\n", lines.replace(port, "P").replace(key, "K"));
@@ -121,9 +124,11 @@ class KnownServersTest extends TlsUser {
         }
     }
 
-    /** Whoever can answer for a name could point it at another server that was accepted. */
+    /**
+     * An attacker who controls name resolution could point a known name at another accepted server.
+     */
     @Test
-    void aNameThatIsKnownIsNotKnownByItsAddress() throws Exception {
+    void aKnownNameIsNotLookedUpByItsAddress() throws Exception {
         known(
                 "localhost P OTHER\n127.0.0.1 P KEY\n"
                         .replace("P", port)
@@ -143,9 +148,9 @@ class KnownServersTest extends TlsUser {
         }
     }
 
-    /** Its user, who has a key, could take it for a conversation in TLS. */
+    /** A user who has a key could believe that the conversation uses TLS. */
     @Test
-    void whoHasAKeyIsToldOfPlainText() throws Exception {
+    void aUserWithAKeyIsWarnedOfPlainText() throws Exception {
         known("");
         try (FakeServer server = FakeServer.answering(Wire.EMPTY)) {
             ClientRun run = piped(READ, String.valueOf(server.port()));
@@ -155,9 +160,9 @@ class KnownServersTest extends TlsUser {
         }
     }
 
-    /** A menu that was open in plain text went on so. */
+    /** A menu that had started in plain text continued in plain text. */
     @Test
-    void aServerThatIsAcceptedMeanwhileGetsNoPlainText() throws Exception {
+    void aServerAcceptedMeanwhileGetsNoPlainText() throws Exception {
         var out = new StringWriter();
         Trust trust = new Trust(home, "127.0.0.1", engine.port(), null, null, new PrintWriter(out));
         assertEquals("", out.toString());
@@ -171,7 +176,7 @@ class KnownServersTest extends TlsUser {
     // ---------------------------------------------------------------- the file of known servers
 
     @Test
-    void linesMayBeBlankOrCommentsAndEndAsTheyLike() throws Exception {
+    void blankLinesCommentsAndAllLineEndsAreAccepted() throws Exception {
         for (String content :
                 List.of(
                         "HOST PORT KEY",
@@ -186,9 +191,12 @@ class KnownServersTest extends TlsUser {
         }
     }
 
-    /** Whether a server is known must not be guessed: a request could go out in plain text. */
+    /**
+     * The client must not guess whether a server is known: a wrong guess sends a request in plain
+     * text.
+     */
     @Test
-    void aLineOfAnotherFormEndsTheClient() throws Exception {
+    void aMalformedLineEndsTheClient() throws Exception {
         for (String line :
                 List.of(
                         "HOST PORT",
@@ -250,7 +258,7 @@ class KnownServersTest extends TlsUser {
         assertEquals(0, new ProcessBuilder("mkfifo", file.toString()).start().waitFor());
     }
 
-    /** Reasons not to read a file, none of which proves that there is no file. */
+    /** Reasons why a file cannot be read; none of them proves that the file does not exist. */
     private enum Unreadable {
         A_LINK_THAT_LEADS_NOWHERE {
             @Override
@@ -278,7 +286,7 @@ class KnownServersTest extends TlsUser {
                 Files.createFile(folder);
             }
         },
-        A_LINK_TO_ITSELF { // as unreadable as a folder without x, and for root, too
+        A_LINK_TO_ITSELF { // Unreadable like a folder without the x permission, but also for root.
             @Override
             void make(Path folder) throws IOException {
                 Files.createSymbolicLink(folder, folder);
@@ -311,7 +319,7 @@ class KnownServersTest extends TlsUser {
                 Files.writeString(folder.resolve("known-servers"), "# none\n".repeat(9_363));
             }
         },
-        A_FILE_OF_ANOTHER_USER { // who could add a server of their own
+        A_FILE_OF_ANOTHER_USER { // The owner of the file could add a server.
             @Override
             void make(Path folder) throws IOException {
                 Files.createDirectory(folder);
@@ -355,13 +363,14 @@ class KnownServersTest extends TlsUser {
             assertEquals(List.of(), List.copyOf(server.requests));
         } finally {
             if (reason == Unreadable.A_DEVICE) {
-                Files.delete(knownServers()); // JUnit has a warning for a link that leads away
+                // JUnit warns about a link that leads out of the temporary folder.
+                Files.delete(knownServers());
             }
         }
     }
 
     @Test
-    void aHomeThatIsNotThereKnowsNobody() throws Exception {
+    void aMissingHomeHasNoKnownServers() throws Exception {
         Files.delete(home);
         try (FakeServer server = FakeServer.answering(Wire.EMPTY)) {
             ClientRun run = piped(READ, String.valueOf(server.port()));
@@ -369,9 +378,9 @@ class KnownServersTest extends TlsUser {
         }
     }
 
-    /** Both servers were forgotten, since their lines had become one. */
+    /** The new entry was appended to an incomplete line, so the client forgot both servers. */
     @Test
-    void whatIsAddedBeginsALine() throws Exception {
+    void anAddedServerBeginsANewLine() throws Exception {
         known("# by hand\nname.invalid 5000 " + OTHER_KEY);
         assertEquals("", piped(READ, port, "--tls", key).err());
         assertEquals(
@@ -383,7 +392,7 @@ class KnownServersTest extends TlsUser {
     }
 
     @Test
-    void whatIsMadeIsForItsUserAlone() throws Exception {
+    void createdFilesAreReadableByTheirUserOnly() throws Exception {
         piped(READ, port, "--tls", key);
         if (OwnFiles.POSIX) {
             assertEquals(

@@ -32,14 +32,14 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
 
 /**
- * The launcher among scripts that play JBang, Maven and Java, in a home, and with a PATH, of its
- * own: quick, and without the network. Every path here has a space in it.
+ * The launcher runs with a home and a PATH of the test, where scripts replace JBang, Maven and
+ * Java. The tests are quick and need no network. Every path contains a space.
  */
 @DisabledOnOs(OS.WINDOWS)
 class LauncherTest {
     /**
-     * As JBang does: quotes its own arguments into the command it prints, this one a shell's, where
-     * an empty one is lost; and takes {@code @name} for a file of arguments, {@code @@name} not.
+     * Replaces JBang: it quotes its arguments into the shell command that it prints and loses an
+     * empty argument. It reads the file {@code name} for {@code @name}, but not for {@code @@name}.
      */
     private static final String JBANG_THAT_RUNS_PRINTF =
             """
@@ -95,7 +95,7 @@ class LauncherTest {
     }
 
     @AfterEach
-    void nothingStaysBehind() {
+    void killProcesses() {
         processes.forEach(process -> process.descendants().forEach(ProcessHandle::destroyForcibly));
         processes.forEach(Process::destroyForcibly);
     }
@@ -116,7 +116,7 @@ class LauncherTest {
     }
 
     @Test
-    void linksToTheLauncherAndCopiesOfItAreNotTakenForJBang() throws Exception {
+    void linksAndCopiesOfTheLauncherAreNotUsedAsJBang() throws Exception {
         var copies = Files.createDirectory(folder.resolve("copies"));
         Commands.executable(copies.resolve("jbang"), Files.readString(launcher));
         var links = Files.createDirectory(folder.resolve("links"));
@@ -136,7 +136,7 @@ class LauncherTest {
     }
 
     @Test
-    void nothingInstalledIsSaidInOneSentence() throws Exception {
+    void missingJBangAndMavenAreReportedInOneSentence() throws Exception {
         var outcome = launch("");
         assertEquals(1, outcome.status());
         assertEquals("", outcome.out());
@@ -159,7 +159,7 @@ class LauncherTest {
 
     @Test
     void mavenGetsJBangForAnEditorToo() throws Exception {
-        // Only the lock, which an editor does not take, made the folder.
+        // Only the lock created the folder, and a launch for an editor takes no lock.
         command("mvn", MAVEN_THAT_WORKS);
         java(PROGRAM_ENDS_WITH_7);
         assertEquals(7, launch("", "edit").status());
@@ -179,7 +179,7 @@ class LauncherTest {
     }
 
     @Test
-    void withoutAHomeItKeepsNothingAnywhere() throws Exception {
+    void missingHomeIsReportedAndNoFileIsWritten() throws Exception {
         command("mvn", MAVEN_THAT_WORKS);
         java(PROGRAM_ENDS_WITH_7);
         environment.remove("HOME");
@@ -189,7 +189,7 @@ class LauncherTest {
     }
 
     @Test
-    void failureOfMavenIsShownAndLeavesNothing() throws Exception {
+    void failureOfMavenIsShownAndLeavesNoFile() throws Exception {
         command("mvn", "echo 'half' >\"${2%pom.xml}jbang.jar\"; echo 'no network'; exit 1");
         java(PROGRAM_ENDS_WITH_7);
         var outcome = launch("");
@@ -201,8 +201,8 @@ class LauncherTest {
 
     @Test
     void oneJBangAtATimeWorksAndTheOtherWaits() throws Exception {
-        // Two of JBang at once on the same script broke each other's build: the first time, and
-        // after each edit as well.
+        // Two launches of JBang on the same script broke each other's build, at the first build and
+        // after each edit.
         command("mvn", MAVEN_THAT_WORKS);
         var waiting = flockTellsThatItWaits();
         for (var name : List.of("first", "edited")) {
@@ -216,10 +216,13 @@ class LauncherTest {
             Waiting.eventually("the first", () -> Files.exists(home.resolve(name)));
             Files.deleteIfExists(waiting);
             var second = start();
-            Waiting.eventually("the second to wait", () -> Files.exists(waiting));
+            Waiting.eventually("the second launch to wait", () -> Files.exists(waiting));
             Files.createFile(home.resolve(name + ".go"));
             assertEquals(7, end(first).status());
-            assertEquals(new Outcome(7, "", ""), end(second), "no person looks");
+            assertEquals(
+                    new Outcome(7, "", ""),
+                    end(second),
+                    "a launch without a terminal prints no message");
             assertEquals("begin\nend\nbegin\nend\n", Files.readString(home.resolve(name)));
         }
         assertEquals("run\n", Files.readString(home.resolve("maven-runs")));
@@ -227,10 +230,10 @@ class LauncherTest {
     }
 
     @Test
-    void aPersonAtATerminalIsToldThatItWaits() throws Exception {
-        // Told to a file or a pipe, it got into the output of a program that was compared.
+    void theLauncherReportsItsWaitAtATerminal() throws Exception {
+        // When the message also went to a file or a pipe, it got into output that a test compared.
         var terminal = Commands.onPath("script");
-        assumeTrue(terminal.isPresent(), "there is no script, which makes a terminal");
+        assumeTrue(terminal.isPresent(), "the command script is missing, which makes a terminal");
         var waiting = flockTellsThatItWaits();
         haveJBang(
                 ": >\"$HOME/begun\"; until [ -f \"$HOME/go\" ]; do sleep 0.01; done; "
@@ -242,7 +245,7 @@ class LauncherTest {
         script(launcher, "exec " + terminal.get() + " -qec \"'" + checkout + "'\" /dev/null");
         environment.put("SHELL", "/bin/sh");
         var second = start();
-        Waiting.eventually("the second to wait", () -> Files.exists(waiting));
+        Waiting.eventually("the second launch to wait", () -> Files.exists(waiting));
         Files.createFile(home.resolve("go"));
         assertEquals(7, end(first).status());
         assertEquals(
@@ -250,7 +253,10 @@ class LauncherTest {
                 end(second));
     }
 
-    /** The file that appears as soon as a start waits for another: here at once, not after 2 s. */
+    /**
+     * The file that appears when a launch waits for another one: in this test at once, not after 2
+     * s.
+     */
     private Path flockTellsThatItWaits() throws IOException {
         Commands.need("flock");
         command(
@@ -262,7 +268,7 @@ class LauncherTest {
     }
 
     @Test
-    void othersStartWhileAProgramRunsOrAnEditorIsOpen() throws Exception {
+    void aRunningProgramOrEditorDoesNotBlockOtherStarts() throws Exception {
         haveJBang("case \"$*\" in *\" edit\") ;; *) echo /bin/cat; exit 255 ;; esac; exec cat");
         var running = List.of(start("edit"), start());
         assertEquals(new Outcome(0, "typed in\n", ""), launch("typed in\n"));
@@ -274,7 +280,7 @@ class LauncherTest {
     }
 
     @Test
-    void killedStartHoldsNobodyUp() throws Exception {
+    void aKilledStartDoesNotBlockTheNextOne() throws Exception {
         haveJBang("echo $$ >\"$HOME/java\"; exec sleep 60");
         var killed = start();
         var jbang = await("JBang", () -> pidIn(home.resolve("java")));
@@ -285,8 +291,8 @@ class LauncherTest {
     }
 
     @Test
-    void terminatedStartTakesJBangAlong() throws Exception {
-        // JBang built to its end, unseen, and later starts waited for it.
+    void terminatingAStartTerminatesJBang() throws Exception {
+        // JBang continued its build without a terminal, and later launches waited for it.
         haveJBang("echo $$ >\"$HOME/java\"; exec sleep 60");
         var starting = start();
         var jbang = await("JBang", () -> pidIn(home.resolve("java")));
@@ -296,14 +302,14 @@ class LauncherTest {
     }
 
     @Test
-    void process1OfAContainerEndsWhenItIsTold() throws Exception {
-        // The system drops a signal to process 1 that the process does not ask for, and the shell
-        // asked for none while JBang built.
+    void process1OfAContainerEndsOnSigterm() throws Exception {
+        // The kernel drops a signal to process 1 unless the process handles it, and the shell did
+        // not handle any signal while JBang built.
         var container = List.of("unshare", "--pid", "--fork", "--kill-child");
         var unshare = Commands.onPath("unshare").map(Path::toString).orElse("false");
         assumeTrue(
                 new ProcessBuilder(unshare, "--pid", "--fork", "true").start().waitFor() == 0,
-                "may not make a container");
+                "this user may not create a container");
         command("unshare", "exec '" + unshare + "' \"$@\"");
         haveJBang("echo $$ >\"$HOME/java\"; exec sleep 60");
         var checkout = launcher;
@@ -316,7 +322,7 @@ class LauncherTest {
     }
 
     @Test
-    void startThatWaitsForAnotherEndsWhenItIsTold() throws Exception {
+    void aWaitingStartEndsOnSigterm() throws Exception {
         haveJBang("echo $$ >\"$HOME/java\"; exec sleep 60");
         start();
         await("the first", () -> pidIn(home.resolve("java")));
@@ -339,7 +345,7 @@ class LauncherTest {
     }
 
     @Test
-    void terminatedFirstStartLeavesNothingAndTakesMavenAlong() throws Exception {
+    void terminatingTheFirstStartTerminatesMavenAndLeavesNoFile() throws Exception {
         var maven = halfWay();
         var starting = start();
         var mavenProcess = await("Maven to have half of JBang", maven);
@@ -350,7 +356,7 @@ class LauncherTest {
     }
 
     @Test
-    void killedFirstStartIsMadeUpForByTheNext() throws Exception {
+    void theNextStartRepairsAKilledFirstStart() throws Exception {
         var maven = halfWay();
         var starting = start();
         var mavenProcess = await("Maven to have half of JBang", maven);
@@ -365,18 +371,19 @@ class LauncherTest {
     }
 
     @Test
-    void programTakesTheLaunchersPlace() throws Exception {
+    void theProgramRunsInTheLaunchersProcess() throws Exception {
         haveJBang("echo \"/bin/sh -c 'echo \\$\\$; cat; exit 7'\"; exit 255");
         var process = start();
         process.getOutputStream().write("typed in\n".getBytes(UTF_8));
         process.getOutputStream().close();
-        // The same process, so a signal to the launcher is one to the program.
+        // A signal to the launcher reaches the program, because both are the same process.
         assertEquals(new Outcome(7, process.pid() + "\ntyped in\n", ""), end(process));
     }
 
     @Test
-    void argumentsReachTheProgramAsTheyAre() throws Exception {
-        // --store "" lost its value, and --user @al was what the file "al" says.
+    void argumentsReachTheProgramUnchanged() throws Exception {
+        // The launcher lost the empty value of --store "", and replaced --user @al by the content
+        // of the file "al".
         haveJBang(JBANG_THAT_RUNS_PRINTF);
         Files.writeString(folder.resolve("al"), "from the file");
         assertEquals(
@@ -387,7 +394,7 @@ class LauncherTest {
 
     @Test
     void closedStandardInputIsTheEndOfInput() throws Exception {
-        // Java read its own files as answers of the user, and two messages went out.
+        // Java read its own files as the user's answers, and two messages were sent.
         var installed = bin.resolve("jbang");
         script(installed, "exec cat");
         assertEquals(new Outcome(0, "", ""), launchWithoutInput());
@@ -407,7 +414,7 @@ class LauncherTest {
 
     @Test
     void programThatWritesToAFileOutlivesItsTerminal() throws Exception {
-        // The hang-up that a closed terminal sends ended a server with its log in a file.
+        // The SIGHUP of a closed terminal ended a server whose log went to a file.
         java("echo \"/bin/sh -c 'kill -HUP \\$\\$; echo still here'\"; exit 255");
         command("mvn", MAVEN_THAT_WORKS);
         assertEquals("still here\n", launch("").out(), "the first time");
@@ -420,7 +427,9 @@ class LauncherTest {
         var checkout = launcher;
         launcher = folder.resolve("hangs up");
         script(launcher, "kill -HUP $$");
-        assumeTrue(launch("").status() != 0, "this run ignores the signal, so its children do");
+        assumeTrue(
+                launch("").status() != 0,
+                "this process ignores SIGHUP, so its children ignore it, too");
         launcher = folder.resolve("into a pipe");
         script(launcher, "{ '" + checkout + "'; echo $?; } | cat");
         assertEquals("129\n", launch("").out());
@@ -428,7 +437,8 @@ class LauncherTest {
 
     @Test
     void theCLocaleIsReplacedAsJavaWouldLoseCharactersInIt() throws Exception {
-        // A checkout or home with a Greek name could not be found, a PGPASSWORD was another one.
+        // JBang did not find a checkout or a home with a Greek name, and a PGPASSWORD changed its
+        // characters.
         haveJBang("printf '<%s> ' \"$LC_ALL\"; exit 0");
         assertEquals("<C.UTF-8> \n", launch("").out());
         environment.put("LANG", "el_GR.UTF-8");
@@ -440,13 +450,13 @@ class LauncherTest {
     }
 
     @Test
-    void programIsToldHowItWasStarted() throws Exception {
+    void theProgramLearnsHowItWasStarted() throws Exception {
         haveJBang("echo \"/bin/sh -c 'echo \\$JBANG_LAUNCH_CMD'\"; exit 255");
         assertEquals(launcher + "\n", launch("").out());
     }
 
     @Test
-    void jbangsOwnOutputAndExitCodeAreHanded() throws Exception {
+    void jbangsOutputAndExitCodeArePassedOn() throws Exception {
         haveJBang("echo 'jbang --help'; echo 'and more'; exit 2");
         assertEquals(new Outcome(2, "jbang --help\nand more\n", ""), launch(""));
     }
@@ -460,7 +470,7 @@ class LauncherTest {
     }
 
     @Test
-    void javaHomeStaysWhenItIsRecentEnough() throws Exception {
+    void javaHomeIsUsedIfItIsRecentEnough() throws Exception {
         var mine = jdk(".sdkman/candidates/java/mine", "21.0.2");
         jdk(".sdkman/candidates/java/newer", "99");
         environment.put("JAVA_HOME", mine.toString());
@@ -476,7 +486,7 @@ class LauncherTest {
     }
 
     @Test
-    void newestJdkIsTakenWhereJavaHomeAndPathAreTooOld() throws Exception {
+    void newestJdkIsUsedIfJavaHomeAndPathAreTooOld() throws Exception {
         var old = jdk(".sdkman/candidates/java/old", "1.8.0_402");
         Files.createSymbolicLink(bin.resolve("java"), old.resolve("bin/java"));
         environment.put("JAVA_HOME", jdk(".sdkman/candidates/java/older", "17.0.1").toString());
@@ -488,13 +498,13 @@ class LauncherTest {
         assertEquals(newest, chosenJdk());
     }
 
-    /** Asks an installed JBang which JDK it was told. */
+    /** Runs a fake JBang that prints the JAVA_HOME it received. */
     private Path chosenJdk() throws Exception {
         command("jbang", "echo \"$JAVA_HOME\"");
         return Path.of(launch("").out().strip());
     }
 
-    /** A JDK in the home, as far as the launcher looks at one. */
+    /** Creates the files of a JDK that the launcher checks. */
     private Path jdk(String name, String version) throws IOException {
         var jdk = home.resolve(name);
         script(jdk.resolve("bin/java"), "exit 1");
@@ -505,14 +515,14 @@ class LauncherTest {
         return jdk;
     }
 
-    /** The JDK that runs JBang, whatever this machine has: its java does this. */
+    /** Sets JAVA_HOME to a fake JDK whose java runs this script. */
     private void java(String text) throws IOException {
         var jdk = jdk("jdk", "21");
         script(jdk.resolve("bin/java"), text);
         environment.put("JAVA_HOME", jdk.toString());
     }
 
-    /** JBang is in the cache already, and this runs it. */
+    /** JBang is in the cache already, and the fake java runs this script. */
     private void haveJBang(String text) throws IOException {
         java(text);
         var jar = home.resolve(".jbang/cache/launcher/jbang-0.132.1.jar");
@@ -520,7 +530,7 @@ class LauncherTest {
         Files.writeString(jar, "all of JBang\n");
     }
 
-    /** Maven stops half-way; the answer waits for it there. */
+    /** Maven stops with half of the jar written; the result waits for Maven to get there. */
     private Callable<ProcessHandle> halfWay() throws IOException {
         java(PROGRAM_ENDS_WITH_7);
         command(
@@ -531,7 +541,7 @@ class LauncherTest {
         return () -> pidIn(home.resolve("maven"));
     }
 
-    /** The process whose pid is in {@code file}, or null while it is not written. */
+    /** The process whose pid is in {@code file}, or null before the pid is written. */
     private static ProcessHandle pidIn(Path file) throws IOException {
         var pid = Files.exists(file) ? Files.readString(file) : "";
         return pid.endsWith("\n")
@@ -585,7 +595,7 @@ class LauncherTest {
                 Files.readString(folder.resolve("err" + number)));
     }
 
-    /** Asks until there is an answer, 20 s at most. */
+    /** Repeats {@code question} until it returns a value, for at most 20 s. */
     private static <T> T await(String what, Callable<T> question) throws Exception {
         var deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(20);
         while (System.nanoTime() < deadline) {

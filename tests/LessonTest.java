@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests that give the lesson of docs/lesson.md in real terminals, and solve its exercises
+//DESCRIPTION Tests that run the lesson of docs/lesson.md in real terminals, and solve its exercises
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -45,11 +45,11 @@ class LessonTest {
     @EnabledIf(
             value = "Transcript#available",
             disabledReason = "needs nc, pgrep, strace, cc, bash and util-linux's script")
-    void theLessonShowsWhatIsShown() throws Exception {
+    void theLessonsOutputMatchesTheTerminals() throws Exception {
         Map<String, String> real = new LinkedHashMap<>();
         real.put("5000", Integer.toString(freePort()));
         real.put("/tmp", folder.toString());
-        // A teacher needs the time to type, a test does not.
+        // A teacher needs time to type; a test does not.
         real.put("--timeout 30", "--timeout 5");
         try (Transcript transcript = new Transcript(real)) {
             transcript.run(TestMain.checkout().resolve("docs").resolve("lesson.md"));
@@ -73,7 +73,7 @@ class LessonTest {
     }
 
     @Test
-    void theExercisesNameOnlyWhatThereIs() throws IOException {
+    void theExercisesNameOnlyExistingFilesAndCases() throws IOException {
         Path checkout = TestMain.checkout();
         String catalog = Files.readString(checkout.resolve("jbang-catalog.json"));
         String exercises = read("exercises.md");
@@ -96,11 +96,15 @@ class LessonTest {
         }
         Pattern quoted = Pattern.compile("\"((?:a|clients|is) [^\"]+)\"");
         for (MatchResult name : quoted.matcher(exercises.replace("\n", " ")).results().toList()) {
-            assertTrue(check.contains(name.group(1)), "there is no such case: " + name.group());
+            assertTrue(
+                    check.contains(name.group(1)), "the check has no such case: " + name.group());
         }
     }
 
-    /** The product, and what {@code VerbsTest} starts from, in a folder where it may be changed. */
+    /**
+     * Copies the product and the files that {@code VerbsTest} reads into a folder, where the test
+     * may change them.
+     */
     private static final List<String> PRODUCT =
             List.of("", "server", "store", "client", "common", "tests/support");
 
@@ -115,7 +119,10 @@ class LessonTest {
         }
     }
 
-    /** Compiles what {@link #copyProduct} copied, with its own options; what javac says. */
+    /**
+     * Compiles the copy from {@link #copyProduct} with the product's options; returns the output of
+     * javac.
+     */
     private String javac() throws IOException {
         List<String> command = new ArrayList<>(List.of("-proc:none", "-d", folder + "/classes"));
         command.addAll(List.of("-cp", System.getProperty("java.class.path")));

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of the server's log: output that stands still, Errors, hostile texts
+//DESCRIPTION Tests of the server's log: blocked output, Errors, hostile texts
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -21,7 +21,7 @@ import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.stream.IntStream;
 
-/** Lines of requests may be lost, reports of troubles and the last words may not. */
+/** The log may drop lines of requests. It never drops reports of failures or its last words. */
 class LogTest {
     private static final InetSocketAddress PEER = new InetSocketAddress("127.0.0.1", 1);
 
@@ -37,9 +37,9 @@ class LogTest {
     }
 
     @Test
-    void whileNobodyTakesItsOutputOnlyLinesOfRequestsAreLeftOut() throws Exception {
+    void whileOutputIsBlockedTheLogDropsOnlyLinesOfRequests() throws Exception {
         var taken = new CountDownLatch(1);
-        var terminal = // in which somebody has typed Ctrl+S
+        var terminal = // a terminal in which the user has typed Ctrl+S
                 new PrintWriter(out) {
                     @Override
                     public void flush() {
@@ -60,7 +60,7 @@ class LogTest {
             }
         }
         taken.countDown();
-        Waiting.eventually("it goes on", () -> err.toString().contains("Trouble 12000."));
+        Waiting.eventually("the log continues", () -> err.toString().contains("Trouble 12000."));
         log.close("Goodbye.");
         List<String> troubles = err.toString().lines().toList();
         assertEquals(6, troubles.size(), troubles.toString());
@@ -71,8 +71,8 @@ class LogTest {
     }
 
     @Test
-    void anErrorCostsOneLineAndNotTheLog() {
-        // Its thread ended, and whatever happened from then on nobody learned.
+    void anErrorLosesOneLineAndDoesNotEndTheLog() {
+        // The Error ended the log's thread, and the log showed no later event.
         var broken =
                 new Writer() {
                     @Override
@@ -109,13 +109,13 @@ class LogTest {
         var log = new RequestLog(new PrintWriter(out), new PrintWriter(err), false);
         close(log, 1_000, new Protocol.Store("Kyriakos", "george", "hi"), "stored");
         log.close("Goodbye.");
-        // At a terminal, without the date and the offset from UTC.
+        // The line at a terminal, without the date and the offset from UTC.
         String line = out.toString().lines().findFirst().orElseThrow().substring(17);
         assertTrue(line.length() <= 100 - "5000".length(), line);
     }
 
     @Test
-    void noLineIsLongerThanAThousandBytesAndItsEndIsThere() {
+    void noLineIsLongerThanAThousandBytesOrLosesItsEnd() {
         String[] outcomes = {"cut off: ", "Message declined. ", "failed: "};
         var log = new RequestLog(new PrintWriter(out), new PrintWriter(err), false);
         String name = "\u00ad".repeat(61);

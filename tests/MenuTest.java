@@ -34,7 +34,7 @@ import java.util.List;
 import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 
-/** The client's {@link Menu} with our server, for a pipe and for a person. */
+/** The client's {@link Menu} with our server, used through a pipe and by a person. */
 class MenuTest {
 
     @TempDir Path folder;
@@ -122,8 +122,9 @@ class MenuTest {
     }
 
     @Test
-    void namesAndTextsComeBackAsTheyWereTyped() {
-        // The classic client crashed on a name of 80 characters and replies over 8,000 bytes.
+    void namesAndTextsAreReturnedUnchanged() {
+        // The classic client crashed on a name of 80 characters and on replies of more than 8,000
+        // bytes.
         String name = "n".repeat(80);
         StringBuilder input = new StringBuilder();
         for (int i = 0; i < 60; i++) {
@@ -147,7 +148,7 @@ class MenuTest {
         assertEquals(
                 "   1. \"al\\u3000\": wide\nThat is the only message.\n",
                 ClientRun.piped(server.port(), "2\n", "--user", " bob\u3000").answer(0),
-                "spaces and tabs only, as by the server");
+                "client and server trim only spaces and tabs");
     }
 
     @ParameterizedTest
@@ -167,7 +168,7 @@ class MenuTest {
         assertTrue(
                 run.out().contains(question + question + "The message to bob is stored."),
                 run.out());
-        assertEquals(0, run.exit(), "a person who corrects a mistake has made none");
+        assertEquals(0, run.exit(), "a corrected mistake does not change the exit code");
     }
 
     @Test
@@ -179,8 +180,8 @@ class MenuTest {
     }
 
     @Test
-    void aPipeIsNotAskedAgain() throws Exception {
-        // Its next line, meant for the menu, was taken for the corrected text.
+    void aPipeGetsNoSecondChance() throws Exception {
+        // The client read the next line of the pipe, a menu choice, as the corrected text.
         ClientRun run =
                 ClientRun.piped(
                         server.port(),
@@ -203,7 +204,7 @@ class MenuTest {
                 "''|A name cannot be empty.",
                 "' '|A name cannot be empty."
             })
-    void aUserNameThatCannotBeIsAskedForAgain(String name, String why) {
+    void anInvalidUserNameIsAskedForAgain(String name, String why) {
         ClientRun run = ClientRun.typed(server.port(), name + "\nal\n3\n");
         assertEquals(why, run.sentence());
         assertEquals(0, run.exit());
@@ -213,7 +214,7 @@ class MenuTest {
     @CsvSource(
             delimiter = '|',
             value = {"a;b|A name cannot contain ';'.", "long|That is 2 bytes too long."})
-    void aRecipientThatCannotBeIsAskedForAgain(String name, String why) throws Exception {
+    void anInvalidRecipientIsAskedForAgain(String name, String why) throws Exception {
         String recipient = name.equals("long") ? "n".repeat(246) : name;
         ClientRun run =
                 ClientRun.typed(
@@ -228,7 +229,7 @@ class MenuTest {
     @ParameterizedTest
     @ValueSource(strings = {"", "  ", "bob\n"})
     void anEmptyAnswerOfAPersonGoesBackToTheMenu(String recipient) {
-        // Who had chosen 1 by mistake was asked for a recipient until he had made one up.
+        // A user who had chosen 1 by mistake could not leave the question without a recipient.
         ClientRun run =
                 ClientRun.typed(server.port(), "1\n" + recipient + "\n2\n3\n", "--user", "al");
         assertEquals("Nothing is sent.", run.sentence());
@@ -237,14 +238,14 @@ class MenuTest {
     }
 
     @Test
-    void anEmptyAnswerOfAPipeIsAMistake() {
+    void anEmptyAnswerOfAPipeIsAnError() {
         ClientRun run = ClientRun.piped(server.port(), "1\n\n2\n3\n", "--user", "al");
         assertEquals("A name cannot be empty.", run.sentence());
         assertEquals(1, run.exit());
     }
 
     @Test
-    void blanksAreAMessage() throws Exception {
+    void aTextOfBlanksIsAMessage() throws Exception {
         ClientRun.typed(server.port(), "1\nbob\n  \n3\n", "--user", "al");
         assertEquals(
                 List.of(new MessageStore.Message("al", "  ")),
@@ -252,8 +253,8 @@ class MenuTest {
     }
 
     @Test
-    void thePersonIsToldHowMuchRoomAMessageHas() {
-        // Only after typing too much was one told that it was too much.
+    void theQuestionForTheMessageShowsItsLimit() {
+        // The client gave the limit only after the user had typed a text that was too long.
         String question =
                 "Message (at most "
                         + (255 - "store;Κυριάκος;george;".getBytes(UTF_8).length)
@@ -265,14 +266,14 @@ class MenuTest {
     }
 
     @Test
-    void aTextThatCannotBeSentIsSaidInTheServersWords() {
+    void aTextThatTheServerRefusesIsReportedInItsWords() {
         ClientRun run =
                 ClientRun.typed(server.port(), "1\nbob\na\u001b[2Jb\nhi\n3\n", "--user", "al");
         assertEquals("That cannot be sent: Message declined. Control characters", run.sentence());
     }
 
     @Test
-    void aTextThatDidNotArriveAsUtf8IsNotSent() throws Exception {
+    void aTextOfMalformedUtf8IsNotSent() throws Exception {
         ClientRun run = ClientRun.piped(server.port(), "1\nbob\nh\ufffd!\n3\n", "--user", "al");
         assertEquals("The text is not valid UTF-8.", run.sentence());
         assertEquals(1, run.exit());
@@ -281,18 +282,18 @@ class MenuTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"x", "", "4", "0", "-1", "1.", "12", "99999999999999999999", "one"})
-    void aChoiceThatIsNoneIsSaidOnce(String choice) {
-        // The classic client looped for ever on a choice that was no number.
+    void anInvalidChoiceIsReportedOnce(String choice) {
+        // The classic client looped for ever on a choice that was not a number.
         ClientRun person = ClientRun.typed(server.port(), choice + "\n3\n", "--user", "al");
         assertEquals("Please choose 1, 2 or 3.", person.sentence());
         assertEquals(0, person.exit());
         ClientRun pipe = ClientRun.piped(server.port(), choice + "\n3\n", "--user", "al");
         assertEquals("Please choose 1, 2 or 3.", pipe.sentence());
-        assertEquals(1, pipe.exit(), "a script that has lost its place");
+        assertEquals(1, pipe.exit(), "a script out of step with the menu exits with 1");
     }
 
     @Test
-    void endOfInputAnywhereEndsIt() {
+    void endOfInputAtAnyQuestionEndsTheClient() {
         // The classic client looped for ever at the end of its input.
         List<String> input = List.of("george", "1", "bob", "hi", "2", "x", "1", "bob");
         for (int length = 0; length <= input.size(); length++) {
@@ -307,8 +308,8 @@ class MenuTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"", "george\n1\n", "george\n1\nbob\n", "george\n2\n1\n"})
-    void aPipeThatEndsInTheMiddleOfAQuestionIsAMistake(String input) throws Exception {
-        // It sent nothing, said nothing, and the exit code was 0.
+    void aPipeThatEndsAtAQuestionIsAnError(String input) throws Exception {
+        // The client sent no message, printed no error and exited with 0.
         ClientRun run = ClientRun.piped(server.port(), input);
         assertEquals("Nothing is sent.", run.sentence());
         assertTrue(run.out().endsWith("Goodbye.\n"), run.out());
@@ -318,7 +319,8 @@ class MenuTest {
 
     @Test
     void aTextFromWindowsIsRead() throws Exception {
-        // The mark at its beginning became a part of the name: nobody had mail.
+        // The byte order mark became a part of the name, and the client found no messages for that
+        // name.
         ClientRun run = ClientRun.piped(server.port(), "\ufeffgeorge\r\n1\r\nbob\r\nhi\r\n");
         assertEquals("", run.err());
         assertEquals(
@@ -336,8 +338,8 @@ class MenuTest {
     }
 
     @Test
-    void aNameThatCouldBeWordsOfOursIsQuoted() throws Exception {
-        // A message of somebody with this name looked like one of George's.
+    void aNameThatLooksLikeTheClientsOutputIsQuoted() throws Exception {
+        // A message from a sender with this name looked like one of George's.
         ClientRun run = ClientRun.piped(server.port(), "1\nbob!\nx\n2\n", "--user", "bob\u00a0");
         assertTrue(run.out().contains("\nThe message to \"bob!\" is stored.\n"), run.out());
         assertTrue(run.out().contains("\nThere are no messages for \"bob\\u00a0\".\n"));
@@ -364,7 +366,7 @@ class MenuTest {
     }
 
     @Test
-    void requestsAreCallableWithoutTheMenu() throws Exception {
+    void requestsWorkWithoutTheMenu() throws Exception {
         MsgClient client = new MsgClient("127.0.0.1", server.port(), null);
         client.store("bob", "al", "one;1");
         client.store("bob", "al", "two");
@@ -393,8 +395,8 @@ class MenuTest {
     }
 
     @Test
-    void mailSinceTheLastLookIsMarkedForAPerson() throws Exception {
-        // New mail could not be told from old without counting.
+    void newMailIsMarkedForAPerson() throws Exception {
+        // The user had to count messages to find the new ones.
         receive("one", "two");
         String looks = "2\n1\nbob\nthree\n2\n2\n3\n";
         ClientRun run = ClientRun.typed(server.port(), looks, "--user", "bob");
@@ -408,7 +410,7 @@ class MenuTest {
                 mailbox(run, 3));
     }
 
-    /** What a person sees of a mailbox, after the nth menu. */
+    /** The client's answer for a mailbox, after the nth menu. */
     private static String mailbox(ClientRun run, int menu) {
         String[] parts = run.out().split(Pattern.quote(ClientRun.MENU.stripTrailing() + " "));
         return parts[menu + 1].replaceFirst("\n$", "");
@@ -428,7 +430,7 @@ class MenuTest {
 
     @Test
     void aMailboxLongerThanTheScreenShowsItsNewest() throws Exception {
-        // A long mailbox scrolled by, with the newest messages last and the menu below.
+        // A long mailbox scrolled off the screen, and the menu followed its newest messages.
         receive(texts(99));
         receive("x".repeat(200)); // three rows of 72 columns
         ClientRun run = ClientRun.typed(server.port(), "2\n3\n", "--user", "bob");

@@ -48,12 +48,12 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 
-/** {@link MessageStore} through its public face, on each database. */
+/** {@link MessageStore} through its public methods, on each database. */
 @ParameterizedClass
 @EnumSource(MessageStoreTest.Kind.class)
 class MessageStoreTest {
 
-    /** Where messages can be kept. */
+    /** Databases that can keep messages. */
     enum Kind {
         SQLITE {
             @Override
@@ -93,7 +93,7 @@ class MessageStoreTest {
 
         abstract String place(Path folder);
 
-        /** Whether this statement ends a transaction that stores. */
+        /** Whether this statement commits a transaction that stores messages. */
         abstract boolean commits(String sql);
 
         /** Makes the database refuse each message of more than 20 characters. */
@@ -131,7 +131,7 @@ class MessageStoreTest {
         store = new MessageStore(place, Long.MAX_VALUE, wrap);
     }
 
-    /** Reopens it; {@code beforeCommit} is then run before each commit that stores. */
+    /** Reopens the store; {@code beforeCommit} runs before each commit that stores messages. */
     private void reopen(Runnable beforeCommit) throws Exception {
         AtomicBoolean open = new AtomicBoolean();
         reopen(
@@ -140,7 +140,7 @@ class MessageStoreTest {
                         beforeCommit.run();
                     }
                 }));
-        open.set(true); // to open it takes commits, too
+        open.set(true); // opening the store also commits
     }
 
     @Test
@@ -175,7 +175,7 @@ class MessageStoreTest {
         assertEquals(List.of("hi", "hi"), Mailboxes.texts(store, "bob"));
     }
 
-    /** Names that a file system, SQL, a pattern or a locale would take for something else. */
+    /** Names that a file system, SQL, a pattern or a locale could treat specially. */
     static List<String> awkwardNames() {
         return List.of(
                 "../../etc/passwd",
@@ -227,7 +227,7 @@ class MessageStoreTest {
     }
 
     @Test
-    void awkwardNamesAreOnlyData() throws Exception {
+    void unusualNamesAreOnlyData() throws Exception {
         List<String> names = awkwardNames();
         for (String name : names) {
             store.store(name, name, "for " + name);
@@ -280,7 +280,7 @@ class MessageStoreTest {
     }
 
     @Test
-    void messagesThatArriveDuringAFetchAreLeftForTheNext() throws Exception {
+    void aFetchExcludesMessagesThatArriveDuringIt() throws Exception {
         Mailboxes.storeNumbers(store, "bob", 0, 300);
         MessageStore.Mailbox mailbox = store.fetch("bob");
         assertEquals(256, mailbox.nextPage().size());
@@ -292,7 +292,7 @@ class MessageStoreTest {
     }
 
     @Test
-    void messagesThatArriveAfterExactlyOnePageAreLeftForTheNext() throws Exception {
+    void aFetchOfOnePageExcludesLaterMessages() throws Exception {
         Mailboxes.storeNumbers(store, "bob", 0, 256);
         MessageStore.Mailbox mailbox = store.fetch("bob");
         assertEquals(256, mailbox.nextPage().size());
@@ -309,7 +309,10 @@ class MessageStoreTest {
         assertEquals(Mailboxes.numbers(0, 50), Mailboxes.texts(store, "bob"));
     }
 
-    /** As if all that is in the file came from a server whose clock was an hour ahead. */
+    /**
+     * Shifts the ids of all stored messages, as if a server with a clock an hour ahead had stored
+     * them.
+     */
     private static void writtenAnHourAhead(String file) throws SQLException {
         try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + file);
                 Statement statement = connection.createStatement();
@@ -323,7 +326,7 @@ class MessageStoreTest {
             }
             for (byte[] id : ids) {
                 ByteBuffer shifted = ByteBuffer.wrap(id.clone());
-                long hour = Duration.ofHours(1).toMillis() << 16; // 48 bits of time first
+                long hour = Duration.ofHours(1).toMillis() << 16; // the first 48 bits are the time
                 shifted.putLong(0, shifted.getLong(0) + hour);
                 shift.setBytes(1, shifted.array());
                 shift.setBytes(2, id);
@@ -336,9 +339,11 @@ class MessageStoreTest {
 
     @Test
     void aClockSetBackDuringARestartDoesNotChangeTheOrder() throws Exception {
-        // Ids begin with the time: after a step back new messages came before older ones, and
-        // when the first start after it took that into account, the second did not.
-        Assumptions.assumeTrue(kind == Kind.SQLITE, "other databases have a clock themselves");
+        // An id begins with the time. After the clock was set back, new messages sorted before
+        // older ones. The first start after the step corrected its ids, but the second start did
+        // not.
+        Assumptions.assumeTrue(
+                kind == Kind.SQLITE, "only SQLite takes the time from this machine's clock");
         Mailboxes.storeNumbers(store, "bob", 0, 5);
         store.close();
         writtenAnHourAhead(place);
@@ -350,7 +355,7 @@ class MessageStoreTest {
     }
 
     @Test
-    void concurrentStoresAreAllThereOnceAndInOrder() throws Exception {
+    void concurrentStoresAreKeptOnceAndInOrder() throws Exception {
         int threads = 64;
         int each = 40;
         List<Future<?>> done = new ArrayList<>();
@@ -389,7 +394,10 @@ class MessageStoreTest {
         });
         Future<?> storing = Waiting.inBackground(() -> store.store("bob", "al", "hi"));
         Waiting.until(committing);
-        assertEquals(List.of(), Mailboxes.texts(store, "bob"), "nobody sees it yet");
+        assertEquals(
+                List.of(),
+                Mailboxes.texts(store, "bob"),
+                "the message is visible before its commit");
         assertFalse(storing.isDone(), "acknowledged before it was durable");
         mayCommit.countDown();
         storing.get(20, TimeUnit.SECONDS);
@@ -417,8 +425,8 @@ class MessageStoreTest {
     }
 
     @Test
-    void aMessageThatTheDatabaseRefusesIsRefusedAlone() throws Exception {
-        // All that waited for the same commit were refused with it.
+    void aRefusalByTheDatabaseAffectsOnlyItsMessage() throws Exception {
+        // The store refused every message that waited for the same commit.
         kind.refuseLongTexts(place);
         CountDownLatch committing = new CountDownLatch(1);
         CountDownLatch mayCommit = new CountDownLatch(1);
@@ -437,8 +445,9 @@ class MessageStoreTest {
     }
 
     @Test
-    void closingTwiceCommitsWhatIsWaiting() throws Exception {
-        // The second order to stop was taken for a message: a NullPointerException for all.
+    void closingTwiceCommitsPendingMessages() throws Exception {
+        // The store treated the second stop marker as a message, so every caller got a
+        // NullPointerException.
         CountDownLatch committing = new CountDownLatch(1);
         CountDownLatch mayCommit = new CountDownLatch(1);
         reopen(() -> {
@@ -456,14 +465,15 @@ class MessageStoreTest {
             Waiting.until(committing);
         }
         Waiting.eventually(
-                "the second waits",
+                "the second store waits",
                 () -> threads.size() == 2 && threads.stream().allMatch(MessageStoreTest::waits));
         List<Thread> closings = new ArrayList<>();
         for (int i = 0; i < 2; i++) {
             closings.add(Thread.ofVirtual().start(store::close));
         }
         Waiting.eventually(
-                "both wait for the end", () -> closings.stream().allMatch(MessageStoreTest::waits));
+                "both calls of close wait",
+                () -> closings.stream().allMatch(MessageStoreTest::waits));
         mayCommit.countDown();
         for (Future<Integer> storing : storings) {
             storing.get(20, TimeUnit.SECONDS);
@@ -476,8 +486,9 @@ class MessageStoreTest {
     }
 
     @Test
-    void readerThatIsStuckWhenTheStoreClosesEndsLater() throws Exception {
-        // The writer, clearing what nobody would serve any more, took its order to stop, too.
+    void aBlockedReaderEndsAfterTheStoreHasClosed() throws Exception {
+        // On closing the writer emptied the queue of the readers and removed their stop marker,
+        // too.
         AtomicBoolean sticks = new AtomicBoolean();
         CountDownLatch stuck = new CountDownLatch(1);
         CountDownLatch goOn = new CountDownLatch(1);
@@ -499,12 +510,13 @@ class MessageStoreTest {
         Waiting.until(stuck);
         long closing = System.nanoTime();
         store.close(Duration.ofMillis(300));
-        assertTrue(Waiting.millisSince(closing) < 2_000, "it has one deadline");
+        assertTrue(Waiting.millisSince(closing) < 2_000, "close has exceeded its deadline");
         var refused =
                 assertThrows(ExecutionException.class, () -> fetching.get(5, TimeUnit.SECONDS));
         assertEquals("the message store is closed", refused.getCause().getMessage());
         goOn.countDown();
-        Waiting.eventually("its threads end", () -> threads.stream().noneMatch(Thread::isAlive));
+        Waiting.eventually(
+                "the threads of the store end", () -> threads.stream().noneMatch(Thread::isAlive));
         assertTrue(threads.size() >= 2, threads.toString());
     }
 
@@ -527,7 +539,7 @@ class MessageStoreTest {
     }
 
     @Test
-    void closingUnderLoadKeepsExactlyWhatWasAcknowledged() throws Exception {
+    void closingUnderLoadKeepsExactlyTheAcknowledgedMessages() throws Exception {
         Set<String> acknowledged = new HashSet<>();
         Set<String> refused = new HashSet<>();
         CountDownLatch some = new CountDownLatch(200);
@@ -572,7 +584,7 @@ class MessageStoreTest {
         reopen(() -> Waiting.until(mayCommit));
         Thread.currentThread().interrupt();
         assertThrows(MessageStore.StoreException.class, () -> store.store("bob", "al", "perhaps"));
-        assertTrue(Thread.interrupted(), "the interrupt is not swallowed");
+        assertTrue(Thread.interrupted(), "the interrupt was swallowed");
         mayCommit.countDown();
         store.store("bob", "al", "surely");
         assertEquals("surely", Mailboxes.texts(store, "bob").getLast());

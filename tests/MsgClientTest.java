@@ -49,9 +49,9 @@ import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
 
 /**
- * {@link MsgClient} against a server that behaves as the classic C server does on the wire, and
- * against servers that misbehave. Questions and sentences are spelled out: whoever pipes input into
- * the client relies on their order.
+ * {@link MsgClient} against a server that behaves like the classic C server on the wire, and
+ * against faulty servers. The tests repeat the client's questions and sentences literally, because
+ * users pipe input into the client and rely on their order.
  */
 class MsgClientTest {
 
@@ -97,7 +97,7 @@ class MsgClientTest {
         }
 
         @Test
-        void itIsFoundUnderLocalhostThoughItListensOnIpv4Only() throws Exception {
+        void localhostReachesAServerOnIpv4Only() throws Exception {
             try (ClassicServer server = new ClassicServer()) {
                 String port = Integer.toString(server.port());
                 assertEquals(
@@ -136,7 +136,7 @@ class MsgClientTest {
         }
 
         @Test
-        void whatIsAskedIsWhatIsSent() throws Exception {
+        void theRequestContainsTheAnswersOfTheUser() throws Exception {
             try (FakeServer server = FakeServer.answering("Message accepted and stored:\n")) {
                 ClientRun.piped(server.port(), "1\nΚυριάκος\nγειά; 👋 \n", "--user", "al");
                 assertEquals(List.of("store;Κυριάκος;al;γειά; 👋 "), List.copyOf(server.requests));
@@ -149,8 +149,9 @@ class MsgClientTest {
         }
 
         @Test
-        void itAsksFirstAndConnectsLast() throws Exception {
-            // The classic client connected before it asked, and held a process of the server.
+        void theClientConnectsOnlyAfterAllAnswers() throws Exception {
+            // The classic client connected before it asked its questions, and occupied a process of
+            // the server meanwhile.
             try (FakeServer server = FakeServer.answering("Message accepted and stored:\n")) {
                 BufferedReader answers =
                         new BufferedReader(new StringReader("al\n1\nbob\nhi\n")) {
@@ -177,7 +178,7 @@ class MsgClientTest {
         }
 
         @Test
-        void eachRequestHasAConnectionOfItsOwn() throws Exception {
+        void eachRequestUsesANewConnection() throws Exception {
             try (FakeServer server =
                     FakeServer.answering("Retrieving messages...\nThere is no such name\n")) {
                 assertEquals(0, ClientRun.piped(server.port(), "2\n2\n2\n", "--user", "al").exit());
@@ -209,11 +210,14 @@ class MsgClientTest {
 
     // ---------------------------------------------------------------- failures
 
-    /** Every failure is one sentence and back to the menu; a pipe's run then exits with 1. */
+    /**
+     * Each failure is reported in one sentence; the menu continues. A run through a pipe then exits
+     * with 1.
+     */
     @Nested
     class Failures {
 
-        /** Sends and reads, and gives the two sentences for it. */
+        /** Runs one store and one fetch; returns their two sentences. */
         private static List<String> sentences(ClientRun run) {
             assertEquals(1, run.exit());
             assertTrue(run.out().endsWith("Goodbye.\n"), "back to the menu: " + run.out());
@@ -237,7 +241,9 @@ class MsgClientTest {
                                 .formatted(port, Program.started("MsgServer.java"), port);
                 ClientRun run = ClientRun.piped(port, BOTH, "--user", "al");
                 assertEquals(List.of(expected, expected), sentences(run));
-                assertTrue(run.out().contains("Recipient: \nMessage: \n"), "it asks all the same");
+                assertTrue(
+                        run.out().contains("Recipient: \nMessage: \n"),
+                        "the client still asks its questions");
             }
         }
 
@@ -278,8 +284,10 @@ class MsgClientTest {
                 ClientRun run = ClientRun.piped(server.port(), "2\n", "--user", "bob");
                 assertEquals("The server's reply was cut off.", run.sentence());
                 assertTrue(run.out().contains("   1. al: one\n   2. al: two\n"), run.out());
-                assertFalse(run.out().contains("al: th"), "half a message is none");
-                assertFalse(run.out().contains("all"), "nothing says that this was all");
+                assertFalse(run.out().contains("al: th"), "half a message is shown");
+                assertFalse(
+                        run.out().contains("all"),
+                        "the client claims that the mailbox is complete");
             }
         }
 
@@ -347,7 +355,7 @@ class MsgClientTest {
 
         @Test
         void aRefusalHasALength() throws Exception {
-            // One of 64 KB was shown whole, with escapes six times that.
+            // The client showed a refusal of 64 KB in full; escaping made it six times longer.
             try (FakeServer server = FakeServer.answering("No " + "\u001b".repeat(60_000) + "\n")) {
                 for (String sentence :
                         sentences(ClientRun.piped(server.port(), BOTH, "--user", "al"))) {
@@ -380,8 +388,8 @@ class MsgClientTest {
         }
 
         @Test
-        void norCanTheTextOfAnException() {
-            // The JDK quotes the peer's bytes in some failures of a handshake.
+        void textOfAnExceptionCannotHurtTheTerminal() {
+            // The JDK quotes bytes of the peer in some failures of a handshake.
             String sentence =
                     new RequestException("\u001b[2J" + "x".repeat(9_000), null).getMessage();
             assertTrue(sentence.startsWith("\\u001b[2Jxx"), sentence);
@@ -392,10 +400,11 @@ class MsgClientTest {
     // ---------------------------------------------------------------- servers that do not answer
 
     /**
-     * They are waited for while the other tests run: it takes as long as the client has patience.
+     * The requests of {@link Waits} run in the background of the other tests, because each lasts
+     * until the client's timeout.
      */
     @Nested
-    @EnabledOnOs(OS.LINUX) // where a full backlog drops connections silently
+    @EnabledOnOs(OS.LINUX) // Linux drops connections silently if the backlog is full
     class Patience {
 
         @Test
@@ -411,7 +420,7 @@ class MsgClientTest {
 
         @Test
         void tenSecondsForAReplyThatDrips() throws Exception {
-            // Each byte bought another ten seconds.
+            // The client restarted its timeout of ten seconds at each byte.
             isTenSeconds(waits.dripping);
         }
 
@@ -431,7 +440,7 @@ class MsgClientTest {
         }
 
         @Test
-        void asLongAsMessagesComeAMailboxIsRead() throws Exception {
+        void aMailboxIsReadWhileMessagesKeepArriving() throws Exception {
             long millis = waits.steady.get(60, TimeUnit.SECONDS);
             assertTrue(millis >= 12_000, "was " + millis + " ms");
         }
@@ -449,7 +458,7 @@ class MsgClientTest {
         waits.close();
     }
 
-    /** Requests under way that nobody answers, or not in time. */
+    /** Pending requests to servers that do not answer, or answer too late. */
     private static final class Waits implements AutoCloseable {
         private final ServerSocket full = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
         private final List<Socket> fillers = new ArrayList<>();
@@ -463,13 +472,13 @@ class MsgClientTest {
         final Future<Long> steady;
 
         Waits() throws IOException {
-            for (int i = 0; i < 3; i++) { // a backlog of 1 takes two
+            for (int i = 0; i < 3; i++) { // a backlog of 1 holds two connections
                 Socket filler = new Socket();
                 fillers.add(filler);
                 try {
                     filler.connect(full.getLocalSocketAddress(), 200);
                 } catch (SocketTimeoutException e) {
-                    break; // it is full
+                    break; // the backlog is full
                 }
             }
             String store = "1\nal\nhi\n";
@@ -490,7 +499,7 @@ class MsgClientTest {
             steady = timed(port, "2\n", "");
         }
 
-        /** A server that says {@code first}, then after each {@code pause} {@code more}. */
+        /** A server that sends {@code first}, and then {@code more} after each {@code pause}. */
         private int saying(Duration pause, String first, String more) throws IOException {
             return saying(pause, first, more, Integer.MAX_VALUE);
         }
@@ -520,7 +529,10 @@ class MsgClientTest {
                     .formatted(port, doubt);
         }
 
-        /** How many milliseconds a request at {@code port} takes, which ends as it says. */
+        /**
+         * The duration, in milliseconds, of a request to {@code port}; the run must end with {@code
+         * sentence}.
+         */
         private Future<Long> timed(int port, String input, String sentence, String... more) {
             FutureTask<Long> task =
                     new FutureTask<>(() -> {

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of the engine: how it starts, accepts, closes, and what is left afterwards
+//DESCRIPTION Tests of the engine: how it starts, accepts and closes, and the state it leaves afterwards
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -40,7 +40,7 @@ class MsgServerTest {
     @TempDir private Path folder;
 
     @Test
-    void aPortInUseIsSaidAtTheStart() throws Exception {
+    void aPortInUseIsReportedAtTheStart() throws Exception {
         try (Engine engine = new Engine(transport, folder, Engine.ROOMY)) {
             MsgServer second =
                     new MsgServer(
@@ -55,9 +55,9 @@ class MsgServerTest {
         }
     }
 
-    /** An Error ended the acceptor: the process stayed up and accepted nobody any more. */
+    /** An Error ended the acceptor. The process continued without accepting connections. */
     @Test
-    void whenNoThreadCanBeStartedTheServerSaysSoAndServesAgainAfterwards() throws Exception {
+    void failureToStartThreadsIsReportedAndTheServerRecovers() throws Exception {
         Thread.Builder.OfPlatform threads = Thread.ofPlatform().stackSize(1L << 56);
         Engine.Heard heard = new Engine.Heard();
         try (MessageStore store = new MessageStore(folder.resolve("messages.db").toString());
@@ -65,7 +65,8 @@ class MsgServerTest {
                         new MsgServer(
                                 new InetSocketAddress(0),
                                 store,
-                                Engine.limits(10_000, 10, 2_000), // fewer than fail
+                                // lower than the number of failures
+                                Engine.limits(10_000, 10, 2_000),
                                 heard,
                                 threads,
                                 transport.serverKey())) {
@@ -73,18 +74,20 @@ class MsgServerTest {
             for (int i = 0; i < 3; i++) {
                 assertEquals("", Wire.answer(transport, server.port(), "fetch;nobody").text());
             }
-            // It was said to be over with each connection, although none was served.
+            // The server reported recovery after each accepted connection, although it could serve
+            // none.
             assertEquals(1, heard.troubles().size(), () -> "said once: " + heard.troubles());
-            // The acceptor paused for each, as if nobody could be accepted.
+            // The acceptor paused after each connection, as if accepting itself had failed.
             long start = System.nanoTime();
             for (int i = 0; i < 15; i++) {
                 Wire.answer(transport, server.port(), "fetch;nobody");
             }
-            assertTrue(Waiting.millisSince(start) < 1_200, "the acceptor pauses");
+            assertTrue(
+                    Waiting.millisSince(start) < 1_200, "the acceptor pauses between connections");
             assertTrue(heard.troubles().get(0).startsWith("Cannot accept connections: "));
             threads.stackSize(0);
             Waiting.eventually(
-                    "it serves again",
+                    "the server serves again",
                     () -> Wire.answer(transport, server.port(), "fetch;nobody").whole());
             assertEquals("Connections are accepted again.", heard.troubles().getLast());
             Observer.Conversation served = heard.conversation();
@@ -104,8 +107,8 @@ class MsgServerTest {
                         engine.close();
                         return Waiting.millisSince(start);
                     });
-            Waiting.eventually("nobody new is accepted", () -> refuses(engine.port()));
-            assertFalse(closing.isDone(), "it waits for the request in hand");
+            Waiting.eventually("the server refuses new connections", () -> refuses(engine.port()));
+            assertFalse(closing.isDone(), "close did not wait for the request in hand");
             wire.send("etch;nobody\n").endInput();
             assertEquals(Wire.EMPTY, wire.receive());
             assertTrue(closing.get(20, TimeUnit.SECONDS) < 10_000);
@@ -131,10 +134,13 @@ class MsgServerTest {
             long start = System.nanoTime();
             engine.close();
             long millis = Waiting.millisSince(start);
-            assertTrue(millis >= 300 && millis < 5_000, "grace and no more, was " + millis);
+            assertTrue(
+                    millis >= 300 && millis < 5_000,
+                    "conversations were not cut after the grace but after " + millis);
             assertEquals("", silent.receive(), "a clean close, no half reply");
             assertEquals("", half.receive());
-            // That it took too long was said of those whom the server's own end had cut.
+            // The log claimed that these conversations took too long, although the server's close
+            // had cut them.
             assertEquals(
                     List.of(
                             "no such name",
@@ -161,7 +167,7 @@ class MsgServerTest {
     }
 
     @Test
-    void thePortIsFreeAfterwardsAndTheMessagesAreThere() throws Exception {
+    void closingFreesThePortAndKeepsTheMessages() throws Exception {
         Engine engine = new Engine(transport, folder, Engine.ROOMY);
         int port = engine.port();
         assertEquals(Wire.STORED, engine.ask("store;bob;al;hi"));
@@ -183,7 +189,7 @@ class MsgServerTest {
     }
 
     @Test
-    void closingTwiceOrBeforeTheStartDoesNoHarm() throws Exception {
+    void closingTwiceOrBeforeTheStartIsHarmless() throws Exception {
         Engine engine = new Engine(transport, folder, Engine.ROOMY);
         engine.server.close();
         engine.close();
@@ -200,11 +206,11 @@ class MsgServerTest {
     }
 
     @Test
-    void noThreadIsLeft() throws Exception {
+    void closingEndsEveryThread() throws Exception {
         Set<Thread> before = Thread.getAllStackTraces().keySet();
         Engine engine = new Engine(transport, folder, Engine.ROOMY);
         assertEquals(Wire.EMPTY, engine.ask("fetch;nobody"));
-        // Its own, and perhaps some of a test beside this one, which end, too.
+        // The set has the engine's threads, and perhaps threads of a parallel test. Both kinds end.
         Set<Thread> started = new HashSet<>(Thread.getAllStackTraces().keySet());
         started.removeAll(before);
         started.removeIf(t -> !t.getName().matches("acceptor|store-.*"));
@@ -218,7 +224,8 @@ class MsgServerTest {
             new Wire(port).close();
             return false;
         } catch (SocketException e) {
-            // Who came just before the listener was closed is reset, and has to ask again.
+            // The kernel resets a connection that arrived just before the listener closed; this
+            // client has to try again.
             return e instanceof ConnectException;
         }
     }

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests that no text of a message gets into the log, whatever fails
+//DESCRIPTION Tests that the log never contains the text of a message, even when the database fails
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -27,8 +27,8 @@ import java.time.Duration;
 import java.util.List;
 
 /**
- * A text that is kept, one that is refused, and every failure that a database has words for: a mark
- * that only the texts have must not be in anything the server writes.
+ * One text is stored, one is refused, and one meets each failure that a database can report. Every
+ * text contains a mark, and the server's output must not contain this mark.
  */
 class NoTextInTheLogTest {
     @TempDir private Path folder;
@@ -48,15 +48,15 @@ class NoTextInTheLogTest {
                 "CREATE UNIQUE INDEX ON message (substr(text, 1, 4))",
                 "ALTER TABLE message ADD CHECK (text::int > 0) NOT VALID",
                 "ALTER TABLE message RENAME text TO body",
-                // An SQLSTATE that no standard knows: only its detail has the text.
+                // For an SQLSTATE outside the standard only the error's detail contains the text.
                 "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION"
                     + " 'no' USING DETAIL = NEW.text, ERRCODE = 'MSG01'; END $$; CREATE TRIGGER no"
                     + " BEFORE INSERT ON message FOR EACH ROW EXECUTE FUNCTION no()",
                 "REVOKE INSERT ON message FROM " + Databases.USER,
                 "DROP TABLE message"
             })
-    void failureOfPostgresqlIsSaidWithoutTheText(String change) throws Exception {
-        // "Failing row contains (...)": the whole row, in the detail of the database's error.
+    void failureOfPostgresqlIsReportedWithoutTheText(String change) throws Exception {
+        // The detail of PostgreSQL's error contains the whole row: "Failing row contains (...)".
         Databases.Server database = Databases.sharedServer();
         String url = database.freshDatabase();
         List<String> command = ServerProcess.java("MsgServer", "0", "--bind", "127.0.0.1");
@@ -77,7 +77,7 @@ class NoTextInTheLogTest {
                 "ALTER TABLE message RENAME text TO body",
                 "DROP TABLE message"
             })
-    void failureOfSqliteIsSaidWithoutTheText(String change) throws Exception {
+    void failureOfSqliteIsReportedWithoutTheText(String change) throws Exception {
         Path store = folder.resolve("messages.db");
         try (var server = new ServerProcess(ServerProcess.command(store))) {
             Wire.answer(server.port(), "store;bob;al;mark");
@@ -89,7 +89,7 @@ class NoTextInTheLogTest {
     }
 
     @Test
-    void neitherKeptNorRefusedTextIsSaid() throws Exception {
+    void storedAndRefusedTextsAreNotLogged() throws Exception {
         try (var server = new ServerProcess(ServerProcess.command(folder.resolve("m.db")))) {
             for (String request :
                     List.of(
@@ -113,7 +113,9 @@ class NoTextInTheLogTest {
             assertEquals(Asking.NOT_STORED, reply);
         }
         Wire.answer(port, "fetch;bob");
-        Waiting.eventually("it is said", () -> server.errors().contains("The message store fails"));
+        Waiting.eventually(
+                "the failure is reported",
+                () -> server.errors().contains("The message store fails"));
         end(server);
     }
 

@@ -279,7 +279,7 @@ class ServerCommandTest {
                 "0 --store jdbc:postgresql://h/db --max-size 1G|a limit to its size is set",
                 "|PORT"
             })
-    void wrongUsageIsSaidAndExitsWith2(String arguments, String said) throws Exception {
+    void wrongUsageIsReportedAndExitsWith2(String arguments, String said) throws Exception {
         Command command = new Command(arguments == null ? new String[0] : arguments.split(" "));
         assertEquals(2, command.exit());
         List<String> lines = command.err.toString().lines().toList();
@@ -372,7 +372,7 @@ class ServerCommandTest {
     // ---------------------------------------------------------------- as a process
 
     @Test
-    void takesWhatIsNotGivenFromTheEnvironment() throws Exception {
+    void missingArgumentsComeFromTheEnvironment() throws Exception {
         Path store = folder.resolve("from the ${environment}$$.db");
         List<String> command = new ArrayList<>();
         command.add("env");
