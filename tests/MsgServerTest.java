@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of the engine: how it starts, accepts and closes, and the state it leaves afterwards
+//DESCRIPTION Tests of the engine: how it starts, accepts and closes, and its state afterwards
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

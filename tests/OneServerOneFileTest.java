@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests that a store's file is one server's, whatever name it has or gets
+//DESCRIPTION Tests that one server locks a store's file, even after the file was renamed or got a second name
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -36,9 +36,9 @@ import java.util.List;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
- * Two servers on one file lose each other's messages, and what is written to a file that was
- * deleted is lost. So the lock belongs to the file and not to its name, and a server whose file is
- * no longer at its place refuses.
+ * Two servers on one file would lose each other's messages, and a server would lose every message
+ * that it writes to a deleted file. So the server locks the file itself, not its name, and refuses
+ * all requests when its file is no longer at its path.
  */
 @DisabledOnOs(value = OS.WINDOWS, disabledReason = "a file that is open keeps its name there")
 class OneServerOneFileTest {
@@ -63,8 +63,9 @@ class OneServerOneFileTest {
                 "mkdir old; mv messages.db* old",
                 "cp messages.db copy; mv copy messages.db"
             })
-    void fileThatIsNoLongerTheFileRefusesStoresAndFetches(String command) throws Exception {
-        // Both were acknowledged into a file without a name, and gone with the next start.
+    void aServerWhoseFileWasReplacedRefusesStoresAndFetches(String command) throws Exception {
+        // The server acknowledged both stores, but wrote them to an unlinked file. They were lost
+        // at the next start.
         try (Engine server = engine()) {
             assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "before"));
             run(command);
@@ -83,7 +84,7 @@ class OneServerOneFileTest {
     }
 
     @Test
-    void aMomentAfterTheFileHasGoneNothingIsAcknowledged() throws Exception {
+    void noStoreIsAcknowledgedTwoSecondsAfterTheFileHasGone() throws Exception {
         try (Engine server = engine()) {
             assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "before"));
             run("rm messages.db*");
@@ -95,24 +96,27 @@ class OneServerOneFileTest {
                 }
                 Thread.sleep(5);
             }
-            assertTrue(acknowledged.toMillis() < 2_000, "still acknowledged after " + acknowledged);
+            assertTrue(
+                    acknowledged.toMillis() < 2_000,
+                    "the server acknowledged a store after " + acknowledged);
         }
     }
 
-    /** A server in this JVM, where no second process matters. */
+    /** A server in this JVM, for tests that need no second process. */
     private Engine engine() throws Exception {
         return new Engine(Transport.PLAIN, store.getParent(), Engine.ROOMY);
     }
 
     @Test
-    void fileThatWasRenamedHasAllThatWasAcknowledged() throws Exception {
-        // What was acknowledged stood in the log, and that is found by the file's name.
+    void aRenamedFileHasEveryAcknowledgedMessage() throws Exception {
+        // The acknowledged messages are still in the write-ahead log, and SQLite finds the log by
+        // the name of the database file.
         try (var server = new ServerProcess(ServerProcess.command(store))) {
             int port = server.port();
             assertEquals(Asking.STORED, Asking.store(ledger, port, "before"));
             run("mv messages.db renamed.db");
             Waiting.eventually(
-                    "it is noticed",
+                    "the server detects the change",
                     () -> Asking.store(ledger, port, "meanwhile").equals(Asking.NOT_STORED));
             server.kill();
         }
@@ -120,13 +124,13 @@ class OneServerOneFileTest {
     }
 
     @Test
-    void fileThatWasAwayAndIsBackIsServedAfterTheNextStart() throws Exception {
+    void aFileThatWasMovedBackIsServedAfterTheNextStart() throws Exception {
         try (var server = new ServerProcess(ServerProcess.command(store))) {
             int port = server.port();
             assertEquals(Asking.STORED, Asking.store(ledger, port, "before"));
             run("mkdir old; mv messages.db* old");
             Waiting.eventually(
-                    "it is noticed",
+                    "the server detects the change",
                     () -> Asking.store(ledger, port, "meanwhile").equals(Asking.NOT_STORED));
             run("mv old/* .");
             assertEquals(Asking.NOT_STORED, Asking.store(ledger, port, "back"));
@@ -155,7 +159,9 @@ class OneServerOneFileTest {
             }
             first.store("bob", "al", "two");
             assertEquals(
-                    List.of("one", "two"), Mailboxes.texts(first, "bob"), "the first one works on");
+                    List.of("one", "two"),
+                    Mailboxes.texts(first, "bob"),
+                    "the first store still works");
         }
         try (MessageStore next = new MessageStore(store.toString())) {
             assertEquals(List.of("one", "two"), Mailboxes.texts(next, "bob"));
@@ -163,10 +169,11 @@ class OneServerOneFileTest {
     }
 
     @Test
-    void aSecondServerOnTheSameStoreLeavesWithOneSentence() throws Exception {
+    void aSecondServerOnTheSameStoreEndsWithOneSentence() throws Exception {
         try (ServerProcess first = new ServerProcess(ServerProcess.command(store))) {
             assertEquals(Wire.STORED, Wire.ask(first.port(), "store;bob;al;one"));
-            for (int i = 0; i < 2; i++) { // the second try once found the lock gone
+            // the second start once found that the first one had released the lock
+            for (int i = 0; i < 2; i++) {
                 try (ServerProcess second = new ServerProcess(ServerProcess.command(store))) {
                     assertEquals(1, second.awaitExit(Duration.ofSeconds(15)));
                     assertEquals(
@@ -184,7 +191,7 @@ class OneServerOneFileTest {
     }
 
     @Test
-    void aRefusedStoreOfThisProcessDoesNotGiveTheFileToOthers() throws Exception {
+    void aRefusedStoreOfThisProcessDoesNotReleaseTheLock() throws Exception {
         // POSIX drops a process's locks on a file when it closes any of its descriptors.
         try (Engine engine = engine()) {
             assertThrows(
@@ -197,8 +204,9 @@ class OneServerOneFileTest {
     }
 
     @Test
-    void renamedFileIsStillTheFirstServers() throws Exception {
-        // Ten were acknowledged by two servers on "two" files, five of them gone.
+    void aRenamedFileIsStillLocked() throws Exception {
+        // Two servers acknowledged ten messages under two names of one file; five of the messages
+        // were lost.
         try (var server = new ServerProcess(ServerProcess.command(store))) {
             assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "before"));
             run("mv messages.db renamed.db");
@@ -207,7 +215,7 @@ class OneServerOneFileTest {
     }
 
     @Test
-    void secondNameOfAFileIsRefused() throws Exception {
+    void aSecondNameOfAFileIsRefused() throws Exception {
         try (var server = new ServerProcess(ServerProcess.command(store))) {
             assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "before"));
             run("ln messages.db second.db");
@@ -223,9 +231,10 @@ class OneServerOneFileTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"other", "a place\\with blanks"})
-    void fileThatIsMountedByItselfIsRefused(String other) throws Exception {
-        // Its log lay in the folder around it: acknowledged messages were missed at the file's
-        // other name, and a start at the first one laid its old log over newer messages.
+    void aFileMountedByItselfIsRefused(String other) throws Exception {
+        // The write-ahead log stayed in the surrounding folder. A server at the file's other path
+        // missed acknowledged messages, and a start at the first path replayed its old log over
+        // newer messages.
         Path disk = Files.createDirectory(store.resolveSibling("disk"));
         try (var mounts = new SmallDisk(disk, "size=6m")) {
             Path place = disk.resolve(other).resolve("messages.db");
@@ -254,9 +263,10 @@ class OneServerOneFileTest {
     }
 
     @Test
-    void lockHoldsWhileEveryConnectionIsLostAndMadeAnew() throws Exception {
-        // A process loses its locks on a file when it closes one of its handles. SQLite closes
-        // none while another of its connections has a lock; here all that serve go at once.
+    void theLockSurvivesTheLossOfEveryConnection() throws Exception {
+        // A process loses its locks on a file when it closes any of its descriptors. SQLite keeps
+        // its descriptors open while another of its connections has a lock; in this test all
+        // connections close at once.
         AtomicBoolean failing = new AtomicBoolean();
         Statements.Hook hook =
                 sql -> {
@@ -269,7 +279,7 @@ class OneServerOneFileTest {
             for (int round = 0; round < 3; round++) {
                 String text = "round " + round;
                 first.store("bob", "al", text);
-                for (int i = 0; i < 8; i++) { // both readers
+                for (int i = 0; i < 8; i++) { // enough fetches to use both readers
                     assertTrue(first.fetch("bob").nextPage().size() > round);
                 }
                 failing.set(true);

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests that run what docs/operating.md tells an operator to type
+//DESCRIPTION Tests that run the commands of docs/operating.md
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -53,10 +53,10 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * The code blocks of the document are the commands that run here, with the places, ports and hosts
- * of its examples replaced by those of the test. Each block has a name after its language.
+ * The tests run the code blocks of the document; they replace the paths, ports and hosts of its
+ * examples by those of the test. Each block has a name after its language.
  */
-@EnabledOnOs({OS.LINUX, OS.MAC}) // it is written for these
+@EnabledOnOs({OS.LINUX, OS.MAC}) // the document is written for Linux and macOS
 @Order(1) // it takes long
 class OperatingTest {
     private static final Duration LIMIT = Duration.ofMinutes(3);
@@ -73,11 +73,11 @@ class OperatingTest {
     private Path home;
     private Path store;
 
-    /** What a block of commands ended with. */
+    /** Exit code and output of a block of commands. */
     private record Ended(int exit, String out) {}
 
     @BeforeEach
-    void placesOfItsOwn() throws IOException {
+    void createPlaces() throws IOException {
         home = Files.createDirectory(folder.resolve("home"));
         checkout = TestMain.checkout();
         if (checkout.toString().contains(" ")) { // the document's own place has none
@@ -93,7 +93,7 @@ class OperatingTest {
     }
 
     @AfterEach
-    void nothingGoesOn() {
+    void endProcesses() {
         started.forEach(ProcessHandle::destroyForcibly);
         processes.forEach(process -> process.descendants().forEach(ProcessHandle::destroyForcibly));
         processes.forEach(Process::destroyForcibly);
@@ -101,7 +101,7 @@ class OperatingTest {
 
     // ---------------------------------------------------------------- the document
 
-    /** The text of the block of this name, with the test's own places in it. */
+    /** The text of the block {@code name}, with the paths and ports of the test. */
     private String block(String name) throws IOException {
         String text = blocks().get(name);
         assertNotEquals(null, text, "the document has no block " + name);
@@ -127,14 +127,14 @@ class OperatingTest {
     void eachBlockIsRunByATest() throws IOException {
         String tests = Files.readString(TestMain.checkout().resolve("tests/OperatingTest.java"));
         for (String name : blocks().keySet()) {
-            assertTrue(tests.contains("block(\"" + name + "\")"), "no test of block " + name);
+            assertTrue(tests.contains("block(\"" + name + "\")"), "no test runs block " + name);
         }
         long fences = document().lines().filter(line -> line.startsWith("```")).count();
         assertEquals(fences, 2L * blocks().size(), "blocks without a name");
     }
 
     @Test
-    void eachOptionOfTheServerThatIsNamedExists() throws Exception {
+    void eachNamedOptionOfTheServerExists() throws Exception {
         String help =
                 Program.commandLine(new ServerCommand(home), "MsgServer.java").getUsageMessage();
         Matcher named = Pattern.compile("`(--[a-z-]+)|`(MSG_[A-Z_]+)").matcher(document());
@@ -150,7 +150,7 @@ class OperatingTest {
         return run(checkout, script);
     }
 
-    /** Runs a script to its end; what it prints goes into one text. */
+    /** Runs a script to its end; stdout and stderr are one text. */
     private Ended run(Path where, String script) throws Exception {
         Path output = Files.createTempFile(folder, "output", ".txt");
         ProcessBuilder builder =
@@ -166,7 +166,7 @@ class OperatingTest {
         return new Ended(process.exitValue(), Files.readString(output));
     }
 
-    /** Starts a command that goes on; the file that it writes to. */
+    /** Starts a command that keeps running; returns the file of its output. */
     private Path background(String command) throws IOException {
         Path output = Files.createTempFile(folder, "output", ".txt");
         ProcessBuilder builder =
@@ -178,7 +178,7 @@ class OperatingTest {
         return output;
     }
 
-    /** Waits for the port in what a server writes; it may have to be built first. */
+    /** Waits until the server has logged its port; JBang may have to build the server first. */
     private static int port(Path log) throws Exception {
         Pattern ready = Pattern.compile("^Listening on port (\\d+)$", Pattern.MULTILINE);
         Waiting.eventually(
@@ -215,17 +215,18 @@ class OperatingTest {
     // ---------------------------------------------------------------- as a service, and its log
 
     @Test
-    void theUnitIsOneThatSystemdTakes() throws Exception {
+    void systemdAcceptsTheUnit() throws Exception {
         Commands.need("systemd-analyze");
         Path unit = Files.writeString(folder.resolve("msg-server.service"), block("unit"));
         examples.put("/etc/systemd/system/msg-server.service", unit.toString());
         assertEquals(new Ended(0, ""), run(block("verify")));
         Files.writeString(unit, block("unit").replace("ExecStart=/", "ExecStart=no/"));
-        assertNotEquals(0, run(block("verify")).exit(), "it must notice a mistake");
+        assertNotEquals(
+                0, run(block("verify")).exit(), "the command accepts a unit with a mistake");
     }
 
     @Test
-    void theUnitsCommandServesAndEndsWithTheExitCodeItNames() throws Exception {
+    void theUnitsCommandServesAndEndsWithItsExitCode() throws Exception {
         examples.put("/var/lib/msg-server", home.toString());
         examples.put("5000", "0");
         Map<String, String> unit = new LinkedHashMap<>();
@@ -246,7 +247,10 @@ class OperatingTest {
         assertEquals(unit.get("SuccessExitStatus"), "" + service.exitValue());
     }
 
-    /** Starts {@code block}, as the document has it for a log in a file; its process. */
+    /**
+     * Starts the server with {@code block}, which the document gives for a log in a file; returns
+     * its process.
+     */
     private ProcessHandle inBackground(Path where, String block) throws Exception {
         String command =
                 block.replace("./jbang", checkout + "/jbang")
@@ -259,8 +263,9 @@ class OperatingTest {
     }
 
     @Test
-    void aServerWhoseLogIsAFileOutlivesItsTerminalAndBearsDates() throws Exception {
-        // SIGHUP, which the end of a terminal sends, ended it. Without nohup: LauncherTest.
+    void aServerWithItsLogInAFileOutlivesItsTerminalAndLogsDates() throws Exception {
+        // SIGHUP ended the server when its terminal closed. {@code LauncherTest} covers a start
+        // without nohup.
         Path where = Files.createTempDirectory(folder, "log");
         ProcessHandle server = inBackground(where, block("log"));
         Path log = where.resolve("msg-server.log");
@@ -279,7 +284,7 @@ class OperatingTest {
     }
 
     @Test
-    void logrotateEmptiesTheLogThatTheServerGoesOnWriting() throws Exception {
+    void logrotateTruncatesTheLogAndTheServerContinuesIt() throws Exception {
         Commands.need("logrotate");
         Path where = Files.createTempDirectory(folder, "log");
         ProcessHandle server = inBackground(where, block("log"));
@@ -294,7 +299,7 @@ class OperatingTest {
         assertEquals(new Ended(0, ""), rotated);
         assertEquals(Wire.EMPTY, Wire.ask(port, "fetch;nobody"));
         Waiting.eventually(
-                "the new log to have the second request alone",
+                "the new log has only the second request",
                 () -> Files.readString(log).matches("\\d{4}\\S+ \\S+  #2  .*fetch nobody.*\n"));
         try (Stream<Path> files = Files.list(where)) {
             assertEquals(2, files.count(), "the log and the old one");
@@ -303,25 +308,26 @@ class OperatingTest {
     }
 
     @Test
-    void healthCheckTellsAServerThatServesFromOneThatDoesNot() throws Exception {
+    void theHealthCheckDistinguishesAServingServerFromAnEndedOne() throws Exception {
         Commands.need("nc");
         try (ServerProcess server = serve()) {
             examples.put("5000", "" + server.port());
             String check = block("health");
             assertEquals(new Ended(0, ""), run(check));
             assertEquals(Wire.STORED, Wire.ask(server.port(), "store;health-check;al;hi"));
-            assertEquals(new Ended(0, ""), run(check), "somebody wrote to it");
+            assertEquals(
+                    new Ended(0, ""), run(check), "the check reports a working server as failed");
             server.signal("STOP");
             assertEquals(new Ended(1, ""), run(check), "it hangs");
             server.signal("CONT");
             assertEquals(new Ended(0, ""), run(check));
             end(server);
-            assertEquals(1, run(check).exit(), "it has ended");
+            assertEquals(1, run(check).exit(), "the check reports an ended server as working");
         }
     }
 
     @Test
-    void whatItListensOnIsShown() throws Exception {
+    void theListeningAddressIsShown() throws Exception {
         Commands.need("ss");
         try (ServerProcess server = serve()) {
             examples.put("5000", "" + server.port());
@@ -339,7 +345,7 @@ class OperatingTest {
             store(server, "bob", 5);
             assertEquals(new Ended(0, "ok\n5\n"), run(where, block("backup")));
             store(server, "bob", 2);
-            server.kill(); // it leaves a write-ahead log behind
+            server.kill(); // the server leaves a write-ahead log behind
         }
         assertEquals(new Ended(0, ""), run(where, block("restore")));
         try (ServerProcess server = serve()) {
@@ -351,7 +357,8 @@ class OperatingTest {
 
     @Test
     void aPlainCopyOfAQuietStoreIsWhole() throws Exception {
-        // All messages stood in the write-ahead log: the copy was a valid database with none.
+        // All messages were still in the write-ahead log, so the copy was a valid database without
+        // messages.
         Path where = Files.createDirectory(folder.resolve("backups"));
         try (ServerProcess server = serve()) {
             store(server, "bob", 5);
@@ -396,7 +403,7 @@ class OperatingTest {
         }
     }
 
-    /** Overwrites a page in the middle of this mailbox. */
+    /** Overwrites a page in the middle of {@code recipient}'s mailbox. */
     private void damageAPageOf(String recipient) throws IOException {
         int page = 2048;
         byte leaf = 10; // sqlite.org/fileformat.html, section 1.6
@@ -423,7 +430,7 @@ class OperatingTest {
             String to = forBob ? "bob" : "user" + random.nextInt(50);
             assertEquals(Wire.STORED, Wire.ask(server.port(), "store;" + to + ";al;" + text));
         }
-        assertTrue(isInFiles(SECRET), "it is found while it is there");
+        assertTrue(isInFiles(SECRET), "the search does not find the text of a stored message");
     }
 
     @Test
@@ -435,7 +442,7 @@ class OperatingTest {
         }
         String delete = block("delete");
         assertEquals(0, run(delete.replaceFirst("; VACUUM.*\\)\"", "\"")).exit());
-        assertTrue(isInFiles(SECRET), "a DELETE alone leaves it");
+        assertTrue(isInFiles(SECRET), "a DELETE alone already removes the text");
         assertEquals(0, run(delete).exit());
         assertFalse(isInFiles(SECRET));
         try (ServerProcess server = serve()) {
@@ -445,10 +452,10 @@ class OperatingTest {
     }
 
     @Test
-    void aMailboxIsDeletedWhileTheServerRunsByASafeSqlite() throws Exception {
+    void aSafeSqliteDeletesAMailboxOfARunningServer() throws Exception {
         try (ServerProcess server = serve()) {
             storeForManyAndTheSecretForBob(server);
-            // This JVM's SQLite plays a sqlite3 of a safe version.
+            // This JVM's SQLite library replaces a sqlite3 command of a safe version.
             try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + store);
                     Statement statement = connection.createStatement()) {
                 for (String sql : block("delete").split("\"")[1].split(";")) {
@@ -464,7 +471,10 @@ class OperatingTest {
         }
     }
 
-    /** Whether the store, or a file that belongs to it, has this text in it. */
+    /**
+     * Whether the store's file, or a file beside it that belongs to the store, contains {@code
+     * text}.
+     */
     private boolean isInFiles(String text) throws IOException {
         boolean found = false;
         try (Stream<Path> files = Files.list(folder)) {
@@ -476,7 +486,7 @@ class OperatingTest {
     }
 
     @Test
-    void aNewVersionIsBuiltWhenItIsThere() throws Exception {
+    void anUpgradeBuildsTheNewVersion() throws Exception {
         Commands.need("git");
         Path origin = folder.resolve("origin");
         Path clone = folder.resolve("clone");
@@ -499,7 +509,8 @@ class OperatingTest {
 
     @Test
     void bothProgramsRunAndInstallFromAUrl() throws Exception {
-        // 127.0.0.1 would be trusted without a word; macOS has no other address of its own.
+        // JBang trusts 127.0.0.1 without a question; macOS has no other loopback address by
+        // default.
         String host = OS.MAC.isCurrentOs() ? "127.0.0.1" : "127.0.0.2";
         InetSocketAddress free = freePort(host);
         examples.put("0.0.0.0", host);
@@ -516,7 +527,10 @@ class OperatingTest {
         String[] lines = block("url").split("\n");
         String server = "cd '" + elsewhere + "' && " + lines[1].replace("5000", "0");
         if (OS.LINUX.isCurrentOs()) {
-            assertNotEquals(0, run(elsewhere, lines[1] + " --version").exit(), "it is not trusted");
+            assertNotEquals(
+                    0,
+                    run(elsewhere, lines[1] + " --version").exit(),
+                    "JBang runs code from an untrusted URL");
         }
         assertEquals(0, run(elsewhere, lines[0]).exit());
         int port = port(background(server));
@@ -548,8 +562,9 @@ class OperatingTest {
     }
 
     @Test
-    void bothProgramsInstallAndRunWhereJBangIsNot() throws Exception {
-        // "jbang app install" was not found there, and what "./jbang app install" made found none.
+    void bothProgramsInstallAndRunWithoutAnInstalledJBang() throws Exception {
+        // The shell did not find the command "jbang app install", and an alias made by "./jbang app
+        // install" did not find JBang.
         Commands.need("mvn");
         Stream<String> path = Stream.of(System.getenv("PATH").split(File.pathSeparator));
         path = path.filter(bin -> !Files.exists(Path.of(bin, "jbang")));
@@ -561,13 +576,14 @@ class OperatingTest {
         for (String file : List.of(".bashrc", ".zshrc")) {
             assertEquals(block("startfile").strip(), Files.readString(home.resolve(file)).strip());
         }
-        run("./jbang app install --force --name msg-server MsgServer.java"); // once only
+        // one install is enough
+        run("./jbang app install --force --name msg-server MsgServer.java");
         assertEquals(block("startfile").strip(), Files.readString(home.resolve(".bashrc")).strip());
         Files.delete(home.resolve(".jbang/bin/jbang")); // JUnit warns of a link that leads out
     }
 
     @Test
-    void tabCompletesOptionsOfBothCommandsAndTheStoresFile() throws Exception {
+    void tabCompletesTheOptionsAndTheStoresFile() throws Exception {
         Commands.need("bash");
         String complete =
                 """

@@ -47,7 +47,7 @@ import java.util.regex.Pattern;
 
 import javax.net.ssl.SSLSocket;
 
-/** Who may fetch a mailbox, and send in its name, on a server that knows its clients' keys. */
+/** A server that knows its clients' keys: which key may fetch a mailbox and send in its name. */
 class OwnersTest {
     private static final String NOT_THE_OWNER =
             "Message declined. That name belongs to another key\n";
@@ -60,10 +60,10 @@ class OwnersTest {
     private Engine engine;
     private volatile String failing = "nothing";
 
-    /** Done before an owner is looked up. */
+    /** Runs before an owner is looked up. */
     private volatile Runnable meanwhile;
 
-    /** No failure: a commit takes 20 ms. */
+    /** Not an SQL failure: each commit takes 20 ms longer. */
     private static final String SLOW_COMMIT = "slow commit";
 
     @BeforeEach
@@ -91,7 +91,7 @@ class OwnersTest {
         engine.close();
     }
 
-    /** The reply to {@code request} of the client with that key. */
+    /** The server's reply to {@code request} from the client with {@code key}. */
     private static String ask(int port, Tls key, String request) throws IOException {
         try (Socket socket = new Socket("127.0.0.1", port);
                 SSLSocket tls = Transport.Keys.over(socket, key)) {
@@ -132,33 +132,34 @@ class OwnersTest {
     }
 
     @Test
-    void anEmptyMailboxThatIsNobodysStaysSo() throws Exception {
-        // 1,673 fetches of new names filled a store of 1 MB with their owners.
+    void fetchingAnUnknownNameDoesNotClaimIt() throws Exception {
+        // When a fetch claimed an unknown name, 1,673 fetches filled a store of 1 MB with owners.
         assertEquals(Wire.EMPTY, ask(ME, "fetch;george"));
         assertEquals(Wire.EMPTY, ask(OTHER, "fetch;george"));
         assertEquals(Wire.STORED, ask(OTHER, "store;george;al;hi"));
         assertEquals(ONE_FROM_AL, ask(ME, "fetch;george"));
         assertEquals(NOT_THE_OWNER, ask(OTHER, "fetch;george"));
         execute("DELETE FROM message");
-        assertEquals(NOT_THE_OWNER, ask(OTHER, "fetch;george"), "empty, but not nobody's");
+        assertEquals(
+                NOT_THE_OWNER, ask(OTHER, "fetch;george"), "the empty mailbox still has an owner");
     }
 
     @Test
-    void mailThatComesDuringAFetchIsForItsOwner() throws Exception {
-        // The first key is allowed to fetch, since the name is nobody's and has no mail. Mail that
-        // comes just then must not go to this key, which owns nothing.
+    void mailThatArrivesDuringAFetchGoesToTheLaterOwner() throws Exception {
+        // The first key may fetch, since the name has no owner and no mail. A message that arrives
+        // during this fetch must not go to this key, because the key owns nothing.
         meanwhile =
                 () -> {
                     meanwhile = null;
                     assertTrue(Mailboxes.isStored(engine.store, "george;hi"));
                 };
         assertEquals(Wire.EMPTY, ask(ME, "fetch;george"));
-        assertEquals(null, meanwhile, "it came");
+        assertEquals(null, meanwhile, "no message arrived during the fetch");
         assertEquals(ONE_FROM_AL, ask(OTHER, "fetch;george"));
     }
 
     @Test
-    void oneKeyMayOwnAHundredNames() throws Exception {
+    void oneKeyOwnsAtMostAHundredNames() throws Exception {
         try (MessageStore other = new MessageStore(Databases.freshPostgres())) {
             for (MessageStore store : List.of(engine.store, other)) {
                 Owners owners = new Owners(store);
@@ -168,13 +169,14 @@ class OwnersTest {
                     assertEquals(
                             i > 100, owners.allow("name-" + i, "another key", true), "name " + i);
                 }
-                assertTrue(owners.allow("name-1", "key", true), "its own it keeps");
+                assertTrue(
+                        owners.allow("name-1", "key", true), "a key at the limit keeps its names");
             }
         }
     }
 
     @Test
-    void aClaimThatCannotBeWrittenIsNoMailboxThatCannotBeRead() throws Exception {
+    void aFailedClaimIsReportedAsAFailedStore() throws Exception {
         assertEquals(Wire.STORED, ask(OTHER, "store;george;al;hi"));
         failing = "INTO owner";
         assertEquals(Wire.BUSY, ask(ME, "fetch;george"));
@@ -182,8 +184,9 @@ class OwnersTest {
     }
 
     @Test
-    void aPlainCopyOfAQuietStoreHasTheNamesThatFetchesClaimed() throws Exception {
-        // It had not: on the copy another key read the mail, and then the owner was refused.
+    void aPlainCopyOfAQuietStoreHasTheClaimsOfFetches() throws Exception {
+        // Claims stayed in the write-ahead log, so the copy lacked them. On the copy another key
+        // could read the mail, and the server then refused the owner.
         assertEquals(Wire.STORED, ask(OTHER, "store;george;al;hi"));
         Path copy = folder.resolve("copy.db");
         Waiting.eventually("the message is copied", () -> rows(copy, "message").size() == 1);
@@ -204,15 +207,16 @@ class OwnersTest {
                 found.add(rows.getString(1));
             }
         } catch (SQLException e) {
-            return Set.of(); // not even the table is there yet
+            return Set.of(); // the copy does not have the table yet
         }
         return found;
     }
 
     @Test
     void claimsDoNotWaitForALullOfStores() throws Exception {
-        // SQLite lets one connection write; a second one polls for its turn, each 100 ms in the
-        // end. Beside stores whose commits took 20 ms, claims took up to 2.1 s, or failed.
+        // SQLite lets one connection write at a time; a second connection polls for the lock, in
+        // the end every 100 ms. While stores took 20 ms per commit, claims took up to 2.1 s, or
+        // failed.
         failing = SLOW_COMMIT;
         List<Future<Integer>> storing = new ArrayList<>();
         AtomicBoolean stop = new AtomicBoolean();
@@ -234,19 +238,19 @@ class OwnersTest {
         long took = Waiting.millisSince(begun);
         stop.set(true);
         for (Future<Integer> each : storing) {
-            assertTrue(each.get(20, TimeUnit.SECONDS) > 0, "a store that did not get its turn");
+            assertTrue(each.get(20, TimeUnit.SECONDS) > 0, "a client stored no message");
         }
         assertTrue(took < 5_000, "30 claims took " + took + " ms");
     }
 
     @Test
-    void aRecipientOwnsNothingYet() throws Exception {
+    void receivingMailClaimsNoName() throws Exception {
         assertEquals(Wire.STORED, ask(ME, "store;bob;george;hi bob"));
         assertEquals(
                 "Retrieving messages...\nbob;george;hi bob\nNO MORE MESSAGES\n",
                 ask(OTHER, "fetch;bob"));
         assertEquals(NOT_THE_OWNER, ask(ME, "fetch;bob"));
-        assertEquals(Wire.STORED, ask(ME, "store;bob;george;again"), "anybody may write to bob");
+        assertEquals(Wire.STORED, ask(ME, "store;bob;george;again"), "any sender may write to bob");
     }
 
     @Test
@@ -258,7 +262,7 @@ class OwnersTest {
     }
 
     @Test
-    void whatIsNoRequestClaimsNothing() throws Exception {
+    void aRefusedRequestClaimsNothing() throws Exception {
         for (String request : List.of("store;bob;george", "store;bob;george;", "read;george")) {
             ask(ME, request);
         }
@@ -266,8 +270,9 @@ class OwnersTest {
     }
 
     @Test
-    void whoOwnsANameIsNotRemembered() throws Exception {
-        // Another server on the same database, or its operator, may have changed it.
+    void theOwnerOfANameIsNotCached() throws Exception {
+        // Another server on the same database, or the operator, may have changed the owner since
+        // the last request.
         assertEquals(Wire.STORED, ask(ME, "store;bob;george;hi"));
         execute("DELETE FROM owner WHERE name = 'george'");
         assertEquals(Wire.STORED, ask(OTHER, "store;bob;george;hi"));
@@ -275,8 +280,8 @@ class OwnersTest {
     }
 
     @Test
-    void aLostOwnerIsNoOwner() throws Exception {
-        // Failing closed: who cannot be told to own a name does not get its mail.
+    void anOwnerThatCannotBeReadOrWrittenGivesNoAccess() throws Exception {
+        // The server fails closed: without proof of ownership a client gets no mail.
         assertEquals(Wire.STORED, ask(ME, "store;george;george;note to self"));
         failing = "FROM owner";
         for (Tls key : List.of(ME, OTHER)) {
@@ -292,7 +297,7 @@ class OwnersTest {
         assertEquals(NOT_THE_OWNER, ask(OTHER, "fetch;george"));
         assertTrue(ask(ME, "fetch;george").contains("note to self"));
         assertEquals(Wire.EMPTY, ask(OTHER, "fetch;bob"));
-        assertTrue(ask(OTHER, "fetch;new").contains("george;hi"), "nobody owned it yet");
+        assertTrue(ask(OTHER, "fetch;new").contains("george;hi"), "the failed claim left an owner");
     }
 
     @Test
@@ -320,7 +325,9 @@ class OwnersTest {
     private static final int CLIENTS = 50;
     private static final List<Tls> KEYS = List.of(ME, OTHER, Transport.Keys.SERVER);
 
-    /** Clients of three keys use {@code name}, which has mail, for the first time, all at once. */
+    /**
+     * Clients of three keys use {@code name} for the first time, all at once. The name has mail.
+     */
     private static void assertOneOwnerOf(String name, int... ports) throws Exception {
         assertEquals(Wire.STORED, ask(ports[0], ME, "store;%s;al;hi".formatted(name)));
         String mailbox = "Retrieving messages...\n" + name + ";al;hi\nNO MORE MESSAGES\n";
@@ -357,12 +364,12 @@ class OwnersTest {
     }
 
     @Test
-    void ofManyFirstUsersAtOnceOneOwnsTheName() throws Exception {
+    void oneOfManySimultaneousFirstUsersOwnsTheName() throws Exception {
         assertOneOwnerOf("george", engine.port());
     }
 
     @Test
-    void ofManyFirstUsersOfTwoServersOnOneDatabaseOneOwnsTheName() throws Exception {
+    void oneOfManyFirstUsersOnTwoServersOwnsTheName() throws Exception {
         String url = Databases.freshPostgres();
         try (MessageStore one = new MessageStore(url);
                 MessageStore two = new MessageStore(url);
@@ -377,7 +384,7 @@ class OwnersTest {
         }
     }
 
-    /** As above, without TLS between: as many keys as clients. */
+    /** As {@link #assertOneOwnerOf}, but without TLS, so each of fifty clients has its own key. */
     private static void assertOneOfFiftyKeysOwns(String name, List<MessageStore> stores)
             throws Exception {
         var ready = new CountDownLatch(CLIENTS);
@@ -410,7 +417,7 @@ class OwnersTest {
     }
 
     @Test
-    void twoServersMayMakeTheTableAtOnce() throws Exception {
+    void twoServersMayCreateTheTableAtOnce() throws Exception {
         String url = Databases.freshPostgres();
         List<Future<Boolean>> making = new ArrayList<>();
         try (MessageStore one = new MessageStore(url);
@@ -444,8 +451,7 @@ class OwnersTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"sqlite3 messages.db", "psql -h db1 -U app msg -c"})
-    void theDocumentsQueryListsMessagesThatNobodyIsProvenToHaveSent(String program)
-            throws Exception {
+    void theDocumentsQueryListsMessagesWithUnprovenSenders(String program) throws Exception {
         boolean sqlite = program.startsWith("sqlite3");
         String url = sqlite ? "jdbc:sqlite:" + folder + "/other.db" : Databases.freshPostgres();
         String document = Files.readString(TestMain.checkout().resolve("docs/tls.md"));
@@ -457,7 +463,7 @@ class OwnersTest {
                 Statement statement = connection.createStatement()) {
             Owners owners = new Owners(store);
             owners.open(true);
-            statement.execute( // in July 2024
+            statement.execute( // the id is from July 2024
                     "INSERT INTO message (recipient, id, sender, text) VALUES ('bob', "
                             + (sqlite ? "x'" : "'")
                             + "019070000000700080000000000000ff', 'george', 'before')");
@@ -475,9 +481,10 @@ class OwnersTest {
     }
 
     @Test
-    void aServerThatKnowsNoOwnersRefusesAStoreThatMayHaveThem() throws Exception {
-        // Versions before keys gave out all mail, and took forgeries that later looked proven.
-        // They take a file whose mark is this (PRAGMA application_id), and no other.
+    void aServerWithoutOwnersRefusesAStoreThatMayHaveThem() throws Exception {
+        // Server versions without keys served every mailbox to any client, and accepted forged
+        // senders whose messages later looked proven. These versions accept only a file with this
+        // mark (PRAGMA application_id).
         int known = 0x4d534753;
         String place = folder.resolve("marked.db").toString();
         for (boolean tls : List.of(false, true, false)) {
@@ -490,9 +497,10 @@ class OwnersTest {
                 assertEquals(tls, !mark.equals("" + known), mark);
                 if (tls) {
                     assertTrue(owners.allow("george", "key", true));
-                    assertTrue(owned(owners), "it does not start without TLS");
+                    assertTrue(
+                            owned(owners), "the store starts without TLS although it has owners");
                     assertEquals(mark, Database.run(connection, "PRAGMA application_id"));
-                    statement.execute("DELETE FROM owner"); // how to leave TLS
+                    statement.execute("DELETE FROM owner"); // the documented way to leave TLS
                 }
             }
         }
@@ -514,7 +522,7 @@ class OwnersTest {
             exit(server);
         }
         try (var server = new ServerProcess(ServerProcess.command(store))) {
-            server.port(); // nobody owns anything yet
+            server.port(); // no name has an owner yet
             server.kill();
         }
         try (var server = new ServerProcess(ServerProcess.command(store, tls))) {
@@ -536,14 +544,15 @@ class OwnersTest {
     }
 
     @Test
-    void aServerSaysItsKeyAndKeepsIt() throws Exception {
+    void aServerPrintsItsKeyAndKeepsIt() throws Exception {
         Path store = folder.resolve("class.db");
         Path file = folder.resolve("class.db.key.pem");
         String said = "";
         for (int start = 0; start < 2; start++) {
             try (var server = new ServerProcess(ServerProcess.command(store, "--tls"))) {
                 int port = server.port();
-                Waiting.eventually("all is said", () -> server.output().contains(" --tls "));
+                Waiting.eventually(
+                        "the server has logged its key", () -> server.output().contains(" --tls "));
                 server.signal("TERM");
                 exit(server);
                 String[] lines = server.output().split("\n");

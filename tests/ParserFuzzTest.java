@@ -30,25 +30,28 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
- * Hostile input for the parser. What it says is compared with {@link HostileInput#naive}, which
- * says the same in another way, straight from the protocol's description.
+ * Hostile input for the parser. Each result of the parser is compared with {@link
+ * HostileInput#naive}, an independent implementation of the protocol's description.
  *
- * <p>Each run has a seed of its own, which it prints; {@code -Dfuzz.seed=N} repeats it, {@code
- * -Dfuzz.inputs=N} makes it longer.
+ * <p>Each run prints its seed. {@code -Dfuzz.seed=N} repeats a run; {@code -Dfuzz.inputs=N} makes a
+ * run longer.
  *
- * <p>Ten minutes with Jazzer, which sees how far into the code an input gets, by hand:
+ * <p>A run by hand with Jazzer takes ten minutes. Jazzer measures the coverage of each input:
  *
  * <pre>JAZZER_FUZZ=1 jbang tests/ParserFuzzTest.java --include-tag=jazzer</pre>
  *
- * <p>It keeps what it learns in {@code .cifuzz-corpus} of the working folder, and an input that
- * fails in a file {@code crash-...}: that belongs into {@link HostileInput#seeds}, which every run
- * replays. {@code -Djazzer.max_duration=1h}, before the file's name, for longer.
+ * <p>Jazzer keeps its corpus in {@code .cifuzz-corpus} of the working folder, and each failing
+ * input in a file {@code crash-...}. Add a failing input to {@link HostileInput#seeds}, which every
+ * run replays. {@code -Djazzer.max_duration=1h}, before the file's name, makes the run longer.
  */
 class ParserFuzzTest {
     private static final int INPUTS = Integer.getInteger("fuzz.inputs", 1_000_000);
-    private static final int SHARES = 4; // side by side, each the same in every run of a seed
+    // the shares run in parallel; each has the same inputs in every run of a seed
+    private static final int SHARES = 4;
 
-    /** What the parser makes of the first {@code length} bytes: a request or a refusal's text. */
+    /**
+     * The parser's result for the first {@code length} bytes: a request, or the text of a refusal.
+     */
     private static Object parsed(byte[] bytes, int length) {
         try {
             return Protocol.parse(bytes, length);
@@ -58,9 +61,9 @@ class ParserFuzzTest {
     }
 
     /**
-     * Everything that has to hold for the parser and {@code line}, whatever it is.
+     * Checks every property of the parser that must hold for any {@code line}.
      *
-     * @return what the parser made of it
+     * @return the parser's result
      */
     private static Object check(byte[] line) {
         Object result = parsed(line, line.length);
@@ -71,13 +74,13 @@ class ParserFuzzTest {
         if (result instanceof Protocol.Request request) {
             byte[] sent = request.bytes();
             if (sent.length > 255 || !request.equals(parsed(sent, sent.length))) {
-                fail("what it sends is not what it was read from: " + request);
+                fail("the request is not sent as it was read: " + request);
             }
             checkName(request.recipient());
             if (request instanceof Protocol.Store store) {
                 checkName(store.sender());
                 if (store.message().isEmpty() || HostileInput.hasControl(store.message())) {
-                    fail("such a message must not be accepted: " + store);
+                    fail("the parser accepted a forbidden message: " + store);
                 }
             }
         }
@@ -91,17 +94,17 @@ class ParserFuzzTest {
                         || name.indexOf(';') >= 0
                         || HostileInput.hasControl(name);
         if (bad) {
-            fail("such a name must not be accepted: <" + name + ">");
+            fail("the parser accepted a forbidden name: <" + name + ">");
         }
         String shown = Protocol.visible(name);
         if (HostileInput.hasControl(shown) || shown.indexOf('\t') >= 0) {
-            fail("shown with control characters: <" + name + ">");
+            fail("the name is shown with control characters: <" + name + ">");
         }
     }
 
     /**
-     * Lets {@code stream} arrive in pieces that {@code random} cuts, and checks that the request is
-     * its first line, however it came.
+     * Parses {@code stream} as it arrives in random pieces, and checks that the request is the
+     * first line, whatever the pieces are.
      */
     private static void checkFraming(byte[] stream, Random random) {
         Object expected = HostileInput.naive(HostileInput.firstLine(stream));
@@ -133,7 +136,7 @@ class ParserFuzzTest {
     }
 
     @Test
-    void whateverComesIsARequestOrRefusedForTheRightReason() {
+    void everyInputIsARequestOrIsRefusedForTheRightReason() {
         System.out.printf("Parser: %,d inputs, -Dfuzz.seed=%d%n", INPUTS, HostileInput.SEED);
         Map<String, Integer> outcomes = new ConcurrentHashMap<>();
         IntStream.range(0, SHARES).parallel().forEach(share -> fuzz(share, outcomes));
@@ -150,7 +153,9 @@ class ParserFuzzTest {
                         "Message declined. Not UTF-8",
                         "Message declined. Control characters")) {
             int count = outcomes.getOrDefault(outcome, 0);
-            assertTrue(count > INPUTS / 500, "too few got to <" + outcome + ">: " + outcomes);
+            assertTrue(
+                    count > INPUTS / 500,
+                    "too few inputs had the outcome <" + outcome + ">: " + outcomes);
         }
     }
 
@@ -166,7 +171,7 @@ class ParserFuzzTest {
                     checkFraming(input, random);
                     System.arraycopy(input, 0, larger, 0, input.length);
                     if (!result.equals(parsed(larger, input.length))) {
-                        fail("what lies behind it in the buffer matters");
+                        fail("the result depends on bytes behind the request in the buffer");
                     }
                 }
                 mutator.learn(input, result);
@@ -187,11 +192,12 @@ class ParserFuzzTest {
         }
     }
 
-    /** Only where it is asked for: its agent would slow down every test of this JVM. */
+    /** Runs only on request: Jazzer's agent would slow down every test of this JVM. */
     @EnabledIfEnvironmentVariable(named = "JAZZER_FUZZ", matches = ".+")
     static class JazzerTest {
         static {
-            // By itself it looks at packages only, and our classes are in none.
+            // By default Jazzer instruments only packages, and our classes are in the default
+            // package.
             System.setProperty("jazzer.instrument", "*");
         }
 

@@ -26,11 +26,11 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicBoolean;
 
-/** A PostgreSQL that is killed and comes back, and one whose replicas do not answer. */
+/** A PostgreSQL that is killed and restarted, and a PostgreSQL whose replicas do not answer. */
 class PostgresAwayTest {
 
     @Test
-    void databaseKilledAndStartedAgainUnderLoadExpectNothingLostNothingTwice() throws Exception {
+    void databaseRestartedUnderLoadExpectNoMessageLostOrTwice() throws Exception {
         try (Databases.Server own = Databases.ownServer()) {
             String place = own.freshDatabase();
             Outcomes outcomes = new Outcomes();
@@ -45,7 +45,7 @@ class PostgresAwayTest {
                                 for (int n = 0; !stop.get(); n++) {
                                     outcomes.store(store, "bob", prefix + n);
                                     if (outcomes.isRefusing()) {
-                                        Thread.sleep(20); // as a person would, or longer
+                                        Thread.sleep(20); // a person would wait as long, or longer
                                     }
                                 }
                                 return null;
@@ -55,13 +55,14 @@ class PostgresAwayTest {
                     Waiting.eventually("some stores", () -> outcomes.stored.size() > 500);
                     own.stopImmediately();
                     Waiting.eventually("the first refusal", () -> !outcomes.refused.isEmpty());
-                    // Those that were under way are retried first; from here on it is known.
+                    // The store retries pending messages first. After the first refusal it knows
+                    // that the database is away.
                     outcomes.timeFromNowOn();
                     int refusedSoFar = outcomes.refused.size();
                     Waiting.eventually(
                             "refusals", () -> outcomes.refused.size() > refusedSoFar + 200);
                     Duration whileAway = outcomes.slowest();
-                    // Those that are tried first take the 5 s of trying.
+                    // The messages that the store tries first take 5 s until their refusal.
                     assertTrue(whileAway.toSeconds() < 4, "refused after " + whileAway);
                     own.startAgain();
                     int storedSoFar = outcomes.stored.size();
@@ -82,16 +83,16 @@ class PostgresAwayTest {
     }
 
     /**
-     * While no replica answers, PostgreSQL has the row on one machine and lets the commit wait.
-     * When that wait ends with the connection, the row is there, but no replica has it: a retry
-     * that only passes over it would acknowledge what the loss of one machine still destroys. A
-     * wait that is cancelled even ends as a success, with a warning.
+     * While no replica answers, PostgreSQL has the row on one machine and blocks the commit. If the
+     * connection ends during this wait, the row exists, but no replica has it. A retry that only
+     * skips the existing row would acknowledge a message which the loss of one machine still
+     * destroys. A cancelled wait even ends as a success, with a warning.
      *
-     * <p>The database's own settings would neither wait nor warn, and the session's are lost before
-     * each statement, as behind a pooler that gives each transaction another connection.
+     * <p>The settings of this database neither wait nor warn. The test resets the session's
+     * settings before each statement, like a pooler that gives each transaction another connection.
      */
     @Test
-    void noReplicaAnswersExpectNoAcknowledgementNotEvenByARetry() throws Exception {
+    void noReplicaAnswersExpectNoAcknowledgementAndNoneByARetry() throws Exception {
         try (Databases.Server own = Databases.ownServer("wal_level=replica", "max_wal_senders=2")) {
             String place = own.freshDatabase();
             String database = place.replaceFirst(".*/(\\w+).*", "ALTER DATABASE $1 SET ");
@@ -114,12 +115,13 @@ class PostgresAwayTest {
                         own.run(place, "ALTER SYSTEM SET synchronous_standby_names = 'away'");
                         own.run(place, "SELECT pg_reload_conf()"); // takes effect a little later
                         Waiting.eventually(
-                                "the first try", () -> !own.column(place, waiting).isEmpty());
+                                "the first commit waits for a replica",
+                                () -> !own.column(place, waiting).isEmpty());
                         int acknowledged = outcomes.stored.size();
                         String first = own.column(place, waiting).getFirst();
                         own.run(place, "SELECT " + interrupt + "(" + first + ")");
                         Waiting.eventually(
-                                "the second try",
+                                "the second try of the commit",
                                 () ->
                                         outcomes.stored.size() > acknowledged
                                                 || own.column(place, waiting).stream()
@@ -131,7 +133,9 @@ class PostgresAwayTest {
                                 "stores again", () -> outcomes.stored.size() > acknowledged);
                     }
                 } finally {
-                    stop.set(true); // else the threads never end, and a failure is never told
+                    // otherwise the clients never end, and the test hangs instead of reporting its
+                    // failure
+                    stop.set(true);
                 }
                 client.get();
                 Owners owners = new Owners(store);

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of the store on a PostgreSQL that is reached badly, or refuses
+//DESCRIPTION Tests of the store on a PostgreSQL with a bad network, or one that refuses
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -41,16 +41,17 @@ import java.util.logging.Logger;
 import java.util.logging.SimpleFormatter;
 
 /**
- * What the store owes its callers when PostgreSQL or the network to it fails: an acknowledged
- * message is there once, a refused one at most once, the refusal comes before a client has given
- * up, and the store works again by itself. What holds on every database stands in MessageStoreTest.
+ * The store's promises when PostgreSQL or the network to it fails: each acknowledged message is
+ * kept once, and each refused message at most once. A refusal comes before the client's timeout.
+ * The store recovers without help. {@code MessageStoreTest} covers the promises that hold on every
+ * database.
  */
 class PostgresTest {
 
-    /** How long our client waits for its reply. */
+    /** The client's timeout for its reply. */
     private static final Duration CLIENT_PATIENCE = Duration.ofSeconds(10);
 
-    /** How long a store tries again when it does not know what became of a message. */
+    /** How long the store retries a message whose outcome it does not know. */
     private static final Duration RETRY_FOR = Duration.ofSeconds(5);
 
     private Databases.Server server;
@@ -64,7 +65,10 @@ class PostgresTest {
 
     // ---------------------------------------------------------------- opening
 
-    /** PostgreSQL lets IF NOT EXISTS fail with 23505 when another session was faster. */
+    /**
+     * In PostgreSQL, CREATE TABLE IF NOT EXISTS fails with 23505 if another session creates the
+     * table at the same moment.
+     */
     @Test
     void serversThatStartAtTheSameMomentShareOneTable() throws Exception {
         int servers = 3;
@@ -73,7 +77,8 @@ class PostgresTest {
                 Statement statement = fastest.createStatement()) {
             statement.execute("SET ROLE " + Databases.USER);
             fastest.setAutoCommit(false);
-            // As long as this is not committed the others see no table, and wait at its name.
+            // Until this transaction commits, the other sessions do not see the table, and wait for
+            // its name.
             statement.execute(
                     "CREATE TABLE message (recipient text NOT NULL, id uuid NOT NULL, sender text"
                             + " NOT NULL, text text NOT NULL, PRIMARY KEY (recipient, id))");
@@ -99,9 +104,12 @@ class PostgresTest {
         assertEquals(3, texts(url, "bob").size());
     }
 
-    /** Servers that start together with their database meet it starting, or full. */
+    /**
+     * A server that starts together with its database finds it still starting, or without a free
+     * connection.
+     */
     @Test
-    void databaseHasNoConnectionLeftExpectTheStartWaits() throws Exception {
+    void databaseWithoutAFreeConnectionExpectTheStartWaits() throws Exception {
         String database = server.column(url, "SELECT current_database()").getFirst();
         server.run("/postgres", "ALTER DATABASE " + database + " CONNECTION LIMIT 0");
         try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
@@ -124,9 +132,9 @@ class PostgresTest {
         assertEquals(List.of("hi"), texts(url, "bob"));
     }
 
-    /** The driver's own sentence is about the last host only, whatever the others were. */
+    /** The driver's message names only the last host, so it hides the reasons of the others. */
     @Test
-    void noHostTakesWritesExpectTheReasonOfEach() throws Exception {
+    void noHostAcceptsWritesExpectTheReasonOfEach() throws Exception {
         readOnly("on");
         String here = "127.0.0.1:" + server.port();
         String hosts = url.replace(here, "127.0.0.1:1," + here + ",nowhere.invalid");
@@ -162,7 +170,7 @@ class PostgresTest {
     }
 
     @Test
-    void settingsOfTheUrlWinOverOurs() throws Exception {
+    void settingsOfTheUrlOverrideDefaults() throws Exception {
         try (MessageStore ours = new MessageStore(url)) {
             ours.store("bob", "al", "hi");
             assertEquals(List.of("MsgServer"), applications());
@@ -243,8 +251,8 @@ class PostgresTest {
     // ---------------------------------------------------------------- answers that are lost
 
     /**
-     * With an id made for each try this would store about 375 rows. A message is refused when ten
-     * answers to it, all that the time for tries has room for, were lost one after the other.
+     * If each try had a new id, this test would store about 375 rows. The store refuses a message
+     * only after ten lost answers in a row; it has no time for more tries.
      */
     @Test
     void answersLostBetweenStatementAndReplyExpectEveryMessageOnce() throws Exception {
@@ -284,7 +292,10 @@ class PostgresTest {
         }
     }
 
-    /** What a lost route does: no reset, no answer. Without a timeout the store waits for ever. */
+    /**
+     * A lost route sends no reset and no answer, so without a timeout the store would wait for
+     * ever.
+     */
     @Test
     void silentNetworkExpectRefusalBeforeTheClientGivesUpAndRecovery() throws Exception {
         try (FlakyProxy proxy = new FlakyProxy(server.port(), 1);
@@ -313,7 +324,7 @@ class PostgresTest {
     }
 
     @Test
-    void connectionsEndedByTheDatabaseExpectCallersNeverNotice() throws Exception {
+    void connectionsEndedByTheDatabaseExpectNoRefusal() throws Exception {
         try (MessageStore store = new MessageStore(url)) {
             for (int i = 0; i < 5; i++) {
                 store.store("bob", "al", "m" + i);
@@ -328,7 +339,7 @@ class PostgresTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"40001", "40P01", "40003", "25006", "57P01"})
-    void passingFailureExpectTheWholeBatchAgain(String state) throws Exception {
+    void temporaryFailureExpectARetryOfTheWholeBatch(String state) throws Exception {
         try (MessageStore store = new MessageStore(url)) {
             failInserts(state, 2);
             store.store("bob", "al", "hi");
@@ -352,7 +363,7 @@ class PostgresTest {
     }
 
     @Test
-    void conflictWithoutEndExpectRefusalBeforeTheClientGivesUp() throws Exception {
+    void lastingConflictExpectRefusalBeforeTheClientGivesUp() throws Exception {
         try (MessageStore store = new MessageStore(url)) {
             failInserts("40001", Integer.MAX_VALUE);
             Outcomes outcomes = new Outcomes();
@@ -363,7 +374,10 @@ class PostgresTest {
         }
     }
 
-    /** With each row in a conflict of its own, some row of a large batch always is in one. */
+    /**
+     * Each row may hit a conflict independently, so a large batch nearly always contains a row in
+     * conflict.
+     */
     @Test
     void someRowsConflictExpectTheOthersAreStoredWithoutThem() throws Exception {
         try (MessageStore store = new MessageStore(url);
@@ -382,7 +396,8 @@ class PostgresTest {
     }
 
     /**
-     * A trigger's words, which held the text, refused a message that was stored, and were shown.
+     * A notice of a trigger, which contained the text, made the store refuse a message that was
+     * stored, and appeared in the log.
      */
     @Test
     void triggersRaiseNoticesAndWarningsExpectStoredAtOnce() throws Exception {
@@ -390,7 +405,7 @@ class PostgresTest {
             trigger("RAISE NOTICE 'new: %', new.text; RAISE WARNING 'new: %', new.text");
             long start = System.nanoTime();
             store.store("bob", "al", "hi");
-            assertTrue(Waiting.millisSince(start) < 2_000, "it was tried again");
+            assertTrue(Waiting.millisSince(start) < 2_000, "the store retried a stored message");
             assertEquals(List.of("hi"), Mailboxes.texts(store, "bob"));
         }
     }
@@ -407,7 +422,7 @@ class PostgresTest {
                         .formatted(forEachRow));
     }
 
-    /** A sequence counts the failures, since it alone is not rolled back with them. */
+    /** A sequence counts the failures, since a rollback does not reset a sequence. */
     private void failInserts(String state, int times) throws SQLException {
         server.run(
                 url,
@@ -426,7 +441,7 @@ class PostgresTest {
                         .formatted(times, state));
     }
 
-    /** The old primary after a failover refuses writes until the connection is made anew. */
+    /** After a failover the old primary refuses writes until the store opens a new connection. */
     @Test
     void databaseTurnedReadOnlyExpectWritesOverANewConnection() throws Exception {
         try (MessageStore store = new MessageStore(url);
@@ -459,7 +474,10 @@ class PostgresTest {
         }
     }
 
-    /** To this machine, set back, the database is an hour ahead, as all messages so far are. */
+    /**
+     * After this machine's clock was set back, the database's clock and the existing messages are
+     * an hour ahead.
+     */
     @Test
     void clockSetBackOverARestartExpectTheOrderOfTheDatabasesClock() throws Exception {
         new MessageStore(url).close();

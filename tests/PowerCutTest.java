@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of what a power cut leaves, wherever it falls
+//DESCRIPTION Tests of the store's files after a power cut at any moment
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -19,14 +19,14 @@ import java.nio.file.Path;
 import java.util.concurrent.TimeUnit;
 
 /**
- * The power-cut replay in small, see {@link PowerCut}: 200 states, half of them in a run with many
- * checkpoints; and its counter-test.
+ * A small run of the power-cut replay, see {@link PowerCut}: 200 states, half of them with many
+ * checkpoints. A counter-test proves that the replay can find losses.
  */
 @Timeout(value = 10, unit = TimeUnit.MINUTES)
 class PowerCutTest {
     private static final int STATES = 100;
 
-    /** Where nearly each state has lost something, a few tell as much. */
+    /** In the counter-test nearly each state has lost a message, so a few states suffice. */
     private static final int STATES_OF_LOSSES = 20;
 
     private static final int MESSAGES = 800;
@@ -34,8 +34,9 @@ class PowerCutTest {
     @TempDir private Path folder;
 
     @BeforeEach
-    void needsStrace() throws InterruptedException {
-        Assumptions.assumeTrue(PowerCut.possible(), "needs strace, and leave to trace a process");
+    void skipWithoutStrace() throws InterruptedException {
+        Assumptions.assumeTrue(
+                PowerCut.possible(), "needs strace, and permission to trace a process");
     }
 
     @Test
@@ -49,13 +50,13 @@ class PowerCutTest {
         assertNothingLost(verdict);
         assertTrue(
                 verdict.checkpoints() >= 5,
-                () -> "too few checkpoints to say anything: " + verdict);
+                () -> "too few checkpoints for a valid result: " + verdict);
     }
 
     @Test
-    void withoutASyncForEachCommitTheSameReplayFindsLosses() throws Exception {
+    void theReplayFindsLossesWithoutASyncForEachCommit() throws Exception {
         PowerCut.Verdict verdict = replay(PowerCut.Setting.NORMAL, STATES_OF_LOSSES);
-        assertTrue(verdict.losing() > 0, () -> "a replay that can find nothing: " + verdict);
+        assertTrue(verdict.losing() > 0, () -> "the replay found no loss: " + verdict);
         assertEquals(0, verdict.damaged(), verdict::toString);
     }
 

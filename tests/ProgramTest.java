@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of what both programs are as commands
+//DESCRIPTION Tests of the behaviour that both programs share as commands
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -39,11 +39,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
 
-/** What {@link Program} makes of both programs alike: values, homes, output, locales. */
+/** The behaviour that {@link Program} gives both programs: values, homes, output, locales. */
 class ProgramTest {
     @TempDir Path folder;
 
-    /** A command that prints what it was given. */
+    /** A command that prints its values. */
     @Command(
             mixinStandardHelpOptions = true,
             version = "MsgServer 1.0",
@@ -94,14 +94,15 @@ class ProgramTest {
     }
 
     @Test
-    void argumentsGoBeforeVariablesEvenBrokenOnes() {
+    void argumentsOverrideVariablesEvenInvalidOnes() {
         var environment = Map.of("MSG_PORT", "abc", "MSG_TIMEOUT", "999");
         assertEquals("5 4 null%n".formatted(), run(environment, "5", "--timeout=4").out());
     }
 
     @Test
-    void emptyVariableIsAsGoodAsNone() {
-        // MSG_STORE= used to be a store without a name, and MSG_TIMEOUT= "not an int".
+    void emptyVariableIsIgnored() {
+        // An empty MSG_STORE was used as a store without a name, and an empty MSG_TIMEOUT was
+        // reported as "not an int".
         var environment = Map.of("MSG_MAX_SIZE", "", "MSG_TIMEOUT", "");
         assertEquals("5 10 null%n".formatted(), run(environment, "5").out());
         assertEquals(
@@ -113,7 +114,7 @@ class ProgramTest {
 
     @Test
     void emptyArgumentIsRefused() {
-        // --store "" was a store without a name.
+        // The server used --store "" as a store without a name.
         Run run = run(Map.of(), "5", "--max-size", "");
         assertEquals("--max-size cannot be empty", run.err().getFirst());
         assertEquals(2, run.exit());
@@ -123,23 +124,23 @@ class ProgramTest {
     @ParameterizedTest
     @ValueSource(
             strings = {"data-${tag}.db", "$${tag}", "a$b", "a$$b", "${", "$", "${sys:user.home}"})
-    void valueWithADollarIsWhatItSays(String value) {
-        // MSG_STORE='data-${tag}.db' used to create data-null.db.
+    void valueWithADollarIsTakenLiterally(String value) {
+        // The server with MSG_STORE='data-${tag}.db' created data-null.db.
         var expected = "5 10 " + value + System.lineSeparator();
         assertEquals(expected, run(Map.of("MSG_MAX_SIZE", value), "5").out());
         assertEquals(expected, run(Map.of(), "5", "--max-size", value).out());
     }
 
     @Test
-    void valueWithAnAtSignNamesNoFile() throws IOException {
-        // --user @al with a file of that name used to be what the file says.
+    void valueWithAnAtSignIsTakenLiterally() throws IOException {
+        // If a file al existed, the client replaced --user @al by the content of the file.
         var file = Files.writeString(folder.resolve("al"), "from the file");
         assertEquals(
                 "5 10 @%s%n".formatted(file), run(Map.of(), "5", "--max-size", "@" + file).out());
     }
 
     @Test
-    void objectionNamesTheVariableWhereTheValueCameFromOne() {
+    void anErrorNamesTheVariableOfItsValue() {
         assertEquals(
                 new Run(
                         2,
@@ -159,8 +160,9 @@ class ProgramTest {
     }
 
     @Test
-    void aValueOfAnotherKindIsRefusedInWordsOfAPerson() {
-        // "Invalid value for positional parameter at index 0 (PORT): 'abc' is not an int"
+    void aValueOfAWrongTypeIsRefusedInPlainWords() {
+        // The message was once "Invalid value for positional parameter at index 0 (PORT): 'abc' is
+        // not an int".
         assertEquals("PORT: 'abc' is not a whole number", run(Map.of(), "abc").err().getFirst());
         assertEquals(
                 "--quiet: 'maybe' is not true or false, from MSG_QUIET",
@@ -168,7 +170,7 @@ class ProgramTest {
     }
 
     @Test
-    void helpIsShownWhateverTheVariablesSay() {
+    void helpIsShownDespiteInvalidVariables() {
         var help = run(Map.of("MSG_PORT", "x", "JBANG_LAUNCH_CMD", "./jbang"), "--help");
         assertEquals(0, help.exit());
         var lines = help.out().lines().toList();
@@ -179,7 +181,7 @@ class ProgramTest {
     @ParameterizedTest
     @ValueSource(strings = {"5", "--help", "--version"})
     void outputThatCannotBeWrittenIsAFailure(String argument) {
-        // With stdout on a full disk all of it was lost, and the exit code was 0.
+        // On a full disk the program lost its whole output and exited with 0.
         var full =
                 new OutputStream() {
                     @Override
@@ -205,8 +207,8 @@ class ProgramTest {
     }
 
     @Test
-    void hintIsWhatTheUserTyped() throws IOException {
-        // "jbang MsgServer.java" was shown to those who have ./jbang only.
+    void theHintRepeatsTheUsersCommand() throws IOException {
+        // The hint "jbang MsgServer.java" was shown to users who have only ./jbang.
         Files.createFile(folder.resolve("MsgServer.java"));
         assertEquals("jbang MsgServer.java", started(Map.of()));
         assertEquals("./jbang MsgServer.java", started(Map.of("JBANG_LAUNCH_CMD", "./jbang")));
@@ -216,14 +218,14 @@ class ProgramTest {
 
     @Test
     @DisabledOnOs(OS.WINDOWS)
-    void launcherOnThePathIsItsNameAlone() {
+    void aLauncherOnThePathIsShownByItsNameOnly() {
         var path = "/usr/bin:/opt/jbang/bin";
         var environment = Map.of("JBANG_LAUNCH_CMD", "/opt/jbang/bin/jbang", "PATH", path);
         assertEquals("jbang MsgServer.java", started(environment));
     }
 
     @Test
-    void scriptBesideTheLauncherIsShownWhereItIs() throws IOException {
+    void aScriptBesideTheLauncherIsShownWithItsPath() throws IOException {
         Files.createFile(folder.resolve("MsgServer.java"));
         Files.createDirectory(folder.resolve("sub"));
         var program =
@@ -236,7 +238,7 @@ class ProgramTest {
 
     @Test
     @DisabledOnOs(OS.WINDOWS)
-    void installedCommandIsTheHintWhereTheScriptIsNot() throws IOException {
+    void theHintIsTheInstalledCommandIfThereIsNoScript() throws IOException {
         var bin = Files.createDirectory(folder.resolve("bin"));
         Files.createFile(bin.resolve("msg-server")).toFile().setExecutable(true);
         var environment = Map.of("JBANG_LAUNCH_CMD", bin + "/jbang", "PATH", "/bin:" + bin);
@@ -245,10 +247,13 @@ class ProgramTest {
 
     // ---------------------------------------------------------------- both, as processes
 
-    /** {@code LC_ALL=ar_EG.UTF-8} printed a port that whoever waited for it could not read. */
+    /**
+     * In the locale {@code ar_EG.UTF-8} the server printed its port in Arabic digits, which
+     * programs could not read.
+     */
     @ParameterizedTest
     @CsvSource({"ar, EG", "fa, IR", "tr, TR", "de, DE"})
-    void programsCanReadWhatBothProgramsPrintInEveryLocale(String language, String country)
+    void theOutputOfBothProgramsIsMachineReadableInEveryLocale(String language, String country)
             throws Exception {
         String store = folder.resolve("messages.db").toString();
         try (ServerProcess server =
@@ -281,7 +286,7 @@ class ProgramTest {
         }
     }
 
-    /** As in that locale, which need not be installed. */
+    /** The JVM options of a locale, which the system need not have installed. */
     private static List<String> inLocale(
             String language, String country, String main, String... arguments) {
         List<String> command = ServerProcess.java(main, arguments);
@@ -292,8 +297,8 @@ class ProgramTest {
     }
 
     @Test
-    void withoutAHomeThereIsNoKeyButAPlainConnection() throws Exception {
-        // A folder named "?" and a new key appeared in each working folder.
+    void withoutAHomeThePlainConnectionWorksAndTlsIsRefused() throws Exception {
+        // The programs created a folder named "?" with a new key in each working folder.
         try (FakeServer server =
                 FakeServer.answering("Retrieving messages...\nThere is no such name")) {
             String port = Integer.toString(server.port());
@@ -313,7 +318,7 @@ class ProgramTest {
         assertEquals(0, folder.toFile().list().length);
     }
 
-    /** Runs {@code main} where the system does not know the user, in {@code folder}. */
+    /** Runs {@code main} in {@code folder}, where the system does not know the user. */
     private static ClientRun homeless(Path folder, String main, String... args) throws Exception {
         List<String> java = ServerProcess.java(main, args);
         java.add(java.indexOf("-cp"), "-Duser.home=?");

@@ -27,8 +27,8 @@ import java.util.List;
 import java.util.stream.IntStream;
 
 /**
- * {@link Protocol} without a socket. Every text of the wire is spelled out, since the text is the
- * contract.
+ * {@link Protocol} without a socket. The tests repeat every text of the protocol literally, since
+ * the text is the contract.
  */
 class ProtocolTest {
 
@@ -44,7 +44,7 @@ class ProtocolTest {
         return Protocol.parse(line, line.length);
     }
 
-    /** The reply that {@code line} is refused with. */
+    /** The reply that refuses {@code line}. */
     private static String refusal(byte[] line) {
         return assertThrows(Protocol.RefusedException.class, () -> parse(line)).refusal.text;
     }
@@ -66,7 +66,8 @@ class ProtocolTest {
                     arguments("store; bob ;\tal\t;  hi ", new Protocol.Store("bob", "al", "  hi ")),
                     arguments("fetch;  van der Berg  ", new Protocol.Fetch("van der Berg")),
                     arguments("fetch;bob\u00a0 ", new Protocol.Fetch("bob\u00a0")),
-                    // "$" stands before a last line separator, too: these blanks were dropped.
+                    // In a regular expression "$" also matches before a final line separator, so a
+                    // trim by pattern dropped these blanks.
                     arguments("fetch;bob \u2028", new Protocol.Fetch("bob \u2028")),
                     arguments("fetch;bob;", new Protocol.Fetch("bob")),
                     arguments("fetch;bob;ignored;;too", new Protocol.Fetch("bob")),
@@ -87,12 +88,12 @@ class ProtocolTest {
         @MethodSource
         void accepted(String line, Protocol.Request request) throws Exception {
             assertEquals(request, parse(line));
-            assertEquals(request, parse(request.bytes()), "what it sends is what it was read from");
+            assertEquals(request, parse(request.bytes()), "the request is not sent as it was read");
         }
 
         /**
-         * Languages differ in the white space that they trim: Java's strip() takes U+3000 and
-         * leaves U+00A0, where Python's takes both. Spaces and tabs are what each can name.
+         * Languages trim different white space: Java's strip() removes U+3000 and keeps U+00A0,
+         * Python's strip() removes both. Every language can name spaces and tabs.
          */
         @Test
         void namesAreTrimmedOfSpacesAndTabsOnly() throws Exception {
@@ -207,13 +208,13 @@ class ProtocolTest {
         }
 
         @Test
-        void everythingElseThatIsTextIsAccepted() throws Exception {
+        void allOtherTextIsAccepted() throws Exception {
             int[] text =
                     IntStream.rangeClosed(0, Character.MAX_CODE_POINT)
                             .filter(c -> c == '\t' || !Character.isISOControl(c))
                             .filter(c -> c > 0xffff || !Character.isSurrogate((char) c))
                             .toArray();
-            int some = 60; // of four bytes each, so that they fit
+            int some = 60; // four bytes each, so that they fit
             for (int i = 0; i < text.length; i += some) {
                 String message = new String(text, i, Math.min(some, text.length - i));
                 assertEquals(new Protocol.Store("b", "a", message), parse("store;b;a;" + message));
@@ -239,7 +240,7 @@ class ProtocolTest {
         }
 
         @Test
-        void theFirstThingWrongIsNamed() {
+        void theFirstFaultIsReported() {
             byte[] longMalformedControl = new byte[256];
             Arrays.fill(longMalformedControl, (byte) 0xff);
             longMalformedControl[0] = 0;
@@ -269,7 +270,7 @@ class ProtocolTest {
         private static final Protocol.Request GREEK_READ =
                 new Protocol.Store("Κυριάκος", "george", "γειά 👋");
 
-        /** The request in {@code pieces} that arrive one after another, then the input ends. */
+        /** The request in {@code pieces}, which arrive one after another until the input ends. */
         private static Protocol.Request read(byte[]... pieces) throws Exception {
             byte[] arrived = {};
             for (byte[] piece : pieces) {
@@ -321,13 +322,13 @@ class ProtocolTest {
         }
 
         @Test
-        void whatHasNotArrivedIsNotRead() throws Exception {
+        void bytesBeyondTheArrivedOnesAreNotRead() throws Exception {
             assertEquals(-1, Protocol.end(utf8("fetch;bob\n"), 9));
         }
 
         @ParameterizedTest
         @ValueSource(strings = {"\n", "\r\n", ""})
-        void everySplitInTwoGivesTheSame(String end) throws Exception {
+        void everySplitInTwoGivesTheSameRequest(String end) throws Exception {
             byte[] request = utf8(GREEK + end);
             for (int split = 1; split < request.length; split++) {
                 assertEquals(
@@ -341,7 +342,7 @@ class ProtocolTest {
 
         @ParameterizedTest
         @ValueSource(strings = {"\n", "\r\n", ""})
-        void byteByByteGivesTheSame(String end) throws Exception {
+        void byteByByteGivesTheSameRequest(String end) throws Exception {
             byte[] request = utf8(GREEK + end);
             byte[][] bytes =
                     IntStream.range(0, request.length)
@@ -351,7 +352,7 @@ class ProtocolTest {
         }
 
         @Test
-        void whatFollowsTheLineFeedIsIgnored() throws Exception {
+        void bytesAfterTheLineFeedAreIgnored() throws Exception {
             assertEquals(new Protocol.Fetch("bob"), read(utf8("fetch;bob\nstore;bob;al;forged\n")));
         }
 
@@ -367,7 +368,10 @@ class ProtocolTest {
                     "Message declined. Not UTF-8", refusal(Arrays.copyOf(utf8("fetch;👋"), 8)));
         }
 
-        /** Each way to end a request, at the longest one that fits and the one before. */
+        /**
+         * Each way to end a request, for the longest request that fits and for one that is a byte
+         * shorter.
+         */
         @ParameterizedTest
         @CsvSource({"lf, 254", "lf, 255", "crlf, 254", "crlf, 255", "end, 254", "end, 255"})
         void upTo255BytesFit(String ending, int length) throws Exception {
@@ -391,7 +395,7 @@ class ProtocolTest {
             "lf, 100000",
             "end, 100000"
         })
-        void moreThan255BytesAreRefusedNeverCut(String ending, int length) {
+        void moreThan255BytesAreRefusedAndNeverCut(String ending, int length) {
             byte[] line =
                     ended("store;bob;al;" + "x".repeat(length - "store;bob;al;".length()), ending);
             assertEquals("Message declined. Too long, 255 bytes at most", refusal(line));
@@ -412,8 +416,8 @@ class ProtocolTest {
         }
 
         @Test
-        void tooLongIsSaidBeforeTheRequestEnds() {
-            // A client that writes for ever would otherwise never be told.
+        void tooLongIsReportedBeforeTheRequestEnds() {
+            // Otherwise a client that never stops writing would never get a refusal.
             byte[] begun = utf8("x".repeat(256));
             Protocol.RefusedException refused =
                     assertThrows(
