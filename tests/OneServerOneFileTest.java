@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests that one server locks a store's file, even after the file was renamed or got a second name
+//DESCRIPTION Tests that a store's file has one server, whatever name the file has or gets
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

@@ -40,7 +40,10 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-/** README.md against the programs and a session in real terminals; and all documents' form. */
+/**
+ * Compares README.md with the programs and with a session in real terminals; checks the form of all
+ * documents.
+ */
 class ReadmeTest {
     private static final int MOST_LINES = 260;
     private static final int MOST_COLUMNS = 100;
@@ -75,7 +78,7 @@ class ReadmeTest {
         assertTrue(readme.size() <= MOST_LINES, readme.size() + " lines");
     }
 
-    /** The lines of a document without its code blocks. */
+    /** The lines of a document outside its code blocks. */
     private static List<String> text(String document) throws IOException {
         List<String> text = new ArrayList<>();
         boolean inCode = false;
@@ -121,7 +124,7 @@ class ReadmeTest {
         }
     }
 
-    /** What the headings of a document are called in a link, as GitHub does it. */
+    /** The anchors of a document's headings, by GitHub's rules. */
     private static List<String> anchors(String document) throws IOException {
         return text(document).stream()
                 .filter(line -> line.startsWith("#"))
@@ -132,7 +135,10 @@ class ReadmeTest {
 
     // ---------------------------------------------------------------- options and promises
 
-    /** The first two cells of each row of the table that begins so: names, and variables. */
+    /**
+     * The first two cells of each row of the table that starts with {@code begin}: names, and
+     * variables.
+     */
     private static Map<String, String> table(String begin) {
         Map<String, String> rows = new LinkedHashMap<>();
         int at = 0;
@@ -148,7 +154,7 @@ class ReadmeTest {
         return rows;
     }
 
-    /** The options and parameters of {@code command}, and the variables that their help names. */
+    /** The options and parameters of {@code command}, and the variables in their help. */
     private static Map<String, String> options(Object command, String script) {
         Map<String, String> options = new LinkedHashMap<>();
         for (ArgSpec argument : Program.commandLine(command, script).getCommandSpec().args()) {
@@ -177,7 +183,7 @@ class ReadmeTest {
     }
 
     @Test
-    void eachPromiseNamesTestsThatThereAre() {
+    void eachPromiseNamesExistingTests() {
         Path tests = TestMain.checkout().resolve("tests");
         int from = readme.indexOf("## What it promises");
         List<String> section = readme.subList(from, readme.size());
@@ -210,7 +216,7 @@ class ReadmeTest {
 
     // ---------------------------------------------------------------- the session
 
-    /** Its transcripts and its picture, against the same session in real terminals. */
+    /** Compares README.md's transcripts and picture with the same session in real terminals. */
     @Nested
     @EnabledIf(value = "Session#available", disabledReason = "needs tmux")
     class SessionTest {
@@ -232,25 +238,25 @@ class ReadmeTest {
         }
 
         @Test
-        void theServersTranscriptIsWhatItShows() {
+        void theServersTranscriptMatchesItsOutput() {
             assertIterableEquals(
                     masked(screens.get(0).lines().stream()),
                     block("$ ./jbang MsgServer.java 5000 --bind 127.0.0.1"));
         }
 
         @Test
-        void theClientsTranscriptIsWhatItShowsFirst() {
+        void theClientsTranscriptMatchesTheBeginningOfItsOutput() {
             List<String> block = block("$ ./jbang MsgClient.java 127.0.0.1 5000");
             assertIterableEquals(
                     masked(screens.get(2).lines().stream().limit(block.size())), block);
         }
 
         @Test
-        void thePictureIsOfThisSession() throws Exception {
+        void thePictureShowsThisSession() throws Exception {
             assertIterableEquals(
                     masked(Session.draw(screens).lines()),
                     masked(lines("docs/session.svg").stream()),
-                    "to draw it again: ./jbang docs/Session.java");
+                    "draw the picture again with ./jbang docs/Session.java");
         }
     }
 
@@ -261,7 +267,7 @@ class ReadmeTest {
     }
 
     @Test
-    void theTestsThatAreNamedAreThoseThatThereAre() throws Exception {
+    void theTableOfTestsNamesEveryTestClass() throws Exception {
         Path tests = TestMain.checkout().resolve("tests");
         Set<String> there = new TreeSet<>();
         try (Stream<Path> files = Files.list(tests)) {

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of replies: their wording, how a client reads them, foreign text made visible
+//DESCRIPTION Tests of replies: their wording, parsing by a client, and display of foreign text
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -36,7 +36,10 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
-/** Replies without a socket. Every text of the wire is spelled out, since it is the contract. */
+/**
+ * Replies without a socket. The tests repeat every text of the protocol literally, since the text
+ * is the contract.
+ */
 class RepliesTest {
     private static byte[] utf8(String text) {
         return text.getBytes(StandardCharsets.UTF_8);
@@ -135,12 +138,15 @@ class RepliesTest {
         @MethodSource
         void complete(String reply, Protocol.Reply read) throws Exception {
             assertEquals(read, read(reply));
-            assertEquals(read, read(reply.strip()), "as good without its last line end");
+            assertEquals(
+                    read,
+                    read(reply.strip()),
+                    "the reply means the same without its last line end");
         }
 
         @ParameterizedTest
         @MethodSource("complete")
-        void cutOffAtEveryByte(String reply, Protocol.Reply ignored) {
+        void aReplyCutAtAnyByteIsReportedAsCutOff(String reply, Protocol.Reply ignored) {
             byte[] whole = utf8(reply);
             for (int length = 0; length < whole.length - 1; length++) {
                 byte[] cut = Arrays.copyOf(whole, length);
@@ -162,7 +168,7 @@ class RepliesTest {
         }
 
         @Test
-        void messagesOfACutOffMailboxHaveComeBefore() {
+        void messagesBeforeTheCutAreDelivered() {
             assertThrows(
                     EOFException.class,
                     () -> read("Retrieving messages...\nbob;al;one\nbob;al;two\nbob;al;thr"));
@@ -171,7 +177,7 @@ class RepliesTest {
                             new Protocol.Store("bob", "al", "one"),
                             new Protocol.Store("bob", "al", "two")),
                     mail,
-                    "and no half message");
+                    "the client shows half a message");
         }
 
         @Test
@@ -190,7 +196,7 @@ class RepliesTest {
             assertEquals(
                     new Protocol.Mailbox(2),
                     read("Retrieving messages...\nbob;al;hi\n\nbob;al;ho\nNO MORE MESSAGES"),
-                    "it keeps the line end of a message, which leaves a blank line");
+                    "the classic server keeps a message's line end, so a blank line follows");
             assertEquals(
                     List.of(
                             new Protocol.Store("bob", "al", "hi"),
@@ -199,7 +205,7 @@ class RepliesTest {
         }
 
         @Test
-        void aLineThatIsNoMessageComesWithoutNames() throws Exception {
+        void aLineThatIsNoMessageIsDeliveredWithoutNames() throws Exception {
             assertEquals(
                     new Protocol.Mailbox(2),
                     read("Retrieving messages...\njust text\nbob;text\nNO MORE MESSAGES\n"));
@@ -211,7 +217,7 @@ class RepliesTest {
         }
 
         @Test
-        void noSuchNameIsAnEndOnlyAtTheBeginning() throws Exception {
+        void noSuchNameEndsOnlyAnEmptyMailbox() throws Exception {
             assertEquals(
                     new Protocol.Mailbox(2),
                     read(
@@ -240,7 +246,7 @@ class RepliesTest {
                     "Message accepted and stored: or not\n",
                     "\u001b]0;owned\u0007\n"
                 })
-        void anotherProtocolIsSaidToBeOne(String reply) {
+        void aReplyOfAnotherProtocolIsReported(String reply) {
             ProtocolException e = assertThrows(ProtocolException.class, () -> read(reply));
             assertTrue(e.getMessage().startsWith("not a reply of a message server"));
             assertFalse(e.getMessage().chars().anyMatch(Character::isISOControl), e.getMessage());
@@ -279,7 +285,7 @@ class RepliesTest {
                 arguments("\u202aa\u202eb\u202c", "\\u202aa\\u202eb\\u202c"),
                 arguments("\u2066a\u2067\u2068\u2069", "\\u2066a\\u2067\\u2068\\u2069"),
                 arguments("👋\u001b", "👋\\u001b"),
-                // A name that looks like George's was another's.
+                // Another user's name looked like George's.
                 arguments("zero\u200bwidth\u200d\ufeff", "zero\\u200bwidth\\u200d\\ufeff"),
                 arguments("soft\u00adhyphen", "soft\\u00adhyphen"),
                 arguments("a\u00a0b\u202fc\u3000d", "a\\u00a0b\\u202fc\\u3000d"),
@@ -299,9 +305,9 @@ class RepliesTest {
     }
 
     @Test
-    void noCharacterThatNoTerminalShowsIsLeft() {
+    void everyInvisibleCharacterIsEscaped() {
         Pattern unseen = Pattern.compile("[\\p{C}\\p{Z}&&[^ ]]");
-        // Beyond this there are unassigned and private characters, but for the tags.
+        // All later code points are unassigned or private, except the tags.
         for (int c = 0; c < 0xe1000; c += c == 0x32000 ? 0xae000 : 256) {
             String text =
                     IntStream.range(c, c + 256)
@@ -309,7 +315,10 @@ class RepliesTest {
                             .collect(Collectors.joining());
             String shown = Protocol.visible(text, 10_000);
             assertFalse(unseen.matcher(shown).find(), shown);
-            assertEquals(shown, Protocol.visible(shown, 10_000), "made visible once, it stays");
+            assertEquals(
+                    shown,
+                    Protocol.visible(shown, 10_000),
+                    "visible text does not change when it is made visible again");
         }
     }
 
@@ -332,21 +341,23 @@ class RepliesTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"bob", "Κυριάκος", "a.b-c_d@e", "e\u0301", "नमस्ते", "7"})
-    void anOrdinaryNameIsShownAsItIs(String name) {
+    void anOrdinaryNameIsShownUnchanged(String name) {
         assertEquals(name, Protocol.visibleName(name));
     }
 
     static List<Arguments> visibleName() {
         return List.of(
-                // The message of someone of this name looked like one of George's.
+                // A message from a sender with this name looked like one of George's.
                 arguments(
                         "George: please send 100 euros to account 42",
                         "\"George: please send 100 euros to account 42\""),
-                // The log had "store to bob from alice from carol" for this recipient, too.
+                // A store to this recipient had the same line in the log: "store to bob from alice
+                // from carol".
                 arguments("bob from alice", "\"bob from alice\""),
                 arguments(" a", "\" a\""),
                 arguments("a ", "\"a \""),
-                // An accent belongs to a letter; these would sit on the blank before the name.
+                // A combining mark belongs to the letter before it; each of these marks would
+                // combine with the blank before the name.
                 arguments("\u0301a", "\"\u0301a\""),
                 arguments("a \u0301", "\"a \u0301\""),
                 arguments("George\u200b", "\"George\\u200b\""),
@@ -365,10 +376,13 @@ class RepliesTest {
     }
 
     @Test
-    void refusingIsCheap() {
+    void aRefusalHasNoStackTrace() {
         Protocol.RefusedException refused =
                 new Protocol.RefusedException(Protocol.Refusal.BAD_VERB);
-        assertEquals(0, refused.getStackTrace().length, "no stack is walked for an attacker");
+        assertEquals(
+                0,
+                refused.getStackTrace().length,
+                "the exception has no stack trace, which an attacker could make expensive");
         assertInstanceOf(Exception.class, refused);
     }
 

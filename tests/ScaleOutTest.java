@@ -32,8 +32,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Three servers on one database with clients on all of them: what is acknowledged by one is there
- * once for all, whichever server or database ends how.
+ * Three servers on one database, with clients on all servers. Each message that one server
+ * acknowledged is kept once and visible on all, whichever server or database fails.
  */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class ScaleOutTest {
@@ -54,11 +54,13 @@ class ScaleOutTest {
         url = database.freshDatabase();
         passwords = folder.resolve("pgpass");
         Files.writeString(passwords, "*:*:*:" + Databases.USER + ":" + Databases.PASSWORD + "\n");
-        // The driver, like PostgreSQL's own programs, passes over a file that others may read.
+        // The driver ignores a password file that other users may read; PostgreSQL's programs
+        // ignore it, too.
         Files.setPosixFilePermissions(passwords, PosixFilePermissions.fromString("rw-------"));
         for (int i = 0; i < SERVERS; i++) {
             servers.add(server(i));
-            servers.get(i).port(); // one after the other: a start takes all of a small machine
+            // the servers start one after the other, since a start needs all of a small machine
+            servers.get(i).port();
         }
     }
 
@@ -72,7 +74,7 @@ class ScaleOutTest {
         }
     }
 
-    /** Each of the three is told the password in another way. */
+    /** Each of the three servers gets the password in a different way. */
     private ServerProcess server(int number) throws IOException {
         String withoutPassword = url.replaceFirst("&password=.*", "");
         return switch (number) {
@@ -108,8 +110,9 @@ class ScaleOutTest {
     }
 
     @Test
-    void zoneThatTheDatabaseLacksExpectAStartAndALogInThatZone() throws Exception {
-        // Its driver asks for a session in the zone of the JVM, and the database refused it.
+    void zoneUnknownToTheDatabaseExpectAStartAndALogInThatZone() throws Exception {
+        // The driver requests the JVM's time zone for its session, and the database refused the
+        // unknown zone.
         List<String> command = new ArrayList<>(List.of("env", "TZ=VST"));
         command.addAll(ServerProcess.java("MsgServer", "0", "--bind", "127.0.0.1", "--store", url));
         try (var server = new ServerProcess(command)) {
@@ -120,7 +123,7 @@ class ScaleOutTest {
     }
 
     @Test
-    void oneServerKilledUnderLoadExpectNothingLostNothingTwice() throws Exception {
+    void oneServerKilledUnderLoadExpectNoMessageLostOrTwice() throws Exception {
         Load.Ledger ledger = new Load.Ledger("kill-", MAILBOXES);
         try (Load one = new Load(servers.get(1).port(), ledger, "one", CLIENTS);
                 Load two = new Load(servers.get(2).port(), ledger, "two", CLIENTS)) {
@@ -143,18 +146,19 @@ class ScaleOutTest {
     }
 
     @Test
-    void databaseKilledAndStartedAgainUnderLoadExpectServersStayUpAndRecover() throws Exception {
+    void databaseRestartedUnderLoadExpectServersStayUpAndRecover() throws Exception {
         Load.Ledger ledger = new Load.Ledger("away-", MAILBOXES);
         List<Load> loads = new ArrayList<>();
         try {
             for (int i = 0; i < SERVERS; i++) {
-                // With pauses, or their refusals would take the machine while the database starts.
+                // The clients pause between requests; otherwise their refused requests would use
+                // all of the machine while the database starts.
                 var pause = Duration.ofMillis(5);
                 loads.add(new Load(servers.get(i).port(), ledger, "client" + i, CLIENTS, pause));
             }
             loads.getFirst().await(() -> ledger.acknowledged() > 500);
             database.stopImmediately();
-            // Those under way are tried again for some seconds, and refused then.
+            // The servers retry pending messages for some seconds, and then refuse them.
             for (ServerProcess server : servers) {
                 assertEquals(REFUSAL, ask(server, "store;away;al;first"));
             }
@@ -165,7 +169,7 @@ class ScaleOutTest {
                 Duration took = Duration.ofNanos(System.nanoTime() - start);
                 slowest = slowest.compareTo(took) < 0 ? took : slowest;
             }
-            // Those that are tried first take the 5 s of trying.
+            // The messages that a server tries first take 5 s until their refusal.
             assertTrue(slowest.toSeconds() < 4, "refused only after " + slowest);
             database.startAgain();
             long start = System.nanoTime();

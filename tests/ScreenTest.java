@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of the client with a person at a terminal
+//DESCRIPTION Tests of the client at a real terminal
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -44,15 +44,18 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * The client on a pseudo-terminal, which util-linux' {@code script} makes: keys go in as a terminal
- * sends them, and what the screen is sent comes out.
+ * The client on a pseudo-terminal, which util-linux' {@code script} creates. The test sends keys as
+ * a terminal sends them, and reads the bytes that the client sends to the screen.
  */
-@EnabledOnOs(OS.LINUX) // whose "script" takes a command
+@EnabledOnOs(OS.LINUX) // only on Linux the command script takes a command
 @Order(2) // it takes long
 class ScreenTest {
     private static final String ENTER = "\r";
 
-    /** Nothing can be unpacked there, so that JLine has to call stty. */
+    /**
+     * A folder in which no file can be created, so that JLine cannot unpack its library and has to
+     * call stty.
+     */
     private static final String NO_LIBRARY = "-Djava.io.tmpdir=/proc";
 
     private static final String CTRL_C = "\u0003";
@@ -70,7 +73,7 @@ class ScreenTest {
     private int read;
 
     @BeforeEach
-    void scriptIsThere() throws IOException {
+    void skipWithoutScript() throws IOException {
         Commands.need("script"); // util-linux' command, which makes the terminal
         server = FakeServer.answering("Message accepted and stored:\n");
     }
@@ -91,7 +94,7 @@ class ScreenTest {
         List<String> java = new ArrayList<>(ServerProcess.java("MsgClient", "127.0.0.1"));
         java.addAll(List.of(Integer.toString(port), "--user", "al"));
         java.addAll(java.indexOf("-cp"), List.of(jvmOptions));
-        // A trap, or Ctrl+C would end the shell, too.
+        // Without the trap, Ctrl+C would end the shell, too.
         String command =
                 "trap : INT; "
                         + setup
@@ -112,7 +115,8 @@ class ScreenTest {
                 screen.append(new String(buffer, 0, count, UTF_8));
             }
         } catch (IOException e) {
-            // Tolerated: a terminal may end so, and a test then misses what it waits for.
+            // Tolerated: a pseudo-terminal may end with an exception. A test that expects more
+            // output then fails.
         }
     }
 
@@ -136,12 +140,15 @@ class ScreenTest {
         keys.flush();
     }
 
-    /** As a terminal pastes when the program has asked it to say where a paste begins and ends. */
+    /**
+     * Pastes like a terminal in bracketed paste mode, which marks the beginning and the end of a
+     * paste.
+     */
     private void paste(String text) throws IOException {
         type("\u001b[200~" + text.replace('\n', '\r') + "\u001b[201~");
     }
 
-    /** As any other terminal pastes: the same as if it had been typed quickly. */
+    /** Pastes like any other terminal: the text arrives like quick typing. */
     private void pastePlain(String text) throws IOException {
         type(text.replace('\n', '\r'));
     }
@@ -167,7 +174,7 @@ class ScreenTest {
 
     @Test
     void aBracketedPasteIsOneAnswer() throws Exception {
-        // Each pasted line was an answer: "secret for Mary" was stored in bob's mailbox.
+        // Each pasted line became an answer, so "secret for Mary" was stored in bob's mailbox.
         startInATerminal();
         goToMessage();
         paste(LETTER);
@@ -187,14 +194,14 @@ class ScreenTest {
     @ParameterizedTest
     @ValueSource(strings = {"TERM=xterm", "TERM=dumb", "unset TERM", "stty rows 0 cols 0"})
     void aPlainPasteIsOneAnswer(String setup) throws Exception {
-        // As above; a terminal that does not mark its pastes is no reason to send a piece of one.
+        // The client must not send a part of a paste, even if the terminal does not mark pastes.
         start(setup, server.port());
         goToMessage();
         pastePlain(LETTER);
         seeTheLetterRefused();
     }
 
-    /** Nothing of it is sent; the next answer is. */
+    /** The client must not send any line of the letter, but it must send the next answer. */
     private void seeTheLetterRefused() throws Exception {
         see("The answer has 6 lines instead of one: none is taken.");
         see(MESSAGE);
@@ -205,20 +212,22 @@ class ScreenTest {
     }
 
     @Test
-    void aPlainPasteMayComeInPieces() throws Exception {
-        // Its end came a tenth of a second after the rest, and was sent to Mary as her message.
+    void aPlainPasteMayArriveInPieces() throws Exception {
+        // The end of the paste arrived a tenth of a second after the rest, and the client sent it
+        // to Mary as the message.
         startInATerminal();
         goToMessage();
         int cut = LETTER.indexOf("t for Mary");
         pastePlain(LETTER.substring(0, cut));
-        Thread.sleep(400); // as over a slow line
+        Thread.sleep(400); // a slow line has such pauses
         pastePlain(LETTER.substring(cut));
         seeTheLetterRefused();
     }
 
     @Test
     void aTerminalNeedsNoNativeLibrary() throws Exception {
-        // JLine warned on the screen where its library cannot be unpacked, for instance for noexec.
+        // JLine printed a warning on the screen if it could not unpack its library, for instance on
+        // a noexec mount.
         start("stty rows 24 cols 80", server.port(), NO_LIBRARY);
         goToMessage();
         pastePlain(LETTER);
@@ -241,8 +250,8 @@ class ScreenTest {
     }
 
     @Test
-    void whatIsTypedWhileTheServerIsAwaitedIsThrownAwayAndSaid() throws Exception {
-        // It answered questions that the user had not seen yet.
+    void textTypedDuringARequestIsDiscardedWithANotice() throws Exception {
+        // The text answered questions that the user had not seen yet.
         CountDownLatch asked = new CountDownLatch(1);
         CountDownLatch typed = new CountDownLatch(1);
         try (FakeServer slow =
@@ -271,7 +280,7 @@ class ScreenTest {
     private static void await(CountDownLatch latch) throws IOException {
         try {
             if (!latch.await(20, TimeUnit.SECONDS)) {
-                throw new IOException("waited in vain");
+                throw new IOException("the latch did not open in time");
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
@@ -280,7 +289,7 @@ class ScreenTest {
 
     @Test
     void arrowKeysEditAndRecall() throws Exception {
-        // They printed ^[[D, and the line was refused at Enter.
+        // The arrow keys printed ^[[D, and the client refused the line at Enter.
         startInATerminal();
         goToMessage();
         type("γειά σο" + "\u001bOD".repeat(3) + "\u007f" + "\u001bOD!" + "\u001bOF" + "υ" + ENTER);
@@ -301,8 +310,9 @@ class ScreenTest {
     }
 
     @Test
-    void historyIsOfOneQuestion() throws Exception {
-        // Up offered the last answer to any question: after a failure a name was sent as the text.
+    void eachQuestionHasItsOwnHistory() throws Exception {
+        // The up key recalled the last answer to any question. After a failure a user sent a name
+        // as the text.
         List<String> replies =
                 new ArrayList<>(List.of("Message declined. Server is busy, try again later\n"));
         List<String> requests = new CopyOnWriteArrayList<>();
@@ -337,7 +347,7 @@ class ScreenTest {
 
     @Test
     void aDumbTerminalShowsAnAnswerOnce() throws Exception {
-        // Each answer stood there twice: the terminal's echo, and the line editor's.
+        // Each answer appeared twice, because the terminal and the line editor both echoed it.
         start("TERM=dumb", server.port());
         goToMessage();
         type("hi" + ENTER);
@@ -350,7 +360,7 @@ class ScreenTest {
 
     @Test
     void aTabIsPartOfTheText() throws Exception {
-        // It asked for a completion, of which there is none, and was dropped.
+        // The tab key requested a completion. There are no completions, so the tab was lost.
         startInATerminal();
         goToMessage();
         type("a\tb" + ENTER);
@@ -360,8 +370,8 @@ class ScreenTest {
     }
 
     @Test
-    void noKeyReachesAFileOrAnotherProgram(@TempDir Path folder) throws Exception {
-        // Ctrl+X Ctrl+E wrote the text into a file that all could read, and opened an editor.
+    void noKeyWritesAFileOrStartsAProgram(@TempDir Path folder) throws Exception {
+        // Ctrl+X Ctrl+E wrote the text into a world-readable file and opened an editor.
         start("stty rows 24 cols 80", server.port(), "-Djava.io.tmpdir=" + folder);
         goToMessage();
         List<String> before = namesIn(folder);
@@ -385,8 +395,9 @@ class ScreenTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"stty cols 0", "stty rows 0", "stty cols 0 rows 0"})
-    void aWindowMayHaveNoSize(String command) throws Exception {
-        // Where it lost its width in between, the client ended with a division by zero.
+    void theClientWorksInAWindowWithoutSize(String command) throws Exception {
+        // If the window lost its width between two questions, the client ended with a division by
+        // zero.
         try (FakeServer mailbox =
                 FakeServer.answering("Retrieving messages...\nal;zoe;hi\nNO MORE MESSAGES\n")) {
             start("tty; stty rows 24 cols 80", mailbox.port());
@@ -407,8 +418,8 @@ class ScreenTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"TERM=xterm", "TERM=dumb"})
-    void ctrlCGoesBackToTheMenuAndThereEndsIt(String setup) throws Exception {
-        // It ended the client, also for who only wanted another message.
+    void ctrlCReturnsToTheMenuAndEndsTheClientThere(String setup) throws Exception {
+        // Ctrl+C ended the client, even if the user only wanted to start the message again.
         start("stty rows 24 cols 80; " + setup, server.port());
         goToMessage();
         type("half");
@@ -425,7 +436,7 @@ class ScreenTest {
     }
 
     @Test
-    void ctrlDGoesBackToTheMenuAndThereEndsIt() throws Exception {
+    void ctrlDReturnsToTheMenuAndEndsTheClientThere() throws Exception {
         startInATerminal();
         goToMessage();
         type(CTRL_D);
@@ -438,7 +449,7 @@ class ScreenTest {
         assertEquals(0, server.requests.size());
     }
 
-    /** Lines and echo as a shell without an editor of its own needs them, and the line speed. */
+    /** The line settings that a shell without a line editor needs, and the line speed. */
     private void seeTheTerminalAsItWas() throws Exception {
         see("speed 38400 baud");
         see("isig icanon iexten echo ");
@@ -446,7 +457,8 @@ class ScreenTest {
 
     @Test
     void ctrlCOutsideAQuestionLeavesTheTerminalAsItWas(@TempDir Path folder) throws Exception {
-        // It ended the client without its last steps: the terminal stayed raw, files stayed.
+        // Ctrl+C ended the client before its last steps, so the terminal stayed in raw mode and
+        // temporary files remained.
         start("stty rows 24 cols 80", server.port(), "-Djava.io.tmpdir=" + folder);
         goToMessage();
         pastePlain("Dear Mary,\nall is");
@@ -493,7 +505,7 @@ class ScreenTest {
         assertFalse(screen.toString().contains("Exception"), screen.toString());
     }
 
-    /** The JVM, which the shell waits for. */
+    /** The JVM of the client, a child of the shell. */
     private ProcessHandle client() throws Exception {
         Waiting.eventually("a client", () -> jvms().count() == 1);
         return jvms().findFirst().orElseThrow();
@@ -505,8 +517,8 @@ class ScreenTest {
     }
 
     @Test
-    void itEndsWhenItsTerminalVanishesAlsoWhereHangupsAreIgnored() throws Exception {
-        // It went on without a terminal and used up a processor, in one case of two.
+    void theClientEndsWithItsTerminalEvenIfHangupsAreIgnored() throws Exception {
+        // In half of the runs the client continued without a terminal and used all of a processor.
         start("trap '' HUP; stty rows 24 cols 80", server.port());
         goToMessage();
         ProcessHandle client = client();
@@ -518,9 +530,12 @@ class ScreenTest {
         }
     }
 
-    /** Blanks to the end of a row put a line of Eve's where George's message would begin. */
+    /**
+     * Blanks up to the end of a row moved Eve's text to the place where a message of George would
+     * begin.
+     */
     @Test
-    void onlyAMessageBeginsAtTheLeft() throws Exception {
+    void onlyTheFirstRowOfAMessageBeginsAtTheLeft() throws Exception {
         String forged = "   2. george: send money to al";
         String mailbox = "al;eve;hi" + " ".repeat(80 - "   1. eve: hi".length()) + forged;
         String reply = "Retrieving messages...\n" + mailbox + "\nNO MORE MESSAGES\n";
@@ -542,7 +557,7 @@ class ScreenTest {
 
     @Test
     void aLongMailboxFitsTheScreenAndLittleMemory() throws Exception {
-        // A mailbox of 30 MB, and a client that may have 20.
+        // The mailbox has 30 MB, and the client's heap has 20 MB.
         int count = 150_000;
         byte[] line = ("al;zoe;" + "x".repeat(193) + "\n").getBytes(UTF_8);
         try (FakeServer large = new FakeServer(socket -> sendMailbox(socket, line, count))) {
@@ -552,7 +567,8 @@ class ScreenTest {
             see("... and 149998 older\r\n");
             see("149999. zoe: x");
             see("150000. zoe: x");
-            see("These are the newest 2 of 150000 messages."); // four rows each, of 16 less 8
+            // four rows for each message, in a window of 16 rows of which 8 are in use
+            see("These are the newest 2 of 150000 messages.");
             see("All of them: echo 2 | ");
             leave();
         }

@@ -46,11 +46,17 @@ import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
-/** {@link ServerCommand} through picocli's writers, and as a process where that differs. */
+/**
+ * {@link ServerCommand} through picocli's writers, and as a process where a process behaves
+ * differently.
+ */
 class ServerCommandTest {
     @TempDir private Path folder;
 
-    /** The command run with a home of its own, as if typed; ends as with an interrupt. */
+    /**
+     * Runs the command with a new home, like a user who types it, until {@link #stop} interrupts
+     * it.
+     */
     private final class Command implements AutoCloseable {
         final StringWriter out = new StringWriter();
         final StringWriter err = new StringWriter();
@@ -63,7 +69,7 @@ class ServerCommandTest {
             main = Thread.ofPlatform().daemon().start(() -> exit.complete(line.execute(arguments)));
         }
 
-        /** Its exit code; {@link #out} and {@link #err} are complete then. */
+        /** Waits for the exit code; {@link #out} and {@link #err} are complete then. */
         int exit() throws Exception {
             return exit.get(30, TimeUnit.SECONDS);
         }
@@ -74,7 +80,7 @@ class ServerCommandTest {
                     "the server is ready: " + err,
                     () -> exit.isDone() || hint.matcher(out.toString()).find());
             List<String> lines = out.toString().lines().toList();
-            assertFalse(exit.isDone(), () -> "it ended: " + err);
+            assertFalse(exit.isDone(), () -> "the server ended: " + err);
             assertTrue(lines.getFirst().matches("Listening on port [0-9]+"), lines.toString());
             return Integer.parseInt(lines.getFirst().substring("Listening on port ".length()));
         }
@@ -84,7 +90,7 @@ class ServerCommandTest {
             return exit.orTimeout(30, TimeUnit.SECONDS).join();
         }
 
-        /** The lines of requests, waited for until there are {@code count}. */
+        /** Waits for {@code count} lines of requests and returns them. */
         List<String> log(int count) throws Exception {
             Waiting.eventually(
                     count + " lines in the log: " + out,
@@ -99,11 +105,11 @@ class ServerCommandTest {
     }
 
     @Test
-    void saysFirstThatItListensThenWhereMessagesAreKept() throws Exception {
+    void theFirstLineIsThePortAndTheSecondIsTheStore() throws Exception {
         try (Command command = new Command("0")) {
             int port = command.port();
             assertEquals(Wire.EMPTY, Wire.ask(port, "fetch;nobody"));
-            command.log(1); // all that is said at the start comes before it
+            command.log(1); // the log of a request follows every line of the start
             List<String> lines = command.out.toString().lines().toList();
             assertEquals("Listening on port " + port, lines.get(0));
             Path store = folder.toRealPath().resolve(".msg-server").resolve("messages.db");
@@ -135,7 +141,7 @@ class ServerCommandTest {
     }
 
     @Test
-    void goesWithAGoodbyeAndLeavesOneFile() throws Exception {
+    void theServerEndsWithAGoodbyeAndLeavesOneFile() throws Exception {
         Command command = new Command("0", "--store", folder.resolve("class.db").toString());
         assertEquals(Wire.STORED, Wire.ask(command.port(), "store;bob;al;hi"));
         assertEquals(0, command.stop());
@@ -154,7 +160,7 @@ class ServerCommandTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"127.0.0.1", "::1"})
-    void bindsOneAddressAndSaysHowToReachIt(String address) throws Exception {
+    void theServerBindsOneAddressAndPrintsTheClientsCommand(String address) throws Exception {
         try (ServerSocket probe = new ServerSocket(0, 1, InetAddress.getByName(address))) {
             assertTrue(probe.isBound());
         } catch (BindException e) {
@@ -177,7 +183,7 @@ class ServerCommandTest {
     }
 
     @Test
-    void logsOneLineForEachRequestWithoutTheMessage() throws Exception {
+    void eachRequestIsLoggedInOneLineWithoutItsText() throws Exception {
         try (Command command = new Command("0")) {
             int port = command.port();
             Wire.ask(port, "store;bob;al;a secret");
@@ -188,7 +194,8 @@ class ServerCommandTest {
             command.log(3);
             Wire.ask(port, "a secret;bob");
             List<String> log = command.log(4);
-            // A file outlives the day, and the winter: it has the date and the offset from UTC.
+            // A log in a file is kept over days and a change to winter time, so its lines have the
+            // date and the offset from UTC.
             String start =
                     "\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d\\.\\d{3}[+-]\\d\\d:\\d\\d  #%d "
                             + " 127\\.0\\.0\\.1:\\d+  ";
@@ -205,7 +212,7 @@ class ServerCommandTest {
     }
 
     @Test
-    void logsNamesThatCannotHurtATerminal() throws Exception {
+    void loggedNamesCannotHurtATerminal() throws Exception {
         try (Command command = new Command("0")) {
             int port = command.port();
             Wire.ask(port, "store;\u202egnp.exe\u202c;\u2066al\u2069;hi");
@@ -244,7 +251,7 @@ class ServerCommandTest {
     }
 
     @Test
-    void timeoutIsTheDeadlineOfARequest() throws Exception {
+    void theTimeoutOptionSetsTheDeadlineOfARequest() throws Exception {
         try (Command command = new Command("0", "--timeout", "1");
                 Wire wire = new Wire(command.port())) {
             long start = System.nanoTime();
@@ -287,7 +294,7 @@ class ServerCommandTest {
         assertTrue(lines.get(0).contains(said), lines.get(0));
         assertEquals("All options: " + Program.started("MsgServer.java") + " --help", lines.get(1));
         assertEquals("", command.out.toString());
-        assertFalse(Files.exists(folder.resolve(".msg-server")), "no store for a mistake");
+        assertFalse(Files.exists(folder.resolve(".msg-server")), "wrong usage creates a store");
     }
 
     @Test
@@ -338,7 +345,7 @@ class ServerCommandTest {
             String sentence = command.err.toString().strip();
             assertEquals(1, sentence.lines().count(), sentence);
             assertTrue(sentence.startsWith("Cannot listen on port " + port + ": "), sentence);
-            assertFalse(sentence.contains("AirPlay"), "it holds 5000 only: " + sentence);
+            assertFalse(sentence.contains("AirPlay"), "AirPlay uses only port 5000: " + sentence);
             assertTrue(sentence.endsWith("jbang MsgServer.java 5000"), sentence);
             assertEquals("", command.out.toString());
             Path store = folder.resolve(".msg-server");
@@ -349,17 +356,17 @@ class ServerCommandTest {
     }
 
     @Test
-    void anAddressOfAnotherMachineIsSaid() throws Exception {
+    void anAddressOfAnotherMachineIsReported() throws Exception {
         Command command = new Command("0", "--bind", "203.0.113.1");
         assertEquals(1, command.exit());
         String sentence = command.err.toString().strip();
         assertEquals(1, sentence.lines().count(), sentence);
         assertTrue(sentence.contains("203.0.113.1"), sentence);
-        assertFalse(sentence.contains("AirPlay"), "the port is not to blame: " + sentence);
+        assertFalse(sentence.contains("AirPlay"), "the sentence blames the port: " + sentence);
     }
 
     @Test
-    void aStoreThatCannotBeTrustedIsSaid() throws Exception {
+    void aForeignFileInPlaceOfTheStoreIsReported() throws Exception {
         Path thesis = Files.writeString(folder.resolve("thesis.txt"), "A thesis. ".repeat(900));
         Command command = new Command("0", "--store", thesis.toString());
         assertEquals(1, command.exit());
@@ -400,7 +407,7 @@ class ServerCommandTest {
 
     @Test
     @EnabledOnOs(OS.LINUX)
-    void aServerWhoseReadyLineNobodyGetsEnds() throws Exception {
+    void aServerThatCannotPrintItsReadyLineEnds() throws Exception {
         List<String> command = ServerProcess.command(folder.resolve("messages.db"));
         command.addAll(0, List.of("bash", "-c", "exec \"$@\" >/dev/full", "bash"));
         try (ServerProcess server = new ServerProcess(command)) {
@@ -418,7 +425,7 @@ class ServerCommandTest {
         try (ServerProcess server = new ServerProcess(command)) {
             assertEquals(Wire.STORED, Wire.ask(server.port(), "store;Κυριάκος;γιαγιά 👵;γειά"));
             Waiting.eventually(
-                    "the line is there: " + server.output(),
+                    "the log has the line: " + server.output(),
                     () -> server.output().contains("store to Κυριάκος from \"γιαγιά 👵\"  ->"));
         }
     }

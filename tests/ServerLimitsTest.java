@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of how many clients a server takes, and what it tells the others
+//DESCRIPTION Tests of how many clients a server accepts, and how it refuses more clients
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -40,23 +40,26 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
- * Beyond a limit clients are told so at once, those who have a place keep it, and all is well again
- * afterwards.
+ * Beyond a limit the server refuses new clients at once. Accepted clients keep their places, and
+ * the server recovers when clients leave.
  */
 class ServerLimitsTest {
     @TempDir private Path folder;
 
-    /** How many conversations the engine has places for. */
+    /** The engine's limit of conversations. */
     @Nested
     @ParameterizedClass(name = "{0}")
     @EnumSource(Transport.class)
     class Places {
         @Parameter private Transport transport;
 
-        /** Of a client for whom there is no place: inside TLS nothing can be said to it. */
+        /**
+         * Asserts that the server refuses a client for lack of a place. Inside TLS it cannot send a
+         * reply.
+         */
         private void assertTurnedAway(Engine engine) throws Exception {
             if (transport == Transport.PLAIN) {
-                // A reset may follow, where the request came too late.
+                // A reset may follow the reply, if the request arrived too late.
                 String said = Wire.answer(transport, engine.port(), "fetch;nobody").text();
                 assertEquals(Wire.BUSY, said);
             } else {
@@ -70,7 +73,7 @@ class ServerLimitsTest {
         }
 
         @Test
-        void beyondTheLimitClientsAreToldAtOnceThatTheServerIsBusy() throws Exception {
+        void beyondTheLimitClientsAreRefusedAtOnce() throws Exception {
             try (Engine engine = new Engine(transport, folder, Engine.limits(20_000, 2, 2_000));
                     Wire second = engine.wire()) {
                 try (Wire first = engine.wire()) {
@@ -86,13 +89,15 @@ class ServerLimitsTest {
                 Waiting.eventually("the place of the first is free", () -> isServed(engine));
                 assertEquals("Connections are accepted again.", engine.heard.troubles().getLast());
                 assertEquals(
-                        Wire.EMPTY, second.send("fetch;nobody\n").receive(), "who has a place");
+                        Wire.EMPTY,
+                        second.send("fetch;nobody\n").receive(),
+                        "a client with a place is served");
             }
         }
 
         @Test
-        void besideManyWhoSayNothingOthersAreAnsweredAtOnce() throws Exception {
-            // The few who waited for a place held up all who came after them, for 10 to 30 s.
+        void besideManySilentClientsOthersAreAnsweredAtOnce() throws Exception {
+            // The few clients that waited for a place delayed all later clients by 10 to 30 s.
             List<Wire> silent = new ArrayList<>();
             try (Engine engine = new Engine(transport, folder, Engine.limits(60_000, 20, 2_000))) {
                 for (int i = 0; i < 200; i++) {
@@ -116,8 +121,9 @@ class ServerLimitsTest {
         }
 
         @Test
-        void aConversationThatFailsGivesItsPlaceBack() throws Exception {
-            // What failed before the place was looked after kept it, and in the end nobody got in.
+        void aFailedConversationFreesItsPlace() throws Exception {
+            // A failure between the accept and the code that frees the place kept the place, until
+            // no client got a place any more.
             AtomicBoolean failing = new AtomicBoolean(true);
             AtomicInteger begun = new AtomicInteger();
             Engine.Heard heard =
@@ -125,8 +131,8 @@ class ServerLimitsTest {
                         @Override
                         public void step(Step step, Conversation conversation) {
                             begun.addAndGet(step == Step.ACCEPTED ? 1 : 0);
-                            // Each conversation at another step; the last step has no place any
-                            // more.
+                            // Each conversation fails at another step. The last step is left out,
+                            // since it comes after the place is free.
                             Step failsAt =
                                     Step.values()[
                                             (int) conversation.number % Step.CLOSED.ordinal()];
@@ -154,14 +160,16 @@ class ServerLimitsTest {
                         heard.troubles().toString());
                 long start = System.nanoTime();
                 engine.server.close();
-                assertTrue(Waiting.millisSince(start) < 5_000, "it waits for who has gone");
+                assertTrue(
+                        Waiting.millisSince(start) < 5_000,
+                        "close waits for conversations that have ended");
             }
         }
 
-        /** {@code -Didle.clients=9000} by hand. */
+        /** Runs by hand with {@code -Didle.clients=9000}. */
         @Test
         void idleClientsDoNotSlowOthersDown() throws Exception {
-            // 2,000 handshakes would take half a minute, and show no more about places.
+            // 2,000 handshakes would take half a minute, without testing the places any further.
             int idle = Integer.getInteger("idle.clients", transport == Transport.TLS ? 300 : 2_000);
             if (ManagementFactory.getOperatingSystemMXBean()
                     instanceof UnixOperatingSystemMXBean unix) {
@@ -182,13 +190,18 @@ class ServerLimitsTest {
                     millis.add(Waiting.millisSince(start));
                 }
                 millis.sort(null);
-                // Half of them: the machine that runs the tests has other work, too.
+                // The test measures only half of the requests, since other processes may delay
+                // single requests.
                 assertTrue(millis.get(100) < 100, "in ms: " + millis);
                 assertEquals(Wire.STORED, engine.ask("store;bob;al;hi"));
                 Waiting.eventually(
-                        "all others end", () -> engine.heard.conversations().size() == 201);
+                        "all other conversations end",
+                        () -> engine.heard.conversations().size() == 201);
                 clients.getFirst().send("fetch;nobody\n");
-                assertEquals(Wire.EMPTY, clients.getFirst().receive(), "the idle are still there");
+                assertEquals(
+                        Wire.EMPTY,
+                        clients.getFirst().receive(),
+                        "the idle clients keep their places");
             } finally {
                 for (Wire client : clients) {
                     client.close();
@@ -197,15 +210,16 @@ class ServerLimitsTest {
         }
     }
 
-    /** Descriptors and memory, which only a process of its own can run out of. */
+    /** Limits of descriptors and memory, which need a separate process. */
     @Nested
     @EnabledOnOs(OS.LINUX)
     class OfTheMachine {
 
         @Test
-        void descriptorsUsedUpAreSurvived() throws Exception {
-            // The classic server's parent kept every descriptor and died after 1,020 requests;
-            // accept without a pause spun when there were none left.
+        void theServerSurvivesALackOfDescriptors() throws Exception {
+            // The parent of the classic server kept every descriptor and died after 1,020 requests.
+            // A server that accepted without a pause used all of a processor while no descriptor
+            // was free.
             List<String> command = new ArrayList<>();
             command.addAll(List.of("bash", "-c", "ulimit -n 300; exec \"$@\"", "bash"));
             command.addAll(ServerProcess.command(folder.resolve("messages.db"), "--timeout", "3"));
@@ -230,21 +244,22 @@ class ServerLimitsTest {
                     String said = reply.get(60, TimeUnit.SECONDS);
                     assertTrue(
                             said.equals(Wire.TIMED_OUT) || said.equals(Wire.BUSY),
-                            "each is told: " + said);
+                            "each client gets the refusal: " + said);
                 }
                 Waiting.eventually(
-                        "it serves again", () -> one.equals(Wire.ask(port, "fetch;bob")));
+                        "the server serves again", () -> one.equals(Wire.ask(port, "fetch;bob")));
                 Waiting.eventually(
                         "descriptors are given back", () -> server.descriptors() < before + 20);
                 for (int i = 0; i < 1_500; i++) {
                     assertEquals(Wire.EMPTY, Wire.ask(port, "fetch;nobody"));
                 }
-                Waiting.eventually("none is kept", () -> server.descriptors() < before + 20);
+                Waiting.eventually(
+                        "the server keeps no descriptor", () -> server.descriptors() < before + 20);
             }
         }
 
         @Test
-        void acceptOutOfDescriptorsIsSaidOnceAndWaitedOut() throws Exception {
+        void failureToAcceptIsReportedOnceAndRetriedWithoutSpinning() throws Exception {
             Assumptions.assumeTrue(
                     Files.exists(Path.of("/usr/bin/prlimit")), "prlimit is not installed");
             try (ServerProcess server =
@@ -256,12 +271,12 @@ class ServerLimitsTest {
                 assertEquals(
                         "Retrieving messages...\nbob;al;hi\nNO MORE MESSAGES\n",
                         Wire.ask(port, "fetch;bob"));
-                try (Wire waiting = new Wire(port)) { // the first wait makes a descriptor or two
+                try (Wire waiting = new Wire(port)) { // the first wait opens a descriptor or two
                     waiting.send("f");
                     Thread.sleep(200);
                     assertEquals(Wire.EMPTY, waiting.send("etch;nobody\n").receive());
                 }
-                // Its own limit is far higher, so that only the kernel can refuse.
+                // The server's own limit of conversations is far higher, so only the kernel can refuse.
                 long limit = server.descriptors() + 20;
                 int done =
                         new ProcessBuilder(
@@ -278,13 +293,14 @@ class ServerLimitsTest {
                         idle.add(new Wire(port));
                     }
                     Waiting.eventually(
-                            "it says so",
+                            "the server reports the lack of descriptors",
                             () -> server.errors().contains("Cannot accept connections: "));
                     ProcessHandle process = ProcessHandle.of(server.pid()).orElseThrow();
                     Duration before = process.info().totalCpuDuration().orElseThrow();
-                    Thread.sleep(1_500); // the time over which its work is measured
+                    // the processor time of the server is measured over this time
+                    Thread.sleep(1_500);
                     Duration used = process.info().totalCpuDuration().orElseThrow().minus(before);
-                    assertTrue(used.toMillis() < 500, "it spins: " + used + " of 1.5 s");
+                    assertTrue(used.toMillis() < 500, "the server spins: " + used + " of 1.5 s");
                     long said =
                             server.errors()
                                     .lines()
@@ -292,7 +308,9 @@ class ServerLimitsTest {
                                     .count();
                     assertTrue(
                             said <= 2,
-                            server.errors()); // it may have begun with one that got through
+                            // a connection may get through after the first report, so a second
+                            // report is tolerated
+                            server.errors());
                 } finally {
                     for (Wire client : idle) {
                         client.close();
@@ -300,9 +318,10 @@ class ServerLimitsTest {
                 }
                 assertEquals(Wire.EMPTY, Wire.ask(port, "fetch;nobody"), "served again");
                 Waiting.eventually(
-                        "it says so: " + server.errors(),
+                        "the server reports its recovery: " + server.errors(),
                         () -> {
-                            // Whether it can accept shows when somebody comes.
+                            // The server learns only from a new connection that it can accept
+                            // again.
                             Wire.ask(port, "fetch;nobody");
                             return server.errors().endsWith("Connections are accepted again.\n");
                         });
@@ -310,8 +329,9 @@ class ServerLimitsTest {
         }
 
         @Test
-        void moreSilentClientsThanTheHeapHasRoomForAreTurnedAway() throws Exception {
-            // They used up the heap before the limit was reached, and the server never came back.
+        void silentClientsThatTheHeapHasNoRoomForAreRefused() throws Exception {
+            // The clients used up the heap before the server reached its limit, and the server
+            // never recovered.
             int silent = 4_500;
             if (ManagementFactory.getOperatingSystemMXBean()
                     instanceof UnixOperatingSystemMXBean unix) {
@@ -334,7 +354,7 @@ class ServerLimitsTest {
                     client.close();
                 }
                 Waiting.eventually(
-                        "those who come later are served",
+                        "later clients are served",
                         () -> Wire.answer(port, "store;bob;al;hi").stored());
                 assertTrue(
                         server.output().contains("\nRoom for 8")
@@ -348,15 +368,16 @@ class ServerLimitsTest {
         }
 
         @Test
-        void aServerWithoutMemoryEnds() {
-            // Else it is up and serves nobody; a service manager starts it again.
+        void aServerThatRunsOutOfMemoryEnds() {
+            // Otherwise the process would stay up without serving. A service manager restarts an
+            // ended server.
             HotSpotDiagnosticMXBean options =
                     ManagementFactory.getPlatformMXBean(HotSpotDiagnosticMXBean.class);
             assertEquals("true", options.getVMOption("ExitOnOutOfMemoryError").getValue());
         }
 
         @Test
-        void theLimitsSuitTheMachine() {
+        void theLimitsFitTheMachine() {
             Limits limits = Limits.of(Duration.ofSeconds(10), false);
             assertTrue(
                     Limits.of(Duration.ofSeconds(10), true).connections() <= limits.connections());
@@ -366,7 +387,7 @@ class ServerLimitsTest {
                     instanceof UnixOperatingSystemMXBean unix) {
                 assertTrue(
                         limits.connections() < unix.getMaxFileDescriptorCount(),
-                        "some descriptors are for the store");
+                        "the limit leaves no descriptors for the store");
             }
         }
     }

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of a server process that is ended by a signal
+//DESCRIPTION Tests of a server process that a signal ends
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -45,12 +45,12 @@ import java.util.concurrent.TimeoutException;
 import java.util.regex.Pattern;
 
 /**
- * Ctrl+C and SIGTERM under load: each client has a whole reply or a clean close, everything
- * acknowledged is there, the process ends in time and leaves one file.
+ * Ctrl+C and SIGTERM under load: each client has a whole reply or a clean close, the store has
+ * every acknowledged message, and the process ends in time and leaves one file.
  *
  * <pre>jbang -Dsignals=50 tests/ShutdownTest.java       50 of each signal instead of 2</pre>
  */
-@DisabledOnOs(value = OS.WINDOWS, disabledReason = "has no such signals")
+@DisabledOnOs(value = OS.WINDOWS, disabledReason = "Windows has no such signals")
 @Order(4) // it takes long
 class ShutdownTest {
     @TempDir private Path folder;
@@ -64,7 +64,7 @@ class ShutdownTest {
         private static final int SILENT_CLIENTS = 5;
         private static final Pattern CONVERSATION = Pattern.compile("^[-0-9]+ [-+0-9:.]+  #\\d+ ");
 
-        /** The grace of 2 s, and 1 s. */
+        /** The grace of 2 s, and 1 s for the rest of the shutdown. */
         private static final Duration LIMIT = Duration.ofSeconds(3);
 
         private static final Map<String, Integer> CODES = Map.of("INT", 130, "TERM", 143);
@@ -78,10 +78,10 @@ class ShutdownTest {
         @ParameterizedTest
         @CsvSource({"INT, 130", "TERM, 143"})
         @Timeout(value = 30, unit = TimeUnit.MINUTES)
-        void signalUnderLoadLetsEveryConversationEndAndKeepsWhatWasAcknowledged(
+        void signalUnderLoadEndsEveryConversationAndKeepsAcknowledgedMessages(
                 String signal, int code) throws Exception {
             var random = new Random(code);
-            // Each request over TLS takes so much longer that fewer keep the server as busy.
+            // Requests over TLS take longer, so fewer requests per second keep the server as busy.
             int most = transport == Transport.TLS ? 100 : 500;
             for (int round = 0; round < ROUNDS; round++) {
                 String second = List.of("", "INT", "TERM").get(round % 3);
@@ -124,7 +124,7 @@ class ShutdownTest {
                 var took = Duration.ofNanos(System.nanoTime() - signalled);
                 load.join();
 
-                // Two signals at once: the kernel may deliver the second one first.
+                // The kernel may deliver two signals in reverse order.
                 Set<Integer> codes =
                         second.isEmpty()
                                 ? Set.of(code)
@@ -135,9 +135,10 @@ class ShutdownTest {
                         server.output().endsWith("Goodbye. Every acknowledged message is kept.\n"),
                         server::output);
                 late += took.compareTo(LIMIT) > 0 ? 1 : 0;
-                // One of all rounds may: the machine that runs the tests makes pauses of its own.
-                assertTrue(late <= 1, () -> "took too long, once more: " + took);
-                assertEveryAcceptedOneEndedWell(server, load, silent.size());
+                // One late end of all rounds is tolerated, since other processes may delay this
+                // machine.
+                assertTrue(late <= 1, () -> "more than one shutdown took too long: " + took);
+                assertEveryAcceptedConversationEndedWell(server, load, silent.size());
                 for (Wire client : silent) {
                     assertCleanlyClosed(client);
                 }
@@ -150,10 +151,12 @@ class ShutdownTest {
         }
 
         /**
-         * Who comes into the backlog just before the listener is closed is reset by the kernel; the
-         * server never saw it. So as many must have ended well as the server has accepted.
+         * The kernel resets connections in the backlog when the listener closes; the server never
+         * sees them. So the number of clients with a good end must be at least the number of
+         * accepted connections.
          */
-        private void assertEveryAcceptedOneEndedWell(ServerProcess server, Load load, int silent) {
+        private void assertEveryAcceptedConversationEndedWell(
+                ServerProcess server, Load load, int silent) {
             long endedWell = load.wholeReplies() + silent;
             for (Wire.Answer answer : load.brokenAnswers()) {
                 assertEquals("", answer.text(), () -> "torn: " + answer);
@@ -171,7 +174,7 @@ class ShutdownTest {
             return folder.resolve("messages.db");
         }
 
-        /** Some that say nothing, one that stopped in the middle of its request. */
+        /** Several clients that send nothing, and one that stops in the middle of its request. */
         private List<Wire> silentClients(int port) throws IOException {
             var clients = new ArrayList<Wire>();
             for (int i = 0; i < SILENT_CLIENTS; i++) {
@@ -191,7 +194,10 @@ class ShutdownTest {
         }
     }
 
-    /** The signal hook came after the store was open: up to three files and a folder stayed. */
+    /**
+     * The server registered its signal hook after it had opened the store, so a signal during the
+     * start left up to three files and a folder.
+     */
     @Test
     void signalDuringTheStartLeavesOneFileAtMost() throws Exception {
         for (String first : List.of("messages.db", "messages.db.driver", "messages.db-wal")) {
@@ -211,8 +217,8 @@ class ShutdownTest {
     }
 
     @Test
-    void frozenPostgresqlDoesNotHoldUpTheEnd() throws Exception {
-        // It took 8.1 s: each thread of the store was waited for in turn.
+    void aFrozenPostgresqlDoesNotDelayTheEnd() throws Exception {
+        // The shutdown took 8.1 s, because it waited for each thread of the store in turn.
         try (var database = Databases.ownServer()) {
             for (int waiting : List.of(0, 1, 4)) {
                 assertEndsWhileFrozen(database, waiting);

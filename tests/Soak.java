@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Minutes of mixed load with random kills and restarts: nothing lost, nothing grows
+//DESCRIPTION Minutes of load with random kills and restarts: no lost message, no leak
 //JAVA 21+
 //SOURCES support/ServerProcess.java
 //SOURCES support/Load.java
@@ -16,12 +16,12 @@ import java.util.Random;
 import java.util.stream.Stream;
 
 /**
- * The soak: clients store and fetch, others misbehave, and the server is killed with -9, or ended
- * with SIGTERM, and started again at random moments. For the last fifth of the time it is left
- * alone under the same load, and its memory and descriptors are watched. At the end each
- * acknowledged message must be there once.
+ * The soak runs clients that store and fetch, and clients that misbehave. At random moments it ends
+ * the server with kill -9 or SIGTERM, and starts it again. In the last fifth of the time the server
+ * runs undisturbed under the same load, while the soak watches its memory and descriptors. At the
+ * end the store must have each acknowledged message once.
  *
- * <pre>jbang tests/Soak.java 10        for 10 minutes; 0 as it should be, 1 not</pre>
+ * <pre>jbang tests/Soak.java 10        for 10 minutes; exit code 0: passed, 1: failed</pre>
  */
 final class Soak {
     private static final int CLIENTS = 16;
@@ -32,7 +32,7 @@ final class Soak {
     private static final Duration SETTLE = Duration.ofSeconds(20);
     private static final String HEAP = "-Xmx128m";
 
-    /** Sockets and files that come and go in a healthy server, and growth that is none. */
+    /** A healthy server's number of sockets and files varies by this many. */
     private static final int FEW = 5;
 
     private static final int SLACK_KIB = 24 * 1024;
@@ -75,7 +75,7 @@ final class Soak {
             }
         }
         System.out.printf("%d lives, %,d acknowledged%n", lives, ledger.acknowledged());
-        leaveAlone(Duration.ofNanos(duration.toNanos() / 5));
+        runUndisturbed(Duration.ofNanos(duration.toNanos() / 5));
         ledger.assertAllThere(Load.Ledger.contentOf(store));
         check(
                 ServerProcess.filesBeside(store).equals(List.of("messages.db")),
@@ -83,8 +83,8 @@ final class Soak {
         System.out.printf("%,d acknowledged messages, none lost%n", ledger.acknowledged());
     }
 
-    /** Watches a server that is not killed. */
-    private void leaveAlone(Duration duration) throws Exception {
+    /** Measures memory and descriptors of a server that runs undisturbed. */
+    private void runUndisturbed(Duration duration) throws Exception {
         try (var server = start()) {
             ledger.assertAllThere(server.port());
             long descriptorsIdle = server.descriptors();
@@ -135,7 +135,7 @@ final class Soak {
         }
     }
 
-    /** One client after the other that is silent, resets, floods, or does not read. */
+    /** One client after the other; each is silent, resets, floods, or does not read. */
     private static final class RudeClients implements AutoCloseable {
         private final int port;
         private final Thread thread;
@@ -165,7 +165,7 @@ final class Soak {
                         held.removeFirst().close();
                     }
                 } catch (IOException e) {
-                    // Tolerated: rude clients are cut off, and the server is killed.
+                    // Tolerated: the server cuts off rude clients, and the soak kills the server.
                 }
                 try {
                     Thread.sleep(PAUSE);
@@ -177,7 +177,7 @@ final class Soak {
                 try {
                     client.close();
                 } catch (IOException e) {
-                    // Tolerated: it is gone either way.
+                    // Tolerated: the connection is closed either way.
                 }
             });
         }
@@ -188,7 +188,7 @@ final class Soak {
             try {
                 thread.join();
             } catch (InterruptedException e) {
-                Thread.currentThread().interrupt(); // it ends by itself
+                Thread.currentThread().interrupt(); // the thread ends without help
             }
         }
     }

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of a store that fails: refusals, reports, recovery, nothing lost
+//DESCRIPTION Tests of a failing store: refusals, reports, recovery, no lost message
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -55,8 +55,8 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.UnaryOperator;
 
 /**
- * A store that fails: what clients are told meanwhile, that nothing acknowledged goes missing and
- * nothing appears twice, and that the server works again by itself when the cause is gone.
+ * While the store fails, clients get a refusal. No acknowledged message is lost and no message
+ * appears twice. The server recovers without help when the cause is gone.
  */
 @Timeout(value = 5, unit = TimeUnit.MINUTES)
 @Order(5) // it takes long
@@ -69,23 +69,26 @@ class StoreFaultsTest {
 
     // ---------------------------------------------------------------- SQLException at the nth call
 
-    /** When the planned failures strike. */
+    /** The moments at which a planned failure occurs. */
     enum Plan {
-        /** Once, before the call has done anything. */
+        /** Once, before the call runs. */
         ONCE_BEFORE,
-        /** Once, after the call was carried out: nobody knows. */
+        /** Once, after the call has run, so the caller does not know its outcome. */
         ONCE_AFTER,
-        /** From then on; healed to see it recover, and again for ever when it closes. */
+        /**
+         * At every call from the nth on. The failures pause to let the server recover, and return
+         * for its close.
+         */
         FOR_EVER
     }
 
     /**
-     * Fails the first, second, third ... JDBC call of a short life of the server, until a life goes
-     * by untouched.
+     * Fails the first, second, third ... JDBC call in a short life of the server, until a life has
+     * fewer calls than that.
      */
     @ParameterizedTest
     @EnumSource
-    void failureOfTheNthCallLosesNothingAndIsRecoveredFrom(Plan plan) throws Exception {
+    void failureOfTheNthCallLosesNoMessageAndTheServerRecovers(Plan plan) throws Exception {
         int workers = 4;
         var next = new AtomicInteger(1);
         var last = new AtomicInteger(Integer.MAX_VALUE);
@@ -111,7 +114,7 @@ class StoreFaultsTest {
             }
         }
         System.out.println(plan + ": every call from the 1st to number " + (last.get() - 1));
-        assertTrue(last.get() > 50, "too few calls to have been the real ones: " + last);
+        assertTrue(last.get() > 50, "the plan covered too few calls: " + last);
     }
 
     private static void live(Path folder, Faults faults) throws Exception {
@@ -155,7 +158,9 @@ class StoreFaultsTest {
         Asking.assertStoredOrNot(Asking.store(ledger, port, "last"));
     }
 
-    /** Counts every JDBC call, on connections, statements and results, and fails some. */
+    /**
+     * Counts every JDBC call on connections, statements and results, and fails the planned calls.
+     */
     private static final class Faults {
         private final Plan plan;
         private final int number;
@@ -222,7 +227,7 @@ class StoreFaultsTest {
 
     // ---------------------------------------------------------------- replies and reports
 
-    /** What clients and the operator are told of statements that fail. */
+    /** Replies to clients and reports to the operator when statements fail. */
     @Nested
     @ParameterizedClass(name = "{0}")
     @EnumSource(Transport.class)
@@ -246,7 +251,10 @@ class StoreFaultsTest {
                             }));
         }
 
-        /** How a page of a mailbox is read; with TLS, whose mailbox it is can still be told. */
+        /**
+         * The statement that reads a page of a mailbox. Over TLS the lookup of the mailbox's owner
+         * still works.
+         */
         private static final String PAGE = "SELECT id";
 
         @AfterEach
@@ -259,7 +267,7 @@ class StoreFaultsTest {
         }
 
         @Test
-        void mailboxesThatCannotBeReadAreTroubleOfTheirOwn() throws Exception {
+        void failuresOfFetchesAreReportedSeparately() throws Exception {
             assertEquals(Wire.STORED, ask("store;bob;al;one"));
             failing = PAGE;
             for (int i = 0; i < 3; i++) {
@@ -277,8 +285,9 @@ class StoreFaultsTest {
         }
 
         @Test
-        void whatIsNotDurableIsNotAcknowledged() throws Exception {
-            // The classic server acknowledged first: an unwritable mailbox still got "accepted".
+        void aMessageThatIsNotDurableIsNotAcknowledged() throws Exception {
+            // The classic server acknowledged a message before it wrote it, so a client got
+            // "accepted" for an unwritable mailbox.
             assertEquals(Wire.STORED, ask("store;bob;al;one"));
             failing = "COMMIT";
             for (int i = 0; i < 3; i++) {
@@ -291,7 +300,7 @@ class StoreFaultsTest {
                     ask("fetch;bob"),
                     "fetches still work");
             failing = "nothing";
-            assertEquals(Wire.STORED, ask("store;bob;al;two"), "works again by itself");
+            assertEquals(Wire.STORED, ask("store;bob;al;two"), "the store recovers without help");
             assertEquals(
                     "Retrieving messages...\nbob;al;one\nbob;al;two\nNO MORE MESSAGES\n",
                     ask("fetch;bob"));
@@ -300,12 +309,13 @@ class StoreFaultsTest {
                             "The message store fails: disk I/O error",
                             "Messages can be stored again."),
                     engine.heard.troubles(),
-                    "said once, however many clients it concerns");
+                    "each report appears once for all clients");
         }
 
         @Test
-        void aFailureThatComesAndGoesIsReportedAsLasting() throws Exception {
-            // At its limit a store refused 1,348 messages; the last report was that all was well.
+        void anIntermittentFailureIsReportedAsLasting() throws Exception {
+            // At its size limit a store refused 1,348 messages, although its last report was a
+            // recovery.
             for (int i = 0; i < 3; i++) {
                 failing = "COMMIT";
                 assertEquals(Asking.NOT_STORED, ask("store;bob;al;lost"));
@@ -321,7 +331,7 @@ class StoreFaultsTest {
         }
 
         @Test
-        void aMailboxThatCannotBeReadIsNotTakenForAnEmptyOne() throws Exception {
+        void aMailboxThatCannotBeReadIsNotReportedAsEmpty() throws Exception {
             assertEquals(Wire.STORED, ask("store;bob;al;one"));
             failing = PAGE;
             assertEquals(Wire.BUSY, ask("fetch;bob"));
@@ -342,7 +352,7 @@ class StoreFaultsTest {
                 String rest = wire.receive();
                 assertFalse(rest.endsWith("NO MORE MESSAGES\n"), "a half mailbox looks whole");
                 assertFalse(rest.contains("There is no such name"));
-                assertFalse(rest.contains("Message declined"), "no reply inside a reply");
+                assertFalse(rest.contains("Message declined"), "the reply contains a second reply");
             }
             Observer.Conversation ended = engine.heard.conversation();
             assertTrue(ended.outcome.startsWith("cut off: "), ended.outcome);
@@ -352,8 +362,8 @@ class StoreFaultsTest {
     // ---------------------------------------------------------------- a thread's own failure
 
     @Test
-    void errorWhereAFailureIsHandledEndsNoThreadOfTheStore() throws Exception {
-        // Nobody served the queue any more: each store and fetch waited for its patience to end.
+    void anErrorDuringFailureHandlingEndsNoThreadOfTheStore() throws Exception {
+        // No thread served the queue any more, so each store and fetch waited for its full timeout.
         var failing = new AtomicBoolean();
         var closed = new AtomicInteger();
         UnaryOperator<Connection> noClosing =
@@ -382,19 +392,20 @@ class StoreFaultsTest {
                         Long.MAX_VALUE,
                         connection -> noClosing.apply(Statements.seenBy(hook).apply(connection)))) {
             store.store("bob", "al", "before");
-            for (int i = 0; i < 8; i++) { // both readers
+            for (int i = 0; i < 8; i++) { // enough fetches to use both readers
                 assertEquals(1, store.fetch("bob").nextPage().size());
             }
             failing.set(true);
             Waiting.inBackground(() -> store.store("bob", "al", "lost"));
             Waiting.inBackground(() -> store.fetch("bob").nextPage());
             Waiting.inBackground(() -> store.fetch("bob").nextPage());
-            Waiting.eventually("three connections are given up", () -> closed.get() >= 3);
+            Waiting.eventually("the store closes three connections", () -> closed.get() >= 3);
             failing.set(false);
             store.store("bob", "al", "after");
             for (int i = 0; i < 8; i++) {
                 List<String> texts = new ArrayList<>(Mailboxes.texts(store, "bob"));
-                texts.remove("lost"); // still tried when the failures end, it may be stored
+                // the store may succeed, since its retries continue after the failures end
+                texts.remove("lost");
                 assertEquals(List.of("before", "after"), texts);
             }
         }
@@ -419,7 +430,7 @@ class StoreFaultsTest {
                         String reply = Asking.store(ledger, port, "full");
                         Asking.assertStoredOrNot(reply);
                         refused += reply.equals(Asking.NOT_STORED) ? 1 : 0;
-                        assertTrue(i < 2_000, "it does not get full");
+                        assertTrue(i < 2_000, "the disk does not get full");
                     }
                     assertTrue(Asking.fetch(ledger, port), "fetches work on a full disk");
                     disk.run("rm balloon");
@@ -447,7 +458,8 @@ class StoreFaultsTest {
                 server.signal("TERM");
                 assertEquals(143, server.awaitExit(Duration.ofSeconds(30)), server::errors);
             }
-            // "I/O error within xShmMap while trying to resize an existing shared memory segment"
+            // The start once failed with "I/O error within xShmMap while trying to resize an
+            // existing shared memory segment".
             disk.run("head -c 40K /dev/zero > room; head -c 100M /dev/zero > balloon");
             try (var server = new ServerProcess(disk.inside(ServerProcess.command(store)))) {
                 assertEquals(1, server.awaitExit(Duration.ofSeconds(30)), server::output);
@@ -466,7 +478,7 @@ class StoreFaultsTest {
 
     @Test
     void databaseAtItsLimitRefusesStoresServesFetchesAndRecovers() throws Exception {
-        // SQLITE_FULL as on a full disk, without one: SQLite has rolled back by itself.
+        // SQLite returns SQLITE_FULL as on a full disk; SQLite has already rolled back by then.
         var full = new AtomicBoolean();
         var ledger = new Load.Ledger("mailbox-", 2);
         UnaryOperator<Connection> limited =
@@ -488,7 +500,7 @@ class StoreFaultsTest {
                 String reply = Asking.store(ledger, served.port(), "full");
                 Asking.assertStoredOrNot(reply);
                 refused += reply.equals(Asking.NOT_STORED) ? 1 : 0;
-                assertTrue(i < 2_000, "it does not get full");
+                assertTrue(i < 2_000, "the database does not reach its limit");
             }
             assertTrue(Asking.fetch(ledger, served.port()), "fetches work");
             Asking.awaitStored(ledger, served.port(), "room-again");
@@ -500,7 +512,7 @@ class StoreFaultsTest {
     // ---------------------------------------------------------------- an I/O error
 
     @Test
-    void errorOfTheDiskRefusesStoresServesFetchesAndRecovers() throws Exception {
+    void aDiskErrorRefusesStoresServesFetchesAndRecovers() throws Exception {
         Path store = folder.resolve("messages.db");
         var ledger = new Load.Ledger("mailbox-", 4);
         try (var server = new ServerProcess(ServerProcess.command(store))) {
@@ -508,7 +520,7 @@ class StoreFaultsTest {
             for (int i = 0; i < 20; i++) {
                 assertEquals(Asking.STORED, Asking.store(ledger, port, "before"));
             }
-            // Beyond the limit each write fails with EFBIG, which to SQLite is an I/O error.
+            // Beyond the limit each write fails with EFBIG; SQLite reports EFBIG as an I/O error.
             limitFileSize(server, "8192:");
             for (int i = 0; i < 20; i++) {
                 assertEquals(Asking.NOT_STORED, Asking.store(ledger, port, "meanwhile"));

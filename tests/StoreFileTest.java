@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of the file of a store: durability, rights, size, copies, what lies beside it
+//DESCRIPTION Tests of a store's file: durability, permissions, size, copies, files beside it
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -43,11 +43,10 @@ import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 
 /**
- * The file of a store that was opened: its settings, its rights, its size, its copies, and what
- * lies beside it. Which places and files a start takes: {@code StorePlaceTest}, {@code
- * ForeignFilesTest}.
+ * The file of an open store: its settings, permissions, size and copies, and the files beside it.
+ * {@code StorePlaceTest} and {@code ForeignFilesTest} test which paths and files a start accepts.
  */
-@DisabledOnOs(value = OS.WINDOWS, disabledReason = "has other rights and no such shell")
+@DisabledOnOs(value = OS.WINDOWS, disabledReason = "needs POSIX permissions and a POSIX shell")
 class StoreFileTest {
     @TempDir private Path folder;
 
@@ -61,7 +60,7 @@ class StoreFileTest {
     void everyConnectionIsDurable() throws Exception {
         var connections = new ConcurrentLinkedQueue<Connection>();
         Set<String> owners = ConcurrentHashMap.newKeySet();
-        // A connection is its thread's own: only that thread may ask it for its settings.
+        // Each connection belongs to one thread, so only that thread may read its settings.
         UnaryOperator<Connection> wrap =
                 connection -> {
                     connections.add(connection);
@@ -84,7 +83,7 @@ class StoreFileTest {
                     owners.toString());
         }
         for (Connection connection : connections) {
-            assertTrue(connection.isClosed(), "left open");
+            assertTrue(connection.isClosed(), "a connection is still open");
         }
     }
 
@@ -113,7 +112,7 @@ class StoreFileTest {
     }
 
     @Test
-    void whatAKilledServerLeavesIsTakenOver() throws Exception {
+    void filesOfAKilledServerAreReplaced() throws Exception {
         Path driver = Files.createDirectory(folder.resolve("messages.db.driver"));
         Files.writeString(driver.resolve("sqlite-3.54-1-libsqlitejdbc.so"), "of an earlier run");
         Files.writeString(driver.resolve(System.mapLibraryName("sqlitejdbc")), "cut off");
@@ -123,11 +122,12 @@ class StoreFileTest {
         assertEquals(List.of("messages.db"), ServerProcess.filesBeside(store()));
     }
 
-    // ---------------------------------------------------------------- rights
+    // ---------------------------------------------------------------- permissions
 
     @Test
-    void whatTheServerMakesIsForItsUserAlone() throws Exception {
-        // Private mail was readable for everybody on the machine, whatever the umask left open.
+    void theServersFilesAreReadableByTheirUserOnly() throws Exception {
+        // Private mail was readable for every user of the machine, because the server relied on the
+        // umask.
         Path home = Files.createDirectory(folder.resolve("home"));
         List<String> command = new ArrayList<>(List.of("sh", "-c", "umask 0; exec \"$@\"", "sh"));
         command.addAll(List.of("env", "HOME=" + home));
@@ -147,7 +147,7 @@ class StoreFileTest {
     }
 
     @Test
-    void storeThatOthersCanReadIsSaidAtTheStart() throws Exception {
+    void aStoreThatOthersCanReadIsReportedAtTheStart() throws Exception {
         Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString("rwxr-xr-x"));
         new MessageStore(store().toString()).close();
         for (String rights : List.of("rw-r-----", "rw----r--", "rw-------")) {
@@ -169,22 +169,23 @@ class StoreFileTest {
     // ---------------------------------------------------------------- sizes and copies
 
     @Test
-    void storeAtItsLimitRefusesServesAndHasRoomAfterDeleting() throws Exception {
-        // One client filled the disk: 60,000 messages into one mailbox in 52 s.
+    void aStoreAtItsLimitRefusesStoresServesFetchesAndHasRoomAfterADelete() throws Exception {
+        // One client filled the disk with 60,000 messages to one mailbox in 52 s.
         var ledger = new Load.Ledger("mailbox-", 1);
         try (var server = new ServerProcess(ServerProcess.command(store(), "--max-size", "1M"))) {
             int port = server.port();
             Waiting.eventually(
-                    "its size is said",
+                    "the start reports the size and the limit",
                     () -> server.output().contains("\nThat is a file of 0.1M, of at most 1M\n"));
             String text = "x".repeat(200);
             for (int i = 0; Wire.answer(port, "store;full;al;" + text).stored(); i++) {
-                assertTrue(i < 10_000, "it has no limit");
+                assertTrue(i < 10_000, "the store has no limit");
             }
             long pages = pragma("page_count") * pragma("page_size"); // those in the log, too
             assertTrue(pages <= 1 << 20, "larger than its limit: " + pages);
             assertTrue(pages > 900 << 10, "less than its limit: " + pages);
-            Waiting.eventually("it is said", () -> server.errors().contains("full"));
+            Waiting.eventually(
+                    "the server reports the full store", () -> server.errors().contains("full"));
             assertTrue(Wire.answer(port, "fetch;full").whole(), "fetches go on");
             try (Connection other = DriverManager.getConnection("jdbc:sqlite:" + store())) {
                 Asking.execute(other, "DELETE FROM message WHERE recipient = 'full'");
@@ -195,7 +196,7 @@ class StoreFileTest {
         try (var server = new ServerProcess(ServerProcess.command(store()))) {
             ledger.assertAllThere(server.port());
             Waiting.eventually(
-                    "its size is said",
+                    "the start reports the size without a limit",
                     () -> server.output().contains(", without a limit (--max-size)\n"));
         }
     }
@@ -207,8 +208,9 @@ class StoreFileTest {
     }
 
     @Test
-    void messageThatNeedsRoomIsRefusedAtTheLimitAndOthersOfItsCommitAreNot() throws Exception {
-        // Each refused all that waited with it, and the next commit stored: so it went to and fro.
+    void atTheLimitOnlyMessagesWithoutRoomAreRefused() throws Exception {
+        // A message without room made the store refuse every message of its commit, while the next
+        // commit succeeded. So the reports alternated between failure and recovery.
         CountDownLatch committing = new CountDownLatch(1);
         CountDownLatch mayCommit = new CountDownLatch(1);
         AtomicBoolean full = new AtomicBoolean();
@@ -222,11 +224,11 @@ class StoreFileTest {
         String text = ";" + "x".repeat(200);
         try (var limited =
                 new MessageStore(store().toString(), 100 << 10, Statements.seenBy(hook))) {
-            for (String name : List.of("a", "b", "c", "d", "e")) { // they share a page
+            for (String name : List.of("a", "b", "c", "d", "e")) { // the five messages share a page
                 assertTrue(Mailboxes.isStored(limited, name + text));
             }
             for (int i = 0; Mailboxes.isStored(limited, "full" + text); i++) {
-                assertTrue(i < 1_000, "it has no limit");
+                assertTrue(i < 1_000, "the store has no limit");
             }
             try (Connection other = DriverManager.getConnection("jdbc:sqlite:" + store())) {
                 Asking.execute(other, "DELETE FROM message WHERE recipient IN ('b', 'c', 'd')");
@@ -247,7 +249,8 @@ class StoreFileTest {
 
     @Test
     void plainCopyOfAQuietStoreIsWhole() throws Exception {
-        // It was a valid database with none of five acknowledged messages: all stood in the log.
+        // All five acknowledged messages were still in the write-ahead log, so the copy was a valid
+        // database without messages.
         var ledger = new Load.Ledger("mailbox-", 2);
         try (var server = new ServerProcess(ServerProcess.command(store()))) {
             for (int round = 1; round <= 2; round++) {
@@ -263,7 +266,7 @@ class StoreFileTest {
                             try {
                                 return Load.Ledger.contentOf(copy).size() == ledger.acknowledged();
                             } catch (SQLException e) {
-                                return false; // not even the table is there yet
+                                return false; // the copy does not have the table yet
                             }
                         });
                 ledger.assertAllThere(Load.Ledger.contentOf(copy));
@@ -274,8 +277,9 @@ class StoreFileTest {
     // ---------------------------------------------------------------- SQLite's library
 
     @Test
-    void storeOnADiskThatMayNotExecuteIsServed() throws Exception {
-        // It did not start: the library of SQLite could not be loaded from beside the store.
+    void aStoreOnANoexecMountIsServed() throws Exception {
+        // The server did not start, because it could not load SQLite's library from a file beside
+        // the store.
         Path mounted = Files.createDirectory(folder.resolve("disk"));
         try (var disk = new SmallDisk(mounted, "size=6m,noexec")) {
             Path there = mounted.resolve("messages.db");
@@ -290,7 +294,7 @@ class StoreFileTest {
     }
 
     @Test
-    void folderThatTheUserNamesForTheLibraryIsUsed() throws Exception {
+    void theUsersFolderForTheLibraryIsUsed() throws Exception {
         Path own = Files.createDirectory(folder.resolve("own"));
         Path data = Files.createDirectory(folder.resolve("data"));
         List<String> command = ServerProcess.command(data.resolve("messages.db"));
@@ -298,14 +302,15 @@ class StoreFileTest {
         try (var server = new ServerProcess(command)) {
             server.port();
             try (Stream<Path> files = Files.list(own)) {
-                assertTrue(files.findAny().isPresent(), "nothing was unpacked there");
+                assertTrue(files.findAny().isPresent(), "the folder does not contain the library");
             }
         }
     }
 
     @Test
     void killedServerLeavesNoLibrary() throws Exception {
-        // Each kill -9 left one of 1.1 MB in the temporary folder: 100 of them took 110 MB.
+        // Each kill -9 left a copy of the library, 1.1 MB, in the temporary folder; 100 kills left
+        // 110 MB.
         try (var server = new ServerProcess(ServerProcess.command(store()))) {
             server.port();
             server.kill();

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of where a store may be: names, folders, links, URLs, rights
+//DESCRIPTION Tests of where a store may be: names, folders, links, URLs, permissions
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -34,9 +34,9 @@ import java.util.List;
 import java.util.stream.Stream;
 
 /**
- * The place that {@code --store} names: which places a start takes, and how it refuses the others.
- * Files that are there and are no store: {@code ForeignFilesTest}. What becomes of the file: {@code
- * StoreFileTest}.
+ * The path in {@code --store}: which paths a start accepts, and how it refuses the others. {@code
+ * ForeignFilesTest} tests existing files that are not a store; {@code StoreFileTest} tests the file
+ * of an open store.
  */
 class StorePlaceTest {
     @TempDir private Path folder;
@@ -56,7 +56,7 @@ class StorePlaceTest {
     }
 
     @Test
-    void theFolderInTheUsersHomeIsMadeIfItIsMissing() throws Exception {
+    void theFolderInTheUsersHomeIsCreatedIfMissing() throws Exception {
         for (int i = 0; i < 2; i++) {
             try (MessageStore store = MessageStore.inHome(folder, Long.MAX_VALUE)) {
                 Path file = folder.resolve(".msg-server/messages.db");
@@ -90,7 +90,7 @@ class StorePlaceTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"my messages.db", "100%20#1&x=y.db", "'quoted' \"twice\".db", "-q.db"})
-    void awkwardFileNamesAreOnlyNames(String name) throws Exception {
+    void unusualFileNamesAreOnlyNames(String name) throws Exception {
         try (MessageStore store = new MessageStore(folder.resolve(name).toString())) {
             store.store("bob", "al", "hi");
         }
@@ -113,7 +113,7 @@ class StorePlaceTest {
     }
 
     @Test
-    void filesOfSomethingElseAreLeftAlone() throws Exception {
+    void foreignFilesInTheFolderAreKept() throws Exception {
         Path driver = Files.createDirectory(folder.resolve("printer.driver"));
         Path manual = Files.writeString(driver.resolve("manual.txt"), "press the button");
         assertRefused(folder.resolve("printer"), "printer.driver: file already exists");
@@ -123,7 +123,7 @@ class StorePlaceTest {
 
     @Test
     @DisabledOnOs(value = OS.WINDOWS, disabledReason = "links need a privilege")
-    void linksAreNotFollowedIntoFoldersOfOthers() throws Exception {
+    void linksIntoOtherFoldersAreNotFollowed() throws Exception {
         Path precious = Files.createDirectory(folder.resolve("precious"));
         Path library = Files.writeString(precious.resolve("sqlite-notes.txt"), "to be kept");
         Files.createSymbolicLink(folder.resolve("messages.db.driver"), precious);
@@ -133,7 +133,7 @@ class StorePlaceTest {
 
     @Test
     @DisabledOnOs(value = OS.WINDOWS, disabledReason = "links need a privilege")
-    void aLinkThatLeadsNowhereIsRefused() throws Exception {
+    void aBrokenLinkIsRefused() throws Exception {
         Path link = folder.resolve("link.db");
         Files.createSymbolicLink(link, folder.resolve("later.db"));
         assertRefused(link, "the link leads nowhere");
@@ -149,7 +149,7 @@ class StorePlaceTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"", "/", "messages.db?journal_mode=OFF", "\0"})
-    void whatNamesNoFileIsRefused(String place) {
+    void aPlaceThatIsNoFileIsRefused(String place) {
         String sentence = refusal(place);
         assertTrue(sentence.startsWith("Cannot keep messages in "), sentence);
     }
@@ -164,7 +164,7 @@ class StorePlaceTest {
 
     // ---------------------------------------------------------------- the command and --store
 
-    /** What the command said, and its exit code, for a store that it must not open. */
+    /** Output and exit code of the command for a store that it must not open. */
     private String refusal(int exit, String... arguments) {
         CommandLine line = Program.commandLine(new ServerCommand(folder), "MsgServer.java");
         StringWriter said = new StringWriter();
@@ -193,8 +193,9 @@ class StorePlaceTest {
                 "jdbc:sqlite::memory:",
                 ":memory:"
             })
-    void urlThatIsNoPlaceIsWrongUsageAndItsPasswordIsNotShown(String place) throws Exception {
-        // Files and folders of that name were made, and the password was shown as the place.
+    void anInvalidUrlIsWrongUsageAndItsPasswordIsNotShown(String place) throws Exception {
+        // The server created files and folders named after the URL, and printed the password as a
+        // part of the path.
         String said = refusal(2, "--store", place);
         assertTrue(said.startsWith("Cannot keep messages in that database: write jdbc:"), said);
         assertFalse(said.contains("s3cret"), said);
@@ -205,30 +206,30 @@ class StorePlaceTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"~/x.db", "~bob/x.db", "~"})
-    void tildeThatNoShellReplacedIsWrongUsage(String place) {
+    void anUnexpandedTildeIsWrongUsage(String place) {
         assertEquals(
                 "Cannot keep messages in "
                         + place
                         + ": nobody replaced the ~; write the whole path",
                 refusal(2, "--store", place).lines().findFirst().orElseThrow());
-        assertFalse(Files.exists(Path.of("~")), "made a folder");
+        assertFalse(Files.exists(Path.of("~")), "the server created a folder");
     }
 
     @Test
-    void folderThatDoesNotExistCannotBeServedFrom() throws Exception {
+    void aMissingFolderIsRefused() throws Exception {
         Path mistyped = folder.toRealPath().resolve("clas/messages.db");
         assertEquals(
                 "Cannot keep messages in %s: there is no folder %s\n"
                         .formatted(mistyped, mistyped.getParent()),
                 refusal(1, "--store", mistyped.toString()));
-        assertEquals(List.of(), filesLeft(), "it looked like lost mail");
+        assertEquals(List.of(), filesLeft(), "the server created a store in a new folder");
     }
 
-    // ---------------------------------------------------------------- rights
+    // ---------------------------------------------------------------- permissions
 
     @Test
-    void fileThatMayNotBeWrittenIsRefusedAtTheStart() throws Exception {
-        // The server said Listening, and then refused every store.
+    void aReadOnlyFileIsRefusedAtTheStart() throws Exception {
+        // The server reported that it was listening, and then refused every store.
         new MessageStore(store().toString()).close();
         Files.setPosixFilePermissions(store(), PosixFilePermissions.fromString("r--r--r--"));
         try (var server =
@@ -241,7 +242,7 @@ class StorePlaceTest {
     }
 
     @Test
-    void folderThatMayNotBeWrittenIsRefusedAtTheStart() throws Exception {
+    void aReadOnlyFolderIsRefusedAtTheStart() throws Exception {
         Path shut = Files.createDirectory(folder.toRealPath().resolve("shut"));
         Path file = shut.resolve("messages.db");
         new MessageStore(file.toString()).close();
@@ -254,7 +255,7 @@ class StorePlaceTest {
         }
     }
 
-    /** Root may write everything, unless it has given up that privilege. */
+    /** Root may write every file, unless it gives up that privilege. */
     private static List<String> withoutPrivileges(Path unwritable, List<String> command)
             throws Exception {
         if (!Files.isWritable(unwritable)) {
