@@ -276,7 +276,8 @@ class ServerLimitsTest {
                     Thread.sleep(200);
                     assertEquals(Wire.EMPTY, waiting.send("etch;nobody\n").receive());
                 }
-                // The server's own limit of conversations is far higher, so only the kernel can refuse.
+                // The server's own limit of conversations is far higher, so only the kernel can
+                // refuse.
                 long limit = server.descriptors() + 20;
                 int done =
                         new ProcessBuilder(

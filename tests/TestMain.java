@@ -14,11 +14,11 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Hands the jar it was built into to JUnit's ConsoleLauncher. A test class that names this file in
- * {@code //MAIN} and {@code //SOURCES} runs by itself, and gets JUnit, pinned here once.
+ * Runs JUnit's ConsoleLauncher on the jar that contains this class. A test class that names this
+ * file in {@code //MAIN} and {@code //SOURCES} can run alone; its version of JUnit is pinned here.
  *
- * <p>Arguments are the ConsoleLauncher's own, values joined with {@code =}, and test classes or
- * methods by name: {@code ProtocolTest}, {@code ProtocolTest#emptyFieldIsMissing}.
+ * <p>The arguments are options of the ConsoleLauncher, with values joined by {@code =}, and names
+ * of test classes or methods: {@code ProtocolTest}, {@code ProtocolTest#emptyFieldIsMissing}.
  */
 public final class TestMain {
     private TestMain() {}
@@ -26,17 +26,19 @@ public final class TestMain {
     /** Runs the tests and ends the process: 0 all passed, 1 some failed, 2 none found. */
     public static void main(String[] args) throws URISyntaxException {
         var options = new ArrayList<>(List.of("execute", "--disable-banner", "--fail-if-no-tests"));
-        // A test that hangs is reported, with every thread's stack, instead of holding up the rest.
+        // JUnit reports a test that hangs, with the stack of every thread, and continues with the
+        // other tests.
         options.add("--config=junit.jupiter.execution.timeout.testable.method.default=5 m");
         options.add("--config=junit.jupiter.execution.timeout.thread.mode.default=SEPARATE_THREAD");
         options.add("--config=junit.jupiter.execution.timeout.threaddump.enabled=true");
-        // Seven classes at once: much of the time is waiting for processes and deadlines.
+        // Seven classes run at once, since tests mostly wait for processes and deadlines.
         options.add("--config=junit.jupiter.execution.parallel.enabled=true");
         options.add("--config=junit.jupiter.execution.parallel.mode.classes.default=concurrent");
         options.add(
                 "--config=junit.jupiter.execution.parallel.config.executor-service"
                         + "=WORKER_THREAD_POOL");
-        // The longest first, which bear an order, lest one goes on alone in the end.
+        // Long test classes have an order and start first, so that none of them runs alone at the
+        // end.
         options.add(
                 "--config=junit.jupiter.testclass.order.default"
                         + "=org.junit.jupiter.api.ClassOrderer$OrderAnnotation");
@@ -52,7 +54,7 @@ public final class TestMain {
             options.add(arg);
         }
         if (!selected) {
-            // By name, since a bare scan looks into folders only.
+            // JUnit gets the jar by name, because a scan without a name looks only into folders.
             options.add("--scan-classpath=" + jar());
         }
         ConsoleLauncher.main(options.toArray(String[]::new));
@@ -60,7 +62,7 @@ public final class TestMain {
 
     /**
      * The checkout, for tests that start its scripts: the nearest folder with a catalog, from the
-     * working folder upwards. A JBang script cannot learn where its source lies.
+     * working folder upwards. A JBang script cannot find out the path of its source.
      */
     static Path checkout() {
         for (var at = Path.of("").toAbsolutePath(); at != null; at = at.getParent()) {
@@ -72,8 +74,8 @@ public final class TestMain {
     }
 
     /**
-     * Environment in which JBang, in a home of the test's own, uses what it has got and built in
-     * the user's: it would get and build all of it again.
+     * An environment in which JBang uses the downloads and builds of the user's home, although the
+     * test has its own home. Otherwise JBang would download and build everything again.
      */
     static Map<String, String> jbangsPlaces() {
         var env = System.getenv();

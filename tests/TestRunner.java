@@ -7,9 +7,10 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 /**
- * Every test in one jar, which {@link TestMain} scans: a new {@code *Test.java} needs no entry.
+ * Builds every test into one jar, which {@link TestMain} scans, so a new {@code *Test.java} needs
+ * no entry.
  *
- * <p>Where does a new test go? Into the class that is named after the thing it is about:
+ * <p>A new test belongs into the class with its subject:
  *
  * <pre>
  * bytes to a request, replies, their texts       ProtocolTest, RepliesTest; hostile: ParserFuzzTest
@@ -35,7 +36,7 @@
  * a document                                     ReadmeTest, LessonTest, OperatingTest
  * </pre>
  *
- * <p>One server in this JVM ({@code support/Engine}) is enough for most of them. A process ({@code
- * support/ServerProcess}) is for signals, descriptors, memory and the environment.
+ * <p>Most tests need only a server in this JVM ({@code support/Engine}). Tests of signals,
+ * descriptors, memory and the environment need a process ({@code support/ServerProcess}).
  */
 final class TestRunner {}

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of a server that speaks TLS, and what it lets nobody do
+//DESCRIPTION Tests of a server that speaks TLS, and of the attacks that it prevents
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -55,7 +55,9 @@ import javax.net.ssl.SSLParameters;
 import javax.net.ssl.SSLSocket;
 import javax.net.ssl.SSLSocketFactory;
 
-/** The tests of the server hold over TLS, too; here is what only TLS has. */
+/**
+ * Tests of behaviour that only a TLS server has. The other tests of the server run over TLS, too.
+ */
 class TlsServerTest {
     private static final String TLS_ONLY = "Message declined. This server speaks TLS only\n";
     private static final int LIMIT_MS = 1_500;
@@ -78,13 +80,14 @@ class TlsServerTest {
     }
 
     @Test
-    void aPlainClientIsToldInThePlainProtocol() throws Exception {
+    void aPlainClientGetsARefusalInPlainText() throws Exception {
         for (String request : List.of("fetch;bob\n", "fetch;bob", "x", "\n", "")) {
             try (Wire wire = plain()) {
                 assertEquals(TLS_ONLY, wire.send(request).endInput().receive(), request);
             }
         }
-        Waiting.eventually("all have ended", () -> engine.heard.conversations().size() == 5);
+        Waiting.eventually(
+                "all conversations have ended", () -> engine.heard.conversations().size() == 5);
         engine.heard
                 .conversations()
                 .forEach(ended ->
@@ -93,15 +96,15 @@ class TlsServerTest {
     }
 
     @Test
-    void aSilentClientIsToldThatItsTimeIsOver() throws Exception {
+    void aSilentClientGetsATimeoutReply() throws Exception {
         try (Wire wire = plain()) {
             assertEquals(Wire.TIMED_OUT, wire.receive());
         }
     }
 
     @Test
-    void byHandItIsWhatTheDocumentSays() throws Exception {
-        // The document did not say how to make key.pem.
+    void theCommandsOfTheDocumentWork() throws Exception {
+        // The document once did not explain how to create key.pem.
         String document = Files.readString(TestMain.checkout().resolve("docs/tls.md"));
         Matcher said =
                 Pattern.compile("(?s)`(openssl s_client [^`]+)`.*?```sh\n(.*?)```")
@@ -114,7 +117,7 @@ class TlsServerTest {
         assertEquals(Wire.STORED, byHand(request + said.group(1)));
     }
 
-    /** What the commands print, with the server's port in the place of 5000. */
+    /** The output of {@code commands}, with the server's port in place of 5000. */
     private String byHand(String commands) throws Exception {
         String here = commands.replace("5000", "" + engine.port());
         ProcessBuilder shell = new ProcessBuilder("sh", "-c", here).directory(folder.toFile());
@@ -123,7 +126,7 @@ class TlsServerTest {
     }
 
     @Test
-    void whoeverListensFindsNoNameAndNoText() throws Exception {
+    void anEavesdropperFindsNoNameAndNoText() throws Exception {
         try (var proxy = new RecordingProxy(engine.port())) {
             String asked = "store;Kyriakos;George the sender;The plan 7316";
             for (String request : List.of(asked, "fetch;Kyriakos")) {
@@ -137,7 +140,7 @@ class TlsServerTest {
                 all.writeBytes(recording.fromServer().toByteArray());
             }
             String seen = all.toString(StandardCharsets.ISO_8859_1);
-            assertTrue(seen.length() > 1_000, "it did listen: " + seen.length());
+            assertTrue(seen.length() > 1_000, "the proxy recorded too few bytes: " + seen.length());
             for (String word :
                     List.of("Kyriakos", "George", "plan 7316", "store", "fetch", "Retrieving")) {
                 assertFalse(seen.contains(word), word);
@@ -149,26 +152,29 @@ class TlsServerTest {
     // end
 
     @Test
-    void aRequestThatSomebodyCutIsRefused() throws Exception {
-        // "pay 1" in one record, "00 euros" in the next: without the second it was stored so.
+    void aTruncatedRequestIsRefused() throws Exception {
+        // If an attacker cut "pay 100 euros" between two records, the server stored "pay 1".
         for (String end : List.of("", ";", "00 eu")) {
             try (Socket socket = new Socket("127.0.0.1", engine.port());
                     SSLSocket tls = over(socket, Transport.Keys.CLIENT.sockets)) {
                 Tls.configure(tls);
                 tls.getOutputStream().write(("store;bob;al;pay 1" + end).getBytes());
-                socket.shutdownOutput(); // as the network does it: no close_notify
+                // an attacker on the network closes TCP without close_notify
+                socket.shutdownOutput();
                 assertEquals(
                         "Message declined. Inside TLS a request ends with LF or close_notify\n",
                         new String(tls.getInputStream().readAllBytes(), StandardCharsets.UTF_8));
             }
         }
         assertEquals(Wire.EMPTY, engine.ask("fetch;bob"));
-        assertEquals(Wire.STORED, engine.ask("store;bob;al;pay 100"), "ours says close_notify");
+        assertEquals(
+                Wire.STORED, engine.ask("store;bob;al;pay 100"), "our client sends close_notify");
     }
 
     @Test
     void silenceEndsNoRequest() throws Exception {
-        // Somebody in between could hold back "00" and stored "pay 1" so.
+        // An attacker on the path could hold back "00", so that silence made the server store "pay
+        // 1".
         Path other = Files.createDirectory(folder.resolve("other"));
         try (Engine patient = new Engine(Transport.TLS, other, Engine.ROOMY);
                 Socket socket = new Socket("127.0.0.1", patient.port());
@@ -186,7 +192,7 @@ class TlsServerTest {
 
     @Test
     void aReplyEndsWithCloseNotify() throws Exception {
-        // Without it a client cannot tell the server's end from somebody else's.
+        // Without close_notify a client cannot distinguish the server's close from an attacker's.
         AtomicBoolean cut = new AtomicBoolean();
         Socket socket =
                 new Socket("127.0.0.1", engine.port()) {
@@ -207,7 +213,7 @@ class TlsServerTest {
             tls.getOutputStream().write("fetch;nobody\n".getBytes());
             byte[] reply = tls.getInputStream().readAllBytes();
             assertEquals(Wire.EMPTY, new String(reply, StandardCharsets.UTF_8));
-            assertFalse(cut.get(), "TLS said where the reply ends, not TCP");
+            assertFalse(cut.get(), "the client needed the end of the TCP connection");
         }
     }
 
@@ -226,16 +232,16 @@ class TlsServerTest {
 
     @Test
     void aClientWithoutAKeyIsRefused() throws Exception {
-        assertNothingIsHad(FakeTls.withoutKey());
+        assertNoReply(FakeTls.withoutKey());
         assertRefused("Empty client certificate chain");
     }
 
     @Test
-    void aClientWithSomebodyElsesCertificateIsRefused() throws Exception {
-        // A certificate is no secret: every server its owner has talked to has seen it.
+    void aClientWithAStolenCertificateIsRefused() throws Exception {
+        // A certificate is not secret: every server that its owner has used has received it.
         Path pem = folder.resolve("somebody.pem");
         Transport.Keys.copy(Transport.Keys.OTHER, pem);
-        assertNothingIsHad(FakeTls.withCertificateOf(pem));
+        assertNoReply(FakeTls.withCertificateOf(pem));
         assertRefused("CertificateVerify");
     }
 
@@ -243,8 +249,8 @@ class TlsServerTest {
         return (SSLSocket) sockets.createSocket(socket, "127.0.0.1", engine.port(), true);
     }
 
-    /** In TLS 1.3 a client that is refused is told only at its first read. */
-    private void assertNothingIsHad(SSLSocketFactory sockets) throws IOException {
+    /** In TLS 1.3 a client learns only at its first read that the server refused it. */
+    private void assertNoReply(SSLSocketFactory sockets) throws IOException {
         try (Socket socket = new Socket("127.0.0.1", engine.port())) {
             SSLSocket tls = Tls.configure(over(socket, sockets));
             assertThrows(
@@ -290,7 +296,7 @@ class TlsServerTest {
     }
 
     /** Sends {@code start}; returns how long the server kept the connection afterwards. */
-    private long millisUntilLetGo(byte[] start) throws Exception {
+    private long millisUntilClosed(byte[] start) throws Exception {
         long began = System.nanoTime();
         try (Wire wire = plain()) {
             wire.send(start).answer();
@@ -299,21 +305,22 @@ class TlsServerTest {
     }
 
     @Test
-    void aHandshakeThatComesToNoEndIsLetGoAtTheDeadline() throws Exception {
+    void anUnfinishedHandshakeIsCutOffAtTheDeadline() throws Exception {
         byte[] hello = hello();
         byte[] half = Arrays.copyOf(hello, hello.length / 2);
-        byte[] large = new byte[5 + 16_384]; // the largest record, of a message larger than that
+        // the largest record, with a part of a still larger message
+        byte[] large = new byte[5 + 16_384];
         System.arraycopy(new byte[] {0x16, 3, 1, 0x40, 0, 1, 0, 0x60, 0}, 0, large, 0, 9);
         for (byte[] start : List.of(hello, half, large, new byte[] {0x16})) {
-            long millis = millisUntilLetGo(start);
+            long millis = millisUntilClosed(start);
             assertTrue(
                     millis >= LIMIT_MS - 50 && millis < LIMIT_MS + 5_000,
-                    start.length + " bytes, let go after " + millis);
+                    start.length + " bytes, closed after " + millis);
         }
     }
 
     @Test
-    void garbageAfterTheFirstByteIsLetGoAtOnce() throws Exception {
+    void garbageAfterTheFirstByteIsCutOffAtOnce() throws Exception {
         for (int seed = 0; seed < 20; seed++) {
             byte[] garbage = new byte[600];
             new Random(seed).nextBytes(garbage);
@@ -322,9 +329,10 @@ class TlsServerTest {
                 garbage[1] = 3; // as a record of TLS goes on
             }
             garbage[3] = 0; // a short record
-            millisUntilLetGo(garbage);
+            millisUntilClosed(garbage);
         }
-        Waiting.eventually("all have ended", () -> engine.heard.conversations().size() == 20);
+        Waiting.eventually(
+                "all conversations have ended", () -> engine.heard.conversations().size() == 20);
         for (Observer.Conversation ended : engine.heard.conversations()) {
             assertTrue(
                     ended.outcome.startsWith("cut off: the TLS handshake failed: "),
@@ -334,7 +342,7 @@ class TlsServerTest {
     }
 
     @Test
-    void aHandshakeThatDripsIsLetGoAtTheDeadline() throws Exception {
+    void aHandshakeThatDripsIsCutOffAtTheDeadline() throws Exception {
         byte[] hello = hello();
         long began = System.nanoTime();
         try (Wire wire = plain()) {
@@ -352,8 +360,8 @@ class TlsServerTest {
     }
 
     @Test
-    void aRecordThatDripsIsLetGoAtTheDeadline() throws Exception {
-        // A limit for each read below TLS was never reached by a byte now and then.
+    void aRecordThatDripsIsCutOffAtTheDeadline() throws Exception {
+        // The server limited each read below TLS, so a byte now and then never reached the limit.
         try (var socket = new DrippingSocket(engine.port());
                 SSLSocket tls = Transport.Keys.over(socket, Transport.Keys.CLIENT)) {
             long began = System.nanoTime();
@@ -367,7 +375,7 @@ class TlsServerTest {
         assertEquals("Message declined. Timed out", engine.heard.conversation().outcome);
     }
 
-    /** Once told so, sends its bytes one by one. */
+    /** Sends its bytes one by one after {@link #dripping} is set. */
     private static final class DrippingSocket extends Socket {
         private volatile boolean dripping;
 
@@ -392,11 +400,12 @@ class TlsServerTest {
         }
     }
 
-    /** {@code -Dhandshakes=10000} by hand. */
+    /** Runs longer by hand with {@code -Dhandshakes=10000}. */
     @ParameterizedTest
     @ValueSource(booleans = {false, true})
-    void whateverAHandshakeBringsIsHarmlessInTheLog(boolean trace) throws Exception {
-        // The JDK quotes a server name: one cleared the screen, others forged lines of the log.
+    void noHandshakeCanForgeOrBreakTheLog(boolean trace) throws Exception {
+        // The JDK quotes a server name. One such name cleared the screen, and others forged lines
+        // of the log.
         Random random = new Random(7680);
         StringWriter out = new StringWriter();
         PrintWriter printer = new PrintWriter(out, true);
@@ -433,7 +442,7 @@ class TlsServerTest {
                     tls.getOutputStream().write(("fetch;" + request + "\n").getBytes());
                     tls.getInputStream().readAllBytes();
                 } catch (IOException e) {
-                    // As meant: most are refused.
+                    // Expected: the server refuses most of these clients.
                 }
             }
         }
@@ -444,7 +453,7 @@ class TlsServerTest {
                         : Pattern.compile(
                                 "[-0-9]+ [-+0-9:.]+  #\\d+  127\\.0\\.0\\.1:\\d+  .* ms  virtual");
         List<String> lines = out.toString().lines().filter(l -> !l.equals("Goodbye.")).toList();
-        assertTrue(lines.size() >= count, "all are logged: " + lines.size());
+        assertTrue(lines.size() >= count, "some connections are not logged: " + lines.size());
         for (String one : lines) {
             assertTrue(line.matcher(one).matches(), one);
             assertTrue(one.getBytes(StandardCharsets.UTF_8).length <= (trace ? 100 : 1_000), one);
@@ -477,7 +486,7 @@ class TlsServerTest {
     }
 
     @Test
-    void othersAreServedMeanwhile() throws Exception {
+    void othersAreServedDuringSilentHandshakes() throws Exception {
         byte[] hello = hello();
         List<Wire> silent = new ArrayList<>();
         Path other = Files.createDirectory(folder.resolve("other"));
@@ -486,8 +495,12 @@ class TlsServerTest {
                 silent.add(new Wire(patient.port()).send(hello));
             }
             assertEquals(Wire.EMPTY, patient.ask("fetch;nobody"));
-            Waiting.eventually("it ends", () -> !patient.heard.conversations().isEmpty());
-            assertEquals(1, patient.heard.conversations().size(), "the silent ones are there");
+            Waiting.eventually(
+                    "the conversation ends", () -> !patient.heard.conversations().isEmpty());
+            assertEquals(
+                    1,
+                    patient.heard.conversations().size(),
+                    "a silent client's conversation has ended");
         } finally {
             for (Wire wire : silent) {
                 wire.close();

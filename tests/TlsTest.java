@@ -43,11 +43,11 @@ import javax.net.ssl.SSLException;
 import javax.net.ssl.SSLSocket;
 import javax.net.ssl.SSLSocketFactory;
 
-/** What one side's key is, and what becomes of a connection that is not as it should be. */
+/** Keys: their files and fingerprints, and the connections that TLS refuses because of a key. */
 class TlsTest {
     @TempDir private Path folder;
 
-    /** A certificate that openssl made; its key is thrown away. */
+    /** A certificate that openssl made; its private key was deleted. */
     private static final String CERTIFICATE =
             """
             -----BEGIN CERTIFICATE-----
@@ -76,7 +76,7 @@ class TlsTest {
         return assertThrows(IOException.class, () -> tls(file)).getMessage();
     }
 
-    /** What {@code command} prints in the folder of the test; openssl may be missing. */
+    /** The output of {@code command} in the test's folder; skips the test if openssl is missing. */
     private String shell(String command) throws Exception {
         Process shell =
                 new ProcessBuilder("sh", "-c", command)
@@ -99,7 +99,8 @@ class TlsTest {
     class AKey {
         @Test
         void isKnownByTheHashOfItsPublicHalf() throws Exception {
-            // What openssl pkey -pubout -outform DER | openssl dgst -sha256 says of it.
+            // The fingerprint in the output of: openssl pkey -pubout -outform DER | openssl dgst
+            // -sha256.
             var certificate = certificate(CERTIFICATE);
             assertEquals(
                     "36cb620af29139be040daf85e93313ffaae9471d4a1e0640471c9c3e1ea12ad2",
@@ -108,7 +109,7 @@ class TlsTest {
         }
 
         @Test
-        void ofAnotherMakeIsTakenAsItIs() throws Exception {
+        void madeByOpensslIsUsedUnchanged() throws Exception {
             shell(
                     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
                             + " -subj /CN=anybody -keyout key -out certificate");
@@ -119,7 +120,7 @@ class TlsTest {
         }
 
         @Test
-        void ofOursIsAsOpensslWouldMakeIt() throws Exception {
+        void ofOursIsValidForOpenssl() throws Exception {
             Path file = folder.resolve("key.pem");
             Tls made = tls(file);
             shell("openssl pkey -in key.pem -noout -check");
@@ -162,7 +163,7 @@ class TlsTest {
                     "K7QD-M2XA-9P4T-ZR6H-B3WEE",
                     "K7QD-M2XA-9P4T-ZR6H-B3WU" // no U in this alphabet
                 })
-        void thatIsNoneIsToldInOneSentence(String typed) {
+        void thatIsInvalidIsReportedInOneSentence(String typed) {
             var refused =
                     assertThrows(IllegalArgumentException.class, () -> Tls.parseFingerprint(typed));
             assertEquals(
@@ -178,7 +179,7 @@ class TlsTest {
             Path file = folder.resolve("new folder").resolve("key.pem");
             String fingerprint = tls(file).fingerprint();
             assertEquals(fingerprint, tls(file).fingerprint());
-            assertEquals(List.of("key.pem"), names(file.getParent()), "nothing else is left");
+            assertEquals(List.of("key.pem"), names(file.getParent()), "another file is left");
             if (posix()) {
                 assertEquals("rw-------", permissions(file));
                 assertEquals("rwx------", permissions(file.getParent()));
@@ -186,9 +187,9 @@ class TlsTest {
         }
 
         @Test
-        void isOneAlsoWhenProgramsStartForTheFirstTimeAtOnce() throws Exception {
-            // Each would go on with a key of its own, and a name would belong to the one that is
-            // not kept. None may take what another has begun from under it.
+        void isTheSameForProgramsThatStartAtOnce() throws Exception {
+            // Otherwise each program would continue with a different key, and a name could belong
+            // to a key that was not kept. No program may delete the unfinished file of another one.
             for (int round = 0; round < 20; round++) {
                 Path file = folder.resolve("round " + round).resolve("key.pem");
                 List<Future<String>> starts = new ArrayList<>();
@@ -203,7 +204,7 @@ class TlsTest {
         }
 
         @Test
-        void thatIsNotWholeIsNeitherUsedNorReplaced() throws Exception {
+        void thatIsIncompleteIsNeitherUsedNorReplaced() throws Exception {
             Path good = folder.resolve("good.pem");
             Transport.Keys.copy(Transport.Keys.OTHER, good);
             String whole = Files.readString(good);
@@ -226,7 +227,7 @@ class TlsTest {
         }
 
         @Test
-        void whoseCertificateIsAnotherKeysIsNotUsed() throws Exception {
+        void withACertificateOfAnotherKeyIsNotUsed() throws Exception {
             Path other = folder.resolve("other.pem");
             Transport.Keys.copy(Transport.Keys.OTHER, other);
             String key = Files.readString(other).replaceFirst("(?s)-----BEGIN CERT.*", "");
@@ -249,9 +250,11 @@ class TlsTest {
             assertTrue(sentence.startsWith("Cannot make a key in " + file + ": "), sentence);
         }
 
-        /** It is whole, since the key in it is only made when all is there. */
+        /**
+         * A program renames its finished file to the key's name, so the key itself is always whole.
+         */
         @Test
-        void thatWasBegunByAKilledStartIsClearedAway() throws Exception {
+        void leftUnfinishedByAKilledStartIsDeleted() throws Exception {
             Path file = folder.resolve("a.db.key.pem");
             Files.writeString(folder.resolve(".a.db.key.pem.begun-123"), "half a private key");
             Files.writeString(folder.resolve(".b.db.key.pem.begun-123"), "of another store");
@@ -267,7 +270,7 @@ class TlsTest {
         }
 
         @Test
-        void mayBeTextOfWindows() throws Exception {
+        void mayHaveWindowsLineEnds() throws Exception {
             Path good = folder.resolve("good.pem");
             Transport.Keys.copy(Transport.Keys.OTHER, good);
             String text = Files.readString(good).replace("\n", "\r\n");
@@ -292,7 +295,7 @@ class TlsTest {
                     + " -out 'my key.pem'",
             "PRIVATE KEY, openssl pkey -in good.pem -out 'my key.pem'"
         })
-        void inAnotherFormIsTurnedByOpensslIntoTheRightOne(String blocks, String made)
+        void inAnotherFormatIsConvertedByTheSuggestedCommand(String blocks, String made)
                 throws Exception {
             Transport.Keys.copy(Transport.Keys.OTHER, folder.resolve("good.pem"));
             shell(made);
@@ -306,7 +309,7 @@ class TlsTest {
                     sentence);
             Matcher command = Pattern.compile("NEW so: (.+)\\. No").matcher(sentence);
             assertTrue(command.find(), sentence);
-            // A person types the password; here it stands in the command.
+            // A user types the password; the test puts it into the command.
             shell(command.group(1).replace("openssl pkey", "openssl pkey -passin pass:secret"));
             file = folder.resolve("NEW");
             assertEquals(Transport.Keys.OTHER.fingerprint(), tls(file).fingerprint());
@@ -337,7 +340,7 @@ class TlsTest {
             return sentence.formatted(file, owner, mode);
         }
 
-        /** It became the server's key, and whoever had put it there knew it. */
+        /** A planted key became the server's key, although the attacker knew it. */
         @Test
         void ofAnotherUserIsNotUsed() throws Exception {
             Assumptions.assumeTrue(posix());
@@ -358,7 +361,7 @@ class TlsTest {
                     "ln -s /dev/zero key.pem",
                     "mkdir -m 700 key.pem"
                 })
-        void thatIsNoFileIsNotReadForEver(String made) throws Exception {
+        void thatIsNoRegularFileIsRefusedAtOnce(String made) throws Exception {
             shell(made);
             Path file = folder.resolve("key.pem");
             String sentence = Waiting.inBackground(() -> refused(file)).get(10, TimeUnit.SECONDS);
@@ -394,7 +397,7 @@ class TlsTest {
 
     @Nested
     class APeersKey {
-        /** Whether a server with our TLS goes on with a client of this key. */
+        /** Whether a server with our TLS accepts a client with this key. */
         private boolean accepted(SSLSocketFactory client) throws Exception {
             Tls server = Transport.Keys.SERVER;
             try (ServerSocket listener = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
@@ -437,16 +440,20 @@ class TlsTest {
             return FakeTls.withRsaKeyIn(folder.resolve("key"));
         }
 
-        /** The JDK takes 1,024 bits, of which others may make the signature one day. */
+        /**
+         * The JDK accepts RSA keys of 1,024 bits, whose signatures an attacker may forge one day.
+         */
         @Test
         void ofRsaHasAtLeast2048Bits() throws Exception {
             assertTrue(accepted(rsa(2_048, "65537")));
             assertFalse(accepted(rsa(2_040, "65537")));
         }
 
-        /** One of 3,070 bits cost eight times as much as a handshake with a key of ours. */
+        /**
+         * An exponent of 3,070 bits cost eight times as much as a handshake with one of our keys.
+         */
         @Test
-        void ofRsaHasNoExponentThatCosts() throws Exception {
+        void ofRsaHasAnExponentBelow2To32() throws Exception {
             assertTrue(accepted(rsa(2_048, "4294967295")));
             assertFalse(accepted(rsa(2_048, "4294967297")));
             assertFalse(accepted(rsa(2_048, "1" + "0".repeat(76) + "1")));

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of what --trace shows of each conversation, and what --threads changes
+//DESCRIPTION Tests of the output of --trace for each conversation, and of --threads
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -27,7 +27,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.regex.MatchResult;
 import java.util.regex.Pattern;
 
-/** Each line is {@code number, time since accept, thread, carrier, step}, in columns. */
+/** Each line has columns: number, time since accept, thread, carrier, step. */
 class TraceTest {
     private static final Pattern LINE =
             Pattern.compile(
@@ -55,7 +55,7 @@ class TraceTest {
             Wire.ask(server.port(), "fetch;bob");
             Wire.ask(server.port(), "STORE;bob");
             Waiting.eventually(
-                    "all three are closed",
+                    "all three conversations are closed",
                     () -> server.output().lines().filter(l -> l.endsWith("closed")).count() == 3);
             assertEquals(
                     List.of(
@@ -80,7 +80,9 @@ class TraceTest {
                             "closed"),
                     withoutFirst(steps(server, 3)));
             assertFalse(server.output().contains("a secret"), server::output);
-            assertFalse(server.output().contains("  ->  "), "no line of the other log");
+            assertFalse(
+                    server.output().contains("  ->  "),
+                    "the trace contains a line of the request log");
         }
     }
 
@@ -89,9 +91,9 @@ class TraceTest {
         return steps.subList(1, steps.size());
     }
 
-    /** Before there was a trace, a slow client could not be seen until it had ended. */
+    /** Without a trace the log showed a slow client only after the end of its conversation. */
     @Test
-    void aSlowClientIsSeenWaiting() throws Exception {
+    void aSlowClientAppearsWhileItWaits() throws Exception {
         try (ServerProcess server = server("--trace");
                 Wire slow = new Wire(server.port())) {
             slow.send("s");
@@ -107,7 +109,8 @@ class TraceTest {
         try (ServerProcess server = server("--trace")) {
             Wire.ask(server.port(), "store;" + "b".repeat(100) + ";" + "a".repeat(100) + ";x");
             Wire.ask(server.port(), "fetch;Καλημέρα");
-            Waiting.eventually("both are closed", () -> steps(server, 2).contains("closed"));
+            Waiting.eventually(
+                    "both conversations are closed", () -> steps(server, 2).contains("closed"));
             Set<Integer> columns = new HashSet<>();
             for (MatchResult line : LINE.matcher(server.output()).results().toList()) {
                 assertTrue(line.group().length() <= 100, line.group());
@@ -119,7 +122,7 @@ class TraceTest {
     }
 
     @Test
-    void someConversationIsSeenChangingItsCarrierAndSomeAreCommittedTogether() throws Exception {
+    void theTraceShowsChangesOfCarriersAndSharedCommits() throws Exception {
         try (ServerProcess server = server("--trace")) {
             int port = server.port();
             List<Future<String>> asked = new ArrayList<>();
@@ -130,7 +133,7 @@ class TraceTest {
                 assertEquals("Message accepted and stored:\n", one.get(60, TimeUnit.SECONDS));
             }
             Waiting.eventually(
-                    "all are closed",
+                    "all conversations are closed",
                     () -> server.output().lines().filter(l -> l.endsWith("closed")).count() == 300);
             Map<String, Set<String>> carriers = new HashMap<>();
             LINE.matcher(server.output())
@@ -152,7 +155,8 @@ class TraceTest {
         try (ServerProcess server = server("--trace", "--threads", "platform")) {
             assertEquals(
                     "Message accepted and stored:\n", Wire.ask(server.port(), "store;bob;al;hi"));
-            Waiting.eventually("it is closed", () -> steps(server, 1).contains("closed"));
+            Waiting.eventually(
+                    "the conversation is closed", () -> steps(server, 1).contains("closed"));
             assertTrue(
                     LINE.matcher(server.output()).results().allMatch(l -> l.group(4).equals("-")),
                     server::output);
@@ -160,15 +164,17 @@ class TraceTest {
     }
 
     @Test
-    void theLogSaysWhichKindOfThreadServed() throws Exception {
+    void theLogShowsTheKindOfThread() throws Exception {
         try (ServerProcess server = server("--threads", "platform")) {
             Wire.ask(server.port(), "fetch;bob");
-            Waiting.eventually("its line is there", () -> server.output().contains("no such name"));
+            Waiting.eventually(
+                    "the request is logged", () -> server.output().contains("no such name"));
             assertTrue(server.output().contains(" ms  platform\n"), server::output);
         }
         try (ServerProcess server = server()) {
             Wire.ask(server.port(), "fetch;bob");
-            Waiting.eventually("its line is there", () -> server.output().contains("no such name"));
+            Waiting.eventually(
+                    "the request is logged", () -> server.output().contains("no such name"));
             assertTrue(server.output().contains(" ms  virtual\n"), server::output);
         }
     }

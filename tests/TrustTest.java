@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of which servers the client speaks TLS with, and what it tells its user
+//DESCRIPTION Tests of how the client decides to trust a server's key, and of its messages to the user
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -33,15 +33,18 @@ import java.nio.file.Path;
 import java.util.List;
 
 /**
- * The client's side of TLS: a server's key is given, known, or accepted by a person; with any other
- * nothing of a request leaves.
+ * The client's side of TLS. The client trusts a server's key if the key is in its arguments, is
+ * known from before, or is accepted by a person. The client sends no byte of a request to any other
+ * server.
  */
 class TrustTest extends TlsUser {
     private static final String NOT_TRUSTED =
             "That server is not trusted, and nothing was sent. A script starts with --tls and the"
                     + " key that the server printed.";
 
-    /** What is said of names, once, whatever becomes of them: the client cannot tell. */
+    /**
+     * The sentence about names, which appears once. The client cannot know whether a name is free.
+     */
     private String aboutNames() {
         return "A name is yours if your key is the first to use it. Keep a copy of %s\n"
                 .formatted(keyFile());
@@ -51,7 +54,7 @@ class TrustTest extends TlsUser {
 
     @Test
     void aPipeWorksWithTheKeyThatTheServerPrinted() throws Exception {
-        Files.createDirectory(keyFile().getParent()); // the client makes its own key there
+        Files.createDirectory(keyFile().getParent()); // the client creates its own key there
         ClientRun run = piped(READ, port, "--tls", key);
         assertEquals("", run.err());
         assertEquals(0, run.exit());
@@ -60,12 +63,13 @@ class TrustTest extends TlsUser {
 
         run = piped("1\nbob\nhi\n2\n3\n", port, "--tls=" + key.toLowerCase());
         assertEquals(0, run.exit(), run.err());
-        assertFalse(run.out().contains("A name is yours"), "that is said once");
+        assertFalse(
+                run.out().contains("A name is yours"), "the sentence about names appears again");
     }
 
-    /** The user was told that the server does not answer in TLS, which it did. */
+    /** The client reported that the server does not answer in TLS, although it did. */
     @Test
-    void aKeyThatCannotBeRememberedIsSaidAndNothingIsSent() throws Exception {
+    void aKeyThatCannotBeSavedIsReportedAndNoRequestIsSent() throws Exception {
         known("");
         var out = new PrintWriter(new StringWriter());
         Trust trust = new Trust(home, "127.0.0.1", engine.port(), key, null, out);
@@ -84,14 +88,15 @@ class TrustTest extends TlsUser {
 
     @Test
     void laterRequestsOfOneMenuResumeTheSession() throws Exception {
-        // A whole handshake for each request takes both sides 2 ms more, and shows the certificate.
+        // A full handshake for each request takes 2 ms more on both sides, and sends the
+        // certificate again.
         try (var proxy = new RecordingProxy(engine.port())) {
             ClientRun run = piped("2\n2\n3\n", String.valueOf(proxy.port()), "--tls", key);
             assertEquals(0, run.exit(), run.err());
             List<Integer> sent =
                     proxy.recordings().stream().map(each -> each.fromClient().size()).toList();
             assertEquals(2, sent.size());
-            int certificate = 300; // bytes, or more
+            int certificate = 300; // at least this many bytes
             assertTrue(
                     proxy.recordings().get(1).fromServer().size() + certificate
                             < proxy.recordings().get(0).fromServer().size(),
@@ -127,7 +132,7 @@ class TrustTest extends TlsUser {
 
     @ParameterizedTest
     @ValueSource(strings = {"no\n", "\n", "yesterday\n", ""})
-    void anythingButYesIsNo(String answer) throws Exception {
+    void anyOtherAnswerThanYesIsNo(String answer) throws Exception {
         ClientRun run = run(true, "1\nbob\nhi\n" + answer, port, "--tls");
         assertEquals(NOT_TRUSTED, run.sentence());
         assertEquals(1, run.exit());
@@ -137,7 +142,7 @@ class TrustTest extends TlsUser {
 
     @Test
     void aPersonMayTakeLongerThanTheServerWaits() throws Exception {
-        // The handshake has ended by then, and another one follows.
+        // The first handshake has ended by then, and the client starts a second one.
         Path other = Files.createDirectory(folder.resolve("other"));
         try (Engine hasty = new Engine(Transport.TLS, other, Engine.limits(1_000, 100, 1_000))) {
             var out = new PrintWriter(new StringWriter());
@@ -148,12 +153,14 @@ class TrustTest extends TlsUser {
         }
     }
 
-    /** Says yes, once the server has let go of the first connection. */
+    /** Answers yes after the server has closed the first connection. */
     private record Slow(Engine server) implements Answers {
         @Override
         public String ask(String question) throws IOException {
             try {
-                Waiting.eventually("it is over", () -> !server.heard.conversations().isEmpty());
+                Waiting.eventually(
+                        "the first connection has ended",
+                        () -> !server.heard.conversations().isEmpty());
             } catch (Exception e) {
                 throw new IOException(e);
             }
@@ -167,7 +174,7 @@ class TrustTest extends TlsUser {
     }
 
     @Test
-    void aPipeIsToldTheKeyAndNothingIsSent() throws Exception {
+    void aPipeGetsTheKeyAndNoRequestIsSent() throws Exception {
         ClientRun run = piped("1\nbob\nhi\n3\n", port, "--tls");
         assertEquals(
                 "This server is new here. Its key is " + key + ".\n",
@@ -180,7 +187,7 @@ class TrustTest extends TlsUser {
     // ---------------------------------------------------------------- the key is another one
 
     @Test
-    void aServerWithAnotherKeyReceivesNothing() throws Exception {
+    void aServerWithAnotherKeyReceivesNoRequest() throws Exception {
         try (FakeServer other = FakeTls.answering(Transport.Keys.OTHER.sockets, Wire.STORED)) {
             String port = String.valueOf(other.port());
             String shown = Transport.Keys.OTHER.fingerprint();
@@ -209,7 +216,7 @@ class TrustTest extends TlsUser {
             }
             assertEquals(List.of(), List.copyOf(other.requests));
 
-            // What the sentence says to do.
+            // The test follows the advice of the sentence.
             Files.writeString(knownServers(), "name.invalid 5000 " + key + "\n\n");
             ClientRun renewed = run(true, "1\nbob\nhi\nyes\n3\n", port, "--tls");
             assertEquals("", renewed.err());
@@ -222,7 +229,7 @@ class TrustTest extends TlsUser {
     }
 
     @Test
-    void aServerWithTheCertificateButNotItsKeyReceivesNothing() throws Exception {
+    void aServerWithTheCertificateButNotItsKeyReceivesNoRequest() throws Exception {
         Path pem = folder.resolve("server.pem");
         String certified = Transport.Keys.OTHER.fingerprint();
         Transport.Keys.copy(Transport.Keys.OTHER, pem);
@@ -236,9 +243,9 @@ class TrustTest extends TlsUser {
         }
     }
 
-    /** It was said to speak no TLS, which leads its user to plain text. */
+    /** The client reported a full server as one without TLS, and users then chose plain text. */
     @Test
-    void aFullServerIsBusy() throws Exception {
+    void aFullServerIsReportedAsBusy() throws Exception {
         try (FakeServer full =
                 new FakeServer(socket -> {
                     socket.getInputStream().readNBytes(20);
@@ -253,7 +260,7 @@ class TrustTest extends TlsUser {
     }
 
     @Test
-    void whoAnswersInPlainTextReceivesNothing() throws Exception {
+    void aServerThatAnswersInPlainTextReceivesNoRequest() throws Exception {
         try (FakeServer plain =
                 new FakeServer(socket -> {
                     byte[] request = socket.getInputStream().readNBytes(20);
@@ -280,7 +287,7 @@ class TrustTest extends TlsUser {
     // ---------------------------------------------------------------- no plain text by accident
 
     @Test
-    void aKnownServerIsNotSpokenToInPlainTextAnyMore() throws Exception {
+    void aKnownServerGetsNoPlainText() throws Exception {
         assertEquals(0, piped(READ, port, "--tls", key).exit());
         ClientRun run = piped(READ, port);
         assertTrue(run.out().startsWith("The key of this server is known, so TLS is used.\n"));
@@ -288,7 +295,7 @@ class TrustTest extends TlsUser {
     }
 
     @Test
-    void withoutTlsNothingIsMadeInTheHome() throws Exception {
+    void withoutTlsTheClientCreatesNoFileInTheHome() throws Exception {
         try (FakeServer server = FakeServer.answering(Wire.EMPTY)) {
             assertEquals(0, piped(READ, String.valueOf(server.port())).exit());
             assertFalse(Files.exists(home.resolve(".msg-client")));
@@ -296,7 +303,7 @@ class TrustTest extends TlsUser {
     }
 
     @Test
-    void aPlainClientOfATlsServerIsToldWhatToType() throws Exception {
+    void aPlainClientOfATlsServerPrintsTheRightCommand() throws Exception {
         assertEquals(
                 "The server refused: Message declined. This server speaks TLS only. Start with"
                         + " --tls.",
@@ -306,7 +313,7 @@ class TrustTest extends TlsUser {
     // ---------------------------------------------------------------- names and typing
 
     @Test
-    void aNameOfAnotherKeyIsRefusedWithWhatToDo() throws Exception {
+    void aNameOfAnotherKeyIsRefusedWithAdvice() throws Exception {
         engine.ask("store;bob;george;hi"); // by the key of the tests' raw client
         ClientRun run = piped("1\nbob\nhi\n2\n3\n", port, "--tls", key);
         String sentence =
@@ -319,7 +326,7 @@ class TrustTest extends TlsUser {
     }
 
     @Test
-    void aHostInThePlaceOfTheKeyIsToldSo() {
+    void aHostInPlaceOfTheKeyIsReported() {
         ClientRun run = ClientRun.command(home, false, READ, "--tls", "127.0.0.1", port);
         assertEquals(2, run.exit());
         String first = run.err().lines().findFirst().orElseThrow();

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests that every verb and refusal is read, sent, answered, logged and in README.md
+//DESCRIPTION Tests that every verb and refusal is parsed, sent, answered, logged and in README.md
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -38,15 +38,16 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * Walks every verb that {@link Protocol.Request} permits, and every refusal, through each place
- * that knows them. A new one makes these tests red until it is in all of them, README.md included.
+ * Checks every verb that {@link Protocol.Request} permits, and every refusal, in each place that
+ * must handle it. These tests fail until a new verb or refusal is in all of these places, README.md
+ * included.
  */
 class VerbsTest {
     private static final Pattern CODE = Pattern.compile("`([^`]+)`");
 
     private static String readme;
 
-    /** A row of README.md's table of requests and replies: what stands there as code. */
+    /** A row of README.md's table of requests and replies: the code in its cells. */
     private record Row(List<String> requests, List<String> replies) {}
 
     @BeforeAll
@@ -110,7 +111,7 @@ class VerbsTest {
 
     @ParameterizedTest
     @MethodSource("requests")
-    void isReadFromWhatIsSent(Protocol.Request request) throws Exception {
+    void eachVerbIsParsedFromItsBytes(Protocol.Request request) throws Exception {
         assertTrue(sent(request).startsWith(verb(request) + ";any recipient"), sent(request));
         assertEquals(request, parse(sent(request)));
         assertEquals("No recipient", refusal(verb(request)));
@@ -122,8 +123,7 @@ class VerbsTest {
     }
 
     @Test
-    void eachHasAnAnswerThatTheClientUnderstandsAndReadmeDescribes(@TempDir Path folder)
-            throws Exception {
+    void theClientUnderstandsEachAnswerAndReadmeDescribesIt(@TempDir Path folder) throws Exception {
         try (Engine engine = new Engine(Transport.PLAIN, folder, Engine.ROOMY)) {
             for (Protocol.Request request : requests()) {
                 String answer = engine.ask(sent(request));
@@ -152,7 +152,7 @@ class VerbsTest {
 
     @ParameterizedTest
     @MethodSource("requests")
-    void isInReadmeWithItsParts(Protocol.Request request) {
+    void eachVerbIsInReadmeWithItsParts(Protocol.Request request) {
         String form =
                 Stream.of(request.getClass().getRecordComponents())
                         .map(RecordComponent::getName)
@@ -166,7 +166,7 @@ class VerbsTest {
 
     @ParameterizedTest
     @MethodSource("requests")
-    void isLoggedWithItsNamesAndWithoutItsText(Protocol.Request request) {
+    void eachVerbIsLoggedWithItsNamesAndWithoutItsText(Protocol.Request request) {
         String line = logged(request, "its outcome");
         Matcher asked = Pattern.compile("127\\.0\\.0\\.1:1 +(.*?) +-> +its outcome").matcher(line);
         assertTrue(asked.find(), line);
@@ -179,7 +179,7 @@ class VerbsTest {
 
     @ParameterizedTest
     @MethodSource("requests")
-    void isAmongTheHostileInputsToStartFrom(Protocol.Request request) {
+    void eachVerbIsAmongTheFuzzingSeeds(Protocol.Request request) {
         assertTrue(
                 HostileInput.seedBytes().stream()
                         .anyMatch(seed -> request.getClass().isInstance(HostileInput.naive(seed))),
@@ -200,14 +200,14 @@ class VerbsTest {
 
     @ParameterizedTest
     @EnumSource(Protocol.Refusal.class)
-    void aRefusalIsInReadmeAndItsExamplesGetIt(Protocol.Refusal refusal) {
+    void readmeHasEachRefusalWithCorrectExamples(Protocol.Refusal refusal) {
         for (String example : rowOf(refusal.text).requests()) {
             assertEquals(refusal.text, refusal(example), "to README.md's " + example);
         }
     }
 
     @Test
-    void readmeHasNoRefusalThatThereIsNot() {
+    void readmeHasNoUnknownRefusal() {
         assertEquals(
                 Stream.of(Protocol.Refusal.values()).map(it -> it.text).sorted().toList(),
                 table().stream()
@@ -217,7 +217,7 @@ class VerbsTest {
                         .toList());
     }
 
-    /** The line in the log of a conversation from port 1 of this machine. */
+    /** The log line of a conversation from port 1 of this machine. */
     private static String logged(Protocol.Request request, String outcome) {
         StringWriter out = new StringWriter();
         RequestLog log = new RequestLog(new PrintWriter(out), new PrintWriter(out), false);

@@ -41,11 +41,11 @@ import java.util.stream.Stream;
 import javax.net.ssl.SSLException;
 
 /**
- * Hostile clients: whatever they send and however they leave, others are served, and each reply is
- * what {@link HostileInput#naive} says.
+ * Hostile clients send any bytes and leave at any moment. Other clients are served meanwhile, and
+ * each reply is the one that {@link HostileInput#naive} expects.
  *
- * <p>Each run has a seed of its own, which it prints; {@code -Dfuzz.seed=N} repeats it, {@code
- * -Dfuzz.connections=50000} makes it longer.
+ * <p>Each run prints its seed. {@code -Dfuzz.seed=N} repeats a run; {@code
+ * -Dfuzz.connections=50000} makes a run longer.
  */
 @ParameterizedClass(name = "{0}")
 @EnumSource(Transport.class)
@@ -57,7 +57,7 @@ class WireFuzzTest {
     @Parameter private Transport transport;
     @TempDir private Path folder;
 
-    /** What clients do, and what they were told. */
+    /** The clients' actions and the replies they got. */
     private static final class Clients {
         private final Engine engine;
         private final boolean tls;
@@ -71,10 +71,10 @@ class WireFuzzTest {
             this.engine = engine;
             this.limit = limit;
             this.tls = tls;
-            count = tls ? CONNECTIONS / 4 : CONNECTIONS; // each takes 5 ms more
+            count = tls ? CONNECTIONS / 4 : CONNECTIONS; // each connection takes 5 ms more
         }
 
-        /** One after the other until all have been. */
+        /** Runs one client after the other until {@link #count} clients have run. */
         void run() throws Exception {
             for (int number; (number = started.getAndIncrement()) < count; ) {
                 Random random = new Random(HostileInput.SEED + number);
@@ -100,7 +100,7 @@ class WireFuzzTest {
                     return;
                 }
                 switch (random.nextInt(8)) {
-                    case 0, 1 -> { // as our client does
+                    case 0, 1 -> { // like our client
                         wire.send(input).endInput();
                         judge(wire.receive(), HostileInput.firstLine(input), inTime(start));
                     }
@@ -112,24 +112,25 @@ class WireFuzzTest {
                                 inTime(start));
                     }
                     case 3 -> { // in pieces, with pauses, perhaps without an end
-                        // An early answer is followed by 2 s of draining, then by a reset.
+                        // After an early reply the server drains input for 2 s and then resets the
+                        // connection.
                         boolean whole = inPieces(wire, input, random) && inTime(start);
                         judge(
                                 whole ? wire.receive() : receive(wire),
                                 HostileInput.firstLine(input),
                                 false);
                     }
-                    case 4 -> { // gone without a word, wherever it was
+                    case 4 -> { // leaves with a reset after any byte
                         inPieces(
                                 wire,
                                 Arrays.copyOf(input, random.nextInt(input.length + 1)),
                                 random);
                         wire.reset();
                     }
-                    case 5 -> { // gone with its reply unread
+                    case 5 -> { // leaves without reading its reply
                         wire.send(joined(input, HostileInput.utf8("\n")));
                     }
-                    case 6 -> { // more than anyone asked for
+                    case 6 -> { // sends more bytes than its request
                         byte[] more = new byte[random.nextInt(100_000)];
                         random.nextBytes(more);
                         byte[] line = joined(input, HostileInput.utf8("\n"));
@@ -138,7 +139,7 @@ class WireFuzzTest {
                                 HostileInput.firstLine(line),
                                 inTime(start));
                     }
-                    default -> { // noise
+                    default -> { // random bytes
                         byte[] noise = new byte[random.nextInt(600)];
                         random.nextBytes(noise);
                         wire.send(noise).endInput();
@@ -148,11 +149,11 @@ class WireFuzzTest {
             }
         }
 
-        /** A connection, or null when its handshake took until the server let go of it. */
+        /** A connection, or null if the handshake lasted until the server's deadline. */
         private Wire connect(long start) throws IOException {
             try {
                 return engine.wire();
-            } catch (SSLException e) { // the server says in plain text that the time is over
+            } catch (SSLException e) { // the server replies in plain text that the client timed out
                 if (inTime(start)) {
                     throw e;
                 }
@@ -160,12 +161,15 @@ class WireFuzzTest {
             }
         }
 
-        /** Whether this machine's own pauses cannot have cost the client its deadline. */
+        /**
+         * Whether the client is so early that a pause of this machine cannot have cost it the
+         * deadline.
+         */
         private boolean inTime(long start) {
             return System.nanoTime() - start < limit.toNanos() / 2;
         }
 
-        /** Whether the server was left nothing to wait for. */
+        /** Sends {@code input} in pieces; returns whether the request is complete. */
         private static boolean inPieces(Wire wire, byte[] input, Random random) throws Exception {
             try {
                 for (int from = 0; from < input.length; ) {
@@ -185,11 +189,11 @@ class WireFuzzTest {
                 }
                 return true;
             } catch (IOException e) {
-                return false; // answered and closed before all was sent: its right
+                return false; // the server may answer and close before all pieces are sent
             }
         }
 
-        /** Its reply, unless it was closed upon input that came after it. */
+        /** The reply, or null if the server reset the connection because of later input. */
         private static String receive(Wire wire) {
             try {
                 return wire.receive();
@@ -198,7 +202,7 @@ class WireFuzzTest {
             }
         }
 
-        /** The reply is whole, and where the server had no choice, the right one. */
+        /** Asserts that the reply is whole, and that it is the expected one if {@code exactly}. */
         private void judge(String reply, byte[] line, boolean exactly) {
             Object expected = HostileInput.naive(line);
             if (reply == null) {
@@ -208,7 +212,8 @@ class WireFuzzTest {
                 acknowledged.merge(store, 1, Integer::sum);
             }
             if (!exactly) {
-                // Who has not ended the handshake at the deadline cannot be told so.
+                // The server cannot send a refusal if the deadline comes before the end of the
+                // handshake.
                 boolean untold = reply.isEmpty() && tls;
                 assertTrue(
                         reply.equals(Wire.STORED) || isMailbox(reply) || isRefusal(reply) || untold,
@@ -244,9 +249,9 @@ class WireFuzzTest {
 
     @Test
     @Timeout(value = 20, unit = TimeUnit.MINUTES)
-    void whateverClientsDoOthersAreServed() throws Exception {
+    void othersAreServedDespiteHostileClients() throws Exception {
         boolean tls = transport == Transport.TLS;
-        // The first handshakes, all at once, take more than a second.
+        // The first handshakes all start at once and take more than a second.
         Duration limit = Duration.ofSeconds(tls ? 4 : 1);
         try (Engine engine =
                 new Engine(transport, folder, Engine.limits(limit.toMillis(), 1_000, 5_000))) {
@@ -263,19 +268,20 @@ class WireFuzzTest {
             }
             AtomicBoolean over = new AtomicBoolean();
             FutureTask<List<Long>> probe = new FutureTask<>(() -> probe(engine, over));
-            Thread.ofPlatform().start(probe); // not to wait for the clients' carriers
+            // a platform thread does not wait for the clients' carriers
+            Thread.ofPlatform().start(probe);
             for (Future<Void> client : running) {
                 client.get(15, TimeUnit.MINUTES);
             }
             over.set(true);
             List<Long> millis = probe.get(1, TimeUnit.MINUTES);
-            // All but a few: the machine that runs the tests makes pauses of its own. With TLS each
-            // of the others, too, takes 5 ms of it, and this process does both ends.
+            // A few requests may be slow, since other processes may delay this machine. Over TLS
+            // each handshake takes 5 ms, and this process does both ends.
             millis.sort(null);
             assertTrue(
                     millis.get((int) (millis.size() * 0.95))
                             < (transport == Transport.PLAIN ? 100 : 1_000),
-                    "a request among them takes, in ms: " + millis);
+                    "too many requests are slow, in ms: " + millis);
 
             int all = clients.count + millis.size();
             Waiting.eventually(
@@ -289,12 +295,12 @@ class WireFuzzTest {
             for (var message : clients.acknowledged.entrySet()) {
                 assertTrue(
                         count(engine, message.getKey()) >= message.getValue(),
-                        () -> "acknowledged and not there: " + message);
+                        () -> "an acknowledged message is missing: " + message);
             }
         }
     }
 
-    /** Asks again and again; how many milliseconds each answer took. */
+    /** Repeats a fetch until {@code over}; returns how many milliseconds each reply took. */
     private static List<Long> probe(Engine engine, AtomicBoolean over) throws Exception {
         List<Long> millis = new ArrayList<>();
         while (!over.get()) {

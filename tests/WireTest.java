@@ -42,7 +42,10 @@ import java.util.Set;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 
-/** What goes over the wire. Every text of it is spelled out, since the text is the contract. */
+/**
+ * Requests and replies over a socket. The tests repeat every text of the protocol literally, since
+ * the text is the contract.
+ */
 @ParameterizedClass(name = "{0}")
 @EnumSource(Transport.class)
 class WireTest {
@@ -110,11 +113,14 @@ class WireTest {
         }
     }
 
-    /** As {@link #table}, but all at once, since each takes the second of silence. */
+    /**
+     * Like {@link #table}, but all requests are sent at once, since each takes the second of
+     * silence.
+     */
     @Test
     void silenceEndsARequestThatCameInOnePiece() throws Exception {
         if (transport == Transport.TLS) {
-            return; // silence ends no request there: DeadlinesTest
+            return; // silence ends no request inside TLS, see DeadlinesTest
         }
         Map<Arguments, Future<String>> replies = new LinkedHashMap<>();
         for (Arguments row : table()) {
@@ -161,7 +167,7 @@ class WireTest {
 
     @ParameterizedTest
     @ValueSource(ints = {1, 255, 256, 257, 512, 700})
-    void aMailboxOfAnySizeComesWhole(int size) throws Exception {
+    void aMailboxOfAnySizeArrivesWhole(int size) throws Exception {
         engine.fill("bob", size, "hi");
         assertEquals(
                 "Retrieving messages...\n" + "bob;al;hi\n".repeat(size) + "NO MORE MESSAGES\n",
@@ -169,7 +175,7 @@ class WireTest {
     }
 
     @Test
-    void typingKeyByKeyIsNotCutOff() throws Exception {
+    void aRequestTypedKeyByKeyIsNotCutOff() throws Exception {
         try (Wire wire = engine.wire()) {
             wire.send("f");
             Thread.sleep(1_200); // longer than the silence that ends a request in one piece
@@ -179,9 +185,10 @@ class WireTest {
 
     @Test
     void aLineInTwoPiecesIsStoredWhole() throws Exception {
-        // "pay 10", a pause of 150 ms, "000 euro" was acknowledged and kept as "pay 10".
+        // The client sent "pay 10", paused for 150 ms and sent "000 euro". The server acknowledged
+        // and stored "pay 10".
         Waiting.eventually(
-                "it is stored after a pause that was one of 150 ms and not the machine's own",
+                "the message is stored after a pause that was not longer than planned",
                 () -> {
                     String mailbox = "bob" + System.nanoTime();
                     long start = System.nanoTime();
@@ -218,7 +225,7 @@ class WireTest {
     }
 
     @Test
-    void whatFollowsTheFirstLineIsNoSecondRequest() throws Exception {
+    void bytesAfterTheFirstLineAreNoSecondRequest() throws Exception {
         try (Wire wire = engine.wire()) {
             wire.send("store;bob;al;one\nstore;bob;al;forged\n");
             assertEquals(Wire.STORED, wire.receive());
@@ -228,8 +235,8 @@ class WireTest {
 
     @Test
     void unreadInputDoesNotDestroyTheReply() throws Exception {
-        // Closing while input was unread reset the connection, and a client that was still
-        // writing lost the reply.
+        // The server closed with unread input, which reset the connection. A client that was still
+        // writing lost its reply.
         byte[] more = new byte[600_000];
         Arrays.fill(more, (byte) 'x');
         for (int i = 0; i < 20; i++) {
@@ -245,7 +252,7 @@ class WireTest {
     }
 
     @Test
-    void aClientThatWritesForEverIsLetGo() throws Exception {
+    void aClientThatNeverStopsWritingIsDisconnected() throws Exception {
         try (Wire wire = engine.wire()) {
             byte[] more = new byte[1 << 16];
             Arrays.fill(more, (byte) 'x');
@@ -278,7 +285,7 @@ class WireTest {
     }
 
     @Test
-    void eachConversationHasAVirtualThreadOfItsOwn() throws Exception {
+    void eachConversationHasItsOwnVirtualThread() throws Exception {
         for (int i = 0; i < 3; i++) {
             ask("fetch;nobody");
         }

@@ -17,12 +17,13 @@ import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
- * Clients that go on storing whatever happens to the servers, and keep books of it: each attempt
- * has a text of its own.
+ * Clients that keep storing while servers fail, and record each attempt. Each attempt has a unique
+ * text.
  */
 final class Clients implements AutoCloseable {
     private static final int MAILBOXES = 20;
-    private static final Duration PAUSE = Duration.ofMillis(5); // else they take all of a machine
+    // without pauses the clients would use all of a machine
+    private static final Duration PAUSE = Duration.ofMillis(5);
 
     private final Site site;
     private final Load.Ledger ledger = new Load.Ledger("box-", MAILBOXES);
@@ -34,7 +35,9 @@ final class Clients implements AutoCloseable {
     private int brokenBefore;
     private volatile boolean stop;
 
-    /** How long a server has acknowledged nothing, at most, and until now. */
+    /**
+     * The times during which a server acknowledged no store: the longest one, and the current one.
+     */
     private static final class Gap {
         private long last = System.nanoTime();
         private long longest;
@@ -65,7 +68,7 @@ final class Clients implements AutoCloseable {
         }
     }
 
-    /** Starts {@code count} clients, each of one of these servers of the page. */
+    /** Starts {@code count} clients; each client uses one of {@code servers}. */
     Clients(Site site, int count, String... servers) {
         this.site = site;
         for (String server : servers) {
@@ -97,16 +100,14 @@ final class Clients implements AutoCloseable {
         }
     }
 
-    /** Begins to count and to measure anew. */
+    /** Restarts all counters and measurements. */
     void mark() {
         gaps.values().forEach(Gap::begin);
         refusedBefore = refused.get();
         brokenBefore = broken.get();
     }
 
-    /**
-     * Waits until each server has acknowledged something for which it was asked after this call.
-     */
+    /** Waits until each server has acknowledged a store that a client sent after this call. */
     void awaitStoresOnAll(int seconds) throws Exception {
         int before = ledger.acknowledged();
         site.await(
@@ -118,7 +119,7 @@ final class Clients implements AutoCloseable {
                                         .allMatch(gap -> gap.any() && gap.nowSeconds() < 0.5));
     }
 
-    /** Waits until no server has acknowledged anything for so long. */
+    /** Waits until no server has acknowledged a store for {@code seconds}. */
     void awaitNoneFor(int seconds) throws Exception {
         site.await(
                 seconds + 20,
@@ -131,7 +132,10 @@ final class Clients implements AutoCloseable {
                 .formatted(refused.get() - refusedBefore, broken.get() - brokenBefore);
     }
 
-    /** Since {@link #mark}: what failed, and for how long each server acknowledged nothing. */
+    /**
+     * The failures since {@link #mark}, and each server's longest time without an acknowledged
+     * store.
+     */
     @Override
     public String toString() {
         StringBuilder all = new StringBuilder(failures());
@@ -144,7 +148,7 @@ final class Clients implements AutoCloseable {
         return site.answer(server, "fetch;" + ledger.mailbox(mailbox)).text();
     }
 
-    /** Lets each end with the answer that it waits for. */
+    /** Ends each client after its pending reply. */
     private void finish() throws InterruptedException {
         stop = true;
         for (Thread thread : threads) {
@@ -157,11 +161,11 @@ final class Clients implements AutoCloseable {
         try {
             finish();
         } catch (InterruptedException e) {
-            Thread.currentThread().interrupt(); // they end by themselves
+            Thread.currentThread().interrupt(); // the clients end without help
         }
     }
 
-    /** Holds all mailboxes against the books, once all clients have ended. */
+    /** Compares all mailboxes with the records, after all clients have ended. */
     String check(String server) throws IOException, InterruptedException {
         finish();
         List<Protocol.Store> found = new ArrayList<>();

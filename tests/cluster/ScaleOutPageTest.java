@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Runs what docs/scale-out.md tells an operator to set up and to type
+//DESCRIPTION Runs the commands and the configuration of docs/scale-out.md
 //JAVA 21+
 //MAIN TestMain
 //SOURCES ../TestMain.java
@@ -28,11 +28,10 @@ import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
 
 /**
- * The code blocks of the page, each of which has a name after its language, are the files and
- * commands that are used here. Each test has its own {@link Site}: the page's machines as addresses
- * of loopback.
+ * Uses the code blocks of the page as files and commands; each block has a name after its language.
+ * Each test has its own {@link Site}, in which the page's machines are addresses of loopback.
  *
- * <p>It takes minutes, so it is not one of those that {@code ./jbang test} runs.
+ * <p>These tests take minutes, so {@code ./jbang test} does not run them.
  */
 @Execution(ExecutionMode.CONCURRENT)
 class ScaleOutPageTest {
@@ -49,14 +48,14 @@ class ScaleOutPageTest {
         for (String name : Site.blocks().keySet()) {
             assertTrue(
                     name.startsWith("not-run-") || tests.contains("\"" + name + "\""),
-                    "no test of block " + name);
+                    "no test runs block " + name);
         }
     }
 
     // ---------------------------------------------------------------- Patroni
 
     @Test
-    @Timeout(value = 10, unit = TimeUnit.MINUTES) // alone on a machine it takes two and a half
+    @Timeout(value = 10, unit = TimeUnit.MINUTES) // two and a half minutes on an idle machine
     void patroniKeepsEveryAcknowledgedMessageWhateverIsLost() throws Exception {
         try (Site site = new Site("patroni")) {
             List<Site.Node> nodes = new ArrayList<>();
@@ -94,7 +93,8 @@ class ScaleOutPageTest {
                 Site.Node old = leader(nodes);
                 clients.mark();
                 assertEquals(0, old.run(site.block("switchover")).exit());
-                site.await(60, "a new leader", () -> isOther(leader(nodes), old));
+                site.await(
+                        60, "the replicas elect a new leader", () -> isOther(leader(nodes), old));
                 clients.awaitStoresOnAll(60);
                 site.say("switched over: " + clients);
                 awaitWhole(site, nodes);
@@ -102,7 +102,8 @@ class ScaleOutPageTest {
                 Site.Node next = leader(nodes);
                 List<Site.Node> replicas = new ArrayList<>(nodes);
                 replicas.remove(next);
-                site.await(60, "a synchronous one", () -> first(replicas, "/sync") != null);
+                site.await(
+                        60, "one replica is synchronous", () -> first(replicas, "/sync") != null);
                 Site.Node sync = first(replicas, "/sync");
                 clients.mark();
                 sync.kill();
@@ -113,7 +114,7 @@ class ScaleOutPageTest {
                 for (Site.Node replica : replicas) {
                     replica.kill();
                 }
-                clients.awaitNoneFor(15); // without strict mode 4 s were enough
+                clients.awaitNoneFor(15); // without strict mode 4 s are enough
                 assertTrue(clients.fetch(ONE, 0).startsWith("Retrieving messages..."));
                 site.say("both replicas killed: " + clients);
                 clients.mark();
@@ -144,7 +145,7 @@ class ScaleOutPageTest {
         node.start("", "exec patroni /etc/patroni/config.yml");
     }
 
-    /** Waits for a leader and two replicas, one of them synchronous, all of them up to date. */
+    /** Waits for a leader and two up-to-date replicas, one of them synchronous. */
     private static void awaitWhole(Site site, List<Site.Node> nodes) throws Exception {
         site.await(
                 120,
@@ -165,7 +166,7 @@ class ScaleOutPageTest {
         return first(nodes, "/primary");
     }
 
-    /** The first that says yes, or null. */
+    /** The first node whose Patroni answers with success, or null. */
     private static Site.Node first(List<Site.Node> nodes, String path) {
         return nodes.stream().filter(node -> !node.get(path).isEmpty()).findFirst().orElse(null);
     }
@@ -215,7 +216,8 @@ class ScaleOutPageTest {
 
                 clients.mark();
                 db1.kill();
-                boolean second = received(db2) >= received(db3); // the furthest has all
+                // the replica that received the most log has every acknowledged message
+                boolean second = received(db2) >= received(db3);
                 next = second ? db2 : db3;
                 Site.Node other = second ? db3 : db2;
                 next.ok(site.block("replica-promote").replace("db3", other.name()), "");
@@ -227,7 +229,7 @@ class ScaleOutPageTest {
                 site.say(clients.check(TWO));
             }
 
-            // Old messages, in the same database, whose primary is another host now.
+            // The old messages are in the same database; its primary is now another host.
             String app =
                     "export PGPASSWORD=SECRET; psql -v ON_ERROR_STOP=1 -Atq -U app -h "
                             + next.address()
@@ -264,7 +266,7 @@ class ScaleOutPageTest {
         }
     }
 
-    /** How far the log that a replica has reaches, in bytes. */
+    /** The end of a replica's received log, in bytes. */
     private static long received(Site.Node replica) throws Exception {
         String bytes = "SELECT pg_last_wal_receive_lsn() - '0/0'";
         return Long.parseLong(replica.psql("postgres", bytes));
@@ -329,7 +331,8 @@ class ScaleOutPageTest {
 
     @Test
     void theBalancersCheckWorksWithTlsToo() throws Exception {
-        assertNotNull(Transport.TLS.serverKey()); // makes the client's, too, which takes its time
+        // this call creates the client's key, which takes some time
+        assertNotNull(Transport.TLS.serverKey());
         try (Site site = new Site("tls")) {
             site.useDatabase(Databases.freshPostgres());
             assertEquals(0, site.run("cd " + site.folder() + ";" + site.block("check-key")).exit());
@@ -354,8 +357,8 @@ class ScaleOutPageTest {
     // ---------------------------------------------------------------- a pooler
 
     /**
-     * A pooler gives each transaction another connection: settings of a session are for whichever
-     * connection got them, and the next one commits as the database says.
+     * A pooler gives each transaction another connection. The settings of a session stay with the
+     * connection that received them, so the next connection commits with the database's settings.
      */
     @Test
     void poolerWithReplacedConnectionsLosesNothingWhenTheDatabaseIsKilled() throws Exception {
@@ -384,7 +387,7 @@ class ScaleOutPageTest {
                 }
                 try (Clients clients = new Clients(site, CLIENTS, ONE, TWO, THREE)) {
                     clients.awaitStoresOnAll(30);
-                    Thread.sleep(5_000); // connections are replaced meanwhile
+                    Thread.sleep(5_000); // the pooler replaces connections meanwhile
                     assertEquals("0 refused, 0 broken", clients.failures());
                     database.stopImmediately();
                     clients.awaitNoneFor(1);

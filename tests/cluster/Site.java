@@ -34,9 +34,10 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * The machines of docs/scale-out.md as addresses of loopback, a set for each test: 10.0.0.x is
- * 127.N.M.x here, with the same ports. PostgreSQL and its companions, which refuse to be root, run
- * as {@code postgres} then. Whatever was started ends with the site.
+ * The machines of docs/scale-out.md as addresses of loopback, with a different set for each test:
+ * 10.0.0.x becomes 127.N.M.x, with the same ports. PostgreSQL and its companions refuse to run as
+ * root; if the test runs as root, they run as {@code postgres}. Closing the site ends every process
+ * that it started.
  */
 final class Site implements AutoCloseable {
     private static final Pattern BLOCK =
@@ -58,7 +59,7 @@ final class Site implements AutoCloseable {
                     "openssl",
                     "setpriv");
 
-    /** Where commands are looked for; Debian keeps PostgreSQL's out of the PATH. */
+    /** The search path for commands; Debian keeps PostgreSQL's commands out of the PATH. */
     private static final String PATH =
             POSTGRES_BIN + ":" + TestMain.checkout() + ":/usr/sbin:" + System.getenv("PATH");
 
@@ -68,10 +69,13 @@ final class Site implements AutoCloseable {
     private final Map<String, String> examples = new LinkedHashMap<>();
     private final List<Process> processes = new ArrayList<>();
 
-    /** What commands ended with. */
+    /** Exit code and output of a command. */
     record Ended(int exit, String out) {}
 
-    /** A site whose name stands before what it says; where a command is missing, none. */
+    /**
+     * Creates a site; {@code name} begins each line that it prints. Skips the test if a command is
+     * missing.
+     */
     Site(String name) throws IOException {
         List<String> missing = new ArrayList<>(NEEDED);
         missing.removeIf(Site::isInstalled);
@@ -87,7 +91,7 @@ final class Site implements AutoCloseable {
         examples.put("/etc/haproxy/", folder + "/");
         examples.put("/etc/pgbouncer/", folder + "/");
         examples.put("/usr/lib/postgresql/15/bin", POSTGRES_BIN);
-        // A server from the class path of this JVM starts at a tenth of what jbang takes.
+        // Starting a server from this JVM's class path takes a tenth of the time that jbang takes.
         String java =
                 ServerProcess.java("MsgServer").stream()
                         .map(word -> "'" + word + "'")
@@ -125,7 +129,7 @@ final class Site implements AutoCloseable {
 
     // ---------------------------------------------------------------- the page
 
-    /** All blocks of the page by their names; each has one. */
+    /** All blocks of the page by their unique names. */
     static Map<String, String> blocks() throws IOException {
         String page = Files.readString(TestMain.checkout().resolve("docs/scale-out.md"));
         Map<String, String> blocks = new LinkedHashMap<>();
@@ -133,18 +137,18 @@ final class Site implements AutoCloseable {
             assertNull(blocks.put(block.group(1), block.group(2)), block.group(1));
         }
         long fences = page.lines().filter(line -> line.startsWith("```")).count();
-        assertEquals(fences, 2L * blocks.size() + 2, "blocks without a name, but for the drawing");
+        assertEquals(fences, 2L * blocks.size() + 2, "a block other than the drawing has no name");
         return blocks;
     }
 
-    /** The block of this name, with this site's places in it. */
+    /** The block {@code block}, with the addresses and paths of this site. */
     String block(String block) throws IOException {
         String text = blocks().get(block);
         assertNotNull(text, "the page has no block " + block);
         return real(text);
     }
 
-    /** What stands for {@code example}, a text of the page, at this site. */
+    /** Replaces each text of the page in {@code example} by this site's text. */
     String real(String example) {
         String text = example;
         for (Map.Entry<String, String> each : examples.entrySet()) {
@@ -153,7 +157,7 @@ final class Site implements AutoCloseable {
         return text;
     }
 
-    /** Says what {@code example} stands for, before it is taken for anything else. */
+    /** Replaces {@code example} by {@code real}, before all earlier replacements. */
     void replace(String example, String real) {
         Map<String, String> others = new LinkedHashMap<>(examples);
         examples.clear();
@@ -161,14 +165,14 @@ final class Site implements AutoCloseable {
         examples.putAll(others);
     }
 
-    /** Lets the servers use this database, whose URL has user and password. */
+    /** Makes the servers use this database; the URL has user and password. */
     void useDatabase(String url) {
         replace("jdbc:postgresql://10.0.0.11,10.0.0.12,10.0.0.13/msg?user=app", url);
     }
 
     // ---------------------------------------------------------------- files and commands
 
-    /** A file that everybody may read. */
+    /** Writes a file that every user may read. */
     Path file(String file, String text) throws IOException {
         Path path = Files.writeString(folder.resolve(file), real(text));
         Files.setPosixFilePermissions(path, PosixFilePermissions.fromString("rwxr-xr-x"));
@@ -209,22 +213,22 @@ final class Site implements AutoCloseable {
         return ended;
     }
 
-    /** Starts what goes on; the file that it writes to. */
+    /** Starts a script that keeps running; returns the file of its output. */
     Path start(String script) throws IOException {
         return start(shell(false, Map.of(), script));
     }
 
-    /** As above, as postgres. */
+    /** Like {@link #start}, as the user postgres. */
     Path startAsPostgres(String script) throws IOException {
         return start(shell(true, Map.of(), script));
     }
 
-    /** Runs a script in the checkout to its end. */
+    /** Runs a script in the checkout until it ends. */
     Ended run(String script) throws Exception {
         return run(shell(false, Map.of(), script), "");
     }
 
-    /** Puts a command of the test's own before all others of its name. */
+    /** Puts a script before all other commands of this name in the PATH. */
     void onPath(String command, String script) throws IOException {
         Files.createDirectories(folder.resolve("bin"));
         file("bin/" + command, script);
@@ -232,7 +236,7 @@ final class Site implements AutoCloseable {
 
     // ---------------------------------------------------------------- servers
 
-    /** Starts a server as {@code block} does, on an address of the page, and waits for it. */
+    /** Starts a server by {@code block} on an address of the page, and waits until it listens. */
     void server(String address, String block) throws Exception {
         String at = block.replace(real("10.0.0.21"), real(address));
         file(real(address) + ".start", at.replace("\njbang ", "\nexec jbang "));
@@ -245,7 +249,7 @@ final class Site implements AutoCloseable {
                 () -> log(address).contains("Listening on port 5000"));
     }
 
-    /** What {@code ssh ADDRESS systemctl restart msg-server} does. */
+    /** A script that replaces {@code ssh ADDRESS systemctl restart msg-server}. */
     String restarter() {
         return """
         #!/bin/sh
@@ -257,17 +261,17 @@ final class Site implements AutoCloseable {
                 .formatted(folder, TestMain.checkout(), folder, folder);
     }
 
-    /** What a server has written. */
+    /** The output of the server at {@code address}. */
     String log(String address) throws IOException {
         return Files.readString(folder.resolve(real(address) + ".log"));
     }
 
-    /** A port of the page on an address of the page. */
+    /** An address and a port of the page, at this site. */
     InetSocketAddress at(String address, int port) {
         return new InetSocketAddress(real(address), port);
     }
 
-    /** What comes back, over a connection whose port is told {@code from}. */
+    /** The reply to {@code request} from the server at {@code address}. */
     Wire.Answer answer(String address, String request) {
         try (Wire wire = new Wire(Transport.PLAIN, at(address, 5000), 0)) {
             return wire.send(request).endInput().answer();
@@ -276,13 +280,13 @@ final class Site implements AutoCloseable {
         }
     }
 
-    /** The state of each server as HAProxy sees it. */
+    /** The state of each server in HAProxy's statistics. */
     String stats() throws Exception {
         return run("echo 'show stat' | socat stdio " + folder + "/admin.sock | cut -d, -f1,2,18")
                 .out();
     }
 
-    // ---------------------------------------------------------------- waiting and telling
+    // ---------------------------------------------------------------- waiting and reporting
 
     @FunctionalInterface
     interface Condition {
@@ -298,12 +302,12 @@ final class Site implements AutoCloseable {
         }
     }
 
-    /** For whoever reads the run: how long nobody was served, and what was counted. */
+    /** Prints a measurement for the reader of the test's output. */
     void say(String sentence) {
         System.out.println(name + ": " + sentence);
     }
 
-    /** The last lines of all that was started. */
+    /** The last lines of the output of every process. */
     private String outputs() {
         StringBuilder all = new StringBuilder();
         try (Stream<Path> files = Files.walk(folder, 2)) {
@@ -343,7 +347,7 @@ final class Site implements AutoCloseable {
         }
     }
 
-    /** The process that a file names in its first line, and all that it has started. */
+    /** The process whose id is the first line of {@code file}, and its descendants. */
     private static List<ProcessHandle> tree(Path pidFile) throws IOException {
         List<ProcessHandle> all = new ArrayList<>();
         if (Files.exists(pidFile)) {
@@ -359,7 +363,7 @@ final class Site implements AutoCloseable {
 
     // ---------------------------------------------------------------- a machine of the database
 
-    /** The page's machine of this name and address. */
+    /** The page's machine with this name and address. */
     Node node(String node, String address) throws Exception {
         Path home = Files.createDirectory(folder.resolve(node));
         Files.setPosixFilePermissions(home, PosixFilePermissions.fromString("rwxrwxrwx"));
@@ -378,7 +382,7 @@ final class Site implements AutoCloseable {
             this.name = name;
             this.address = address;
             this.home = home;
-            // All machines' sockets would have one name.
+            // Otherwise the sockets of all machines would have the same path.
             places.put("pg_ctl -l", "pg_ctl -o '-k " + home + "' -l");
             places.put("/var/lib/postgresql/15/msg", home + "/data");
             places.put("/var/lib/etcd/msg", home + "/etcd");
@@ -393,7 +397,7 @@ final class Site implements AutoCloseable {
             return address;
         }
 
-        /** What Patroni answers, if it is yes. */
+        /** Patroni's response to {@code path}, or an empty text if it is not a success. */
         String get(String path) {
             try {
                 URI uri = URI.create("http://" + address + ":8008" + path);
@@ -412,7 +416,10 @@ final class Site implements AutoCloseable {
             places.put(example, real);
         }
 
-        /** A file of db1 with this machine's name, address and places; a line with all has none. */
+        /**
+         * The text of a file of db1 for this machine: its name, address and paths replace those of
+         * db1. A line with the addresses of all machines stays as it is.
+         */
         String own(String text) {
             StringBuilder own = new StringBuilder();
             for (String line : text.split("(?<=\n)")) {
@@ -445,7 +452,7 @@ final class Site implements AutoCloseable {
             return Site.this.shell(true, own, placed(script));
         }
 
-        /** Starts a companion of the database, with a file of {@code NAME=value} lines. */
+        /** Starts a companion of the database, with an environment of {@code NAME=value} lines. */
         void start(String environment, String script) throws IOException {
             String exports = environment.replaceAll("(?m)^(?=.)", "export ");
             Site.this.start(shell(exports + "\n" + script));
@@ -456,7 +463,7 @@ final class Site implements AutoCloseable {
             return Site.this.run(shell(script), "");
         }
 
-        /** Runs what must not fail; what it prints. */
+        /** Runs a script that must succeed; returns its output. */
         String ok(String script, String input) throws Exception {
             Ended ended = Site.this.run(shell(script), placed(input));
             assertEquals(0, ended.exit(), () -> script + "\n" + ended.out() + outputs());
@@ -468,12 +475,15 @@ final class Site implements AutoCloseable {
             return ok("psql -X -v ON_ERROR_STOP=1 -Atq -d " + database, sql);
         }
 
-        /** kill -9 of the postmaster; its children end by themselves. */
+        /** Kills the postmaster with kill -9; its children end without help. */
         void killPostgres() throws IOException {
             tree(home.resolve("data/postmaster.pid")).getFirst().destroyForcibly();
         }
 
-        /** As if the machine had lost its power; of two companions the first goes on. */
+        /**
+         * Kills PostgreSQL like a loss of power. If there are two companions, only the second is
+         * killed, too.
+         */
         void kill() throws IOException {
             if (companions.size() > 1) {
                 companions.removeLast().destroyForcibly().onExit().join();
@@ -483,7 +493,10 @@ final class Site implements AutoCloseable {
             all.forEach(each -> each.onExit().join());
         }
 
-        /** STOP lets all of it hang, CONT lets it go on. */
+        /**
+         * Sends a signal to every process of this machine: STOP freezes the machine, CONT resumes
+         * it.
+         */
         void signal(String signal) throws Exception {
             List<ProcessHandle> all = tree(home.resolve("data/postmaster.pid"));
             for (Process companion : companions) {
