@@ -452,7 +452,7 @@ class CheckTest {
         @Test
         void aBrokenTimeoutIsNamedWithItsOption() throws Exception {
             // The sentence once contained a literal "here %d s".
-            String late = told(Fault.HAS_NO_PATIENCE_THAT_ENDS);
+            String late = told(Fault.HAS_NO_DEADLINE);
             assertTrue(
                     late.endsWith("says: \"not complete within the timeout\" (see --timeout)"),
                     late);

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of how the client decides to trust a server's key, and of its messages to the user
+//DESCRIPTION Tests of how the client trusts a server's key, and of its messages to the user
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

@@ -17,7 +17,7 @@ import java.sql.Statement;
 import java.time.Duration;
 import java.util.List;
 
-/** Requests to a server whose store fails, and what there can be of answers. */
+/** Requests to a server whose store fails, and the possible replies. */
 final class Asking {
     static final String STORED = "Message accepted and stored:\n";
     static final String NOT_STORED = "Message declined. Could not be stored, try again later\n";
@@ -27,12 +27,12 @@ final class Asking {
 
     private Asking() {}
 
-    /** There is no third answer to a store. */
+    /** Asserts that the reply is one of the two possible replies to a store. */
     static void assertStoredOrNot(String reply) {
         assertTrue(List.of(STORED, NOT_STORED).contains(reply), reply);
     }
 
-    /** Stores the next message of {@code sender}, and says what came back. */
+    /** Stores the next message of {@code sender} and returns the reply. */
     static String store(Load.Ledger ledger, int port, String sender) {
         Protocol.Store message = ledger.next(sender);
         Wire.Answer answer = Wire.answer(port, new String(message.bytes(), StandardCharsets.UTF_8));
@@ -42,7 +42,10 @@ final class Asking {
         return answer.end() == null ? answer.text() : answer.toString();
     }
 
-    /** What is fetched is right, or nothing is. */
+    /**
+     * Fetches all mailboxes; returns false if the server refuses. Asserts that every mailbox it
+     * serves is correct.
+     */
     static boolean fetch(Load.Ledger ledger, int port) throws IOException {
         try {
             ledger.assertAllThere(port);
@@ -53,33 +56,33 @@ final class Asking {
         }
     }
 
-    /** Stores until it is acknowledged, which is to be soon. */
+    /** Stores until the server acknowledges a message, which must be soon. */
     static void awaitStored(Load.Ledger ledger, int port, String sender) throws Exception {
         long giveUp = System.nanoTime() + RECOVERY.toNanos();
         for (String reply; !(reply = store(ledger, port, sender)).equals(STORED); ) {
             assertEquals(NOT_STORED, reply);
-            assertTrue(System.nanoTime() < giveUp, "does not work again by itself");
+            assertTrue(System.nanoTime() < giveUp, "the store does not recover without help");
             Thread.sleep(10);
         }
     }
 
-    /** Fetches until every mailbox is right. */
+    /** Fetches until every mailbox is correct. */
     static void awaitFetched(Load.Ledger ledger, int port) throws Exception {
         long giveUp = System.nanoTime() + RECOVERY.toNanos();
         while (!fetch(ledger, port)) {
-            assertTrue(System.nanoTime() < giveUp, "does not work again by itself");
+            assertTrue(System.nanoTime() < giveUp, "the store does not recover without help");
             Thread.sleep(10);
         }
     }
 
-    /** What the start says of a store that it refuses. */
+    /** Asserts that the start refuses {@code store} with one sentence. */
     static void assertOneSentence(MessageStore.StoreException e, Path store) {
         assertTrue(
                 e.getMessage().startsWith("Cannot keep messages in " + store + ": "), e::toString);
         assertEquals(1, e.getMessage().lines().count(), e::toString);
     }
 
-    /** Runs a statement of another program. */
+    /** Runs a statement, like another program that uses the database. */
     static void execute(Connection connection, String sql) throws SQLException {
         try (Statement statement = connection.createStatement()) {
             statement.execute(sql);

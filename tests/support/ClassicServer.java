@@ -12,15 +12,14 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Stream;
 
 /**
- * Behaves on the wire as the classic C server does: one read of at most 128 bytes is the request,
- * its fields are what strtok finds, so that neighbouring {@code ;} are one, and a mailbox ends
- * without LF.
+ * Behaves on the wire like the classic C server. One read of at most 128 bytes is the request. Its
+ * fields are those of strtok, which merges adjacent {@code ;}. A mailbox ends without LF.
  */
 final class ClassicServer implements AutoCloseable {
     private final ServerSocket listening;
     private final Map<String, String> mailboxes = new ConcurrentHashMap<>();
 
-    /** Serves on a free port of loopback, each connection on a thread of its own. */
+    /** Serves on a free port of loopback; each connection has a thread. */
     ClassicServer() throws IOException {
         listening = new ServerSocket(0, 5, InetAddress.getByName("127.0.0.1"));
         Thread.ofPlatform().daemon().start(this::accept);
@@ -42,7 +41,7 @@ final class ClassicServer implements AutoCloseable {
                 Thread.ofVirtual().start(() -> serve(client));
             }
         } catch (IOException e) {
-            // Closed: the test is over.
+            // The server is closed at the end of the test.
         }
     }
 

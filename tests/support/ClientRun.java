@@ -21,7 +21,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
-/** What a run of the menu or the command left behind. */
+/** The output and exit code of a run of the menu or the command. */
 record ClientRun(int exit, String out, String err) {
 
     /** The menu, up to its question. */
@@ -33,12 +33,12 @@ record ClientRun(int exit, String out, String err) {
             Your choice:\s
             """;
 
-    /** Runs the command on {@code input}, of a person if {@code interactive}. */
+    /** Runs the command on {@code input}; a person types it if {@code interactive}. */
     static ClientRun command(boolean interactive, String input, String... arguments) {
         return command(Path.of("no such home"), interactive, input, arguments);
     }
 
-    /** As above, for a user whose home is {@code home}. */
+    /** Like the method above, for a user whose home is {@code home}. */
     static ClientRun command(Path home, boolean interactive, String input, String... arguments) {
         StringWriter out = new StringWriter();
         StringWriter err = new StringWriter();
@@ -62,7 +62,7 @@ record ClientRun(int exit, String out, String err) {
         return command(false, input, withPort(port, more));
     }
 
-    /** Input of a person, whose Enter ends the line of a question. */
+    /** Input that a person types; the person's Enter ends the line of a question. */
     static ClientRun typed(int port, String input, String... more) {
         return command(true, input, withPort(port, more));
     }
@@ -73,7 +73,8 @@ record ClientRun(int exit, String out, String err) {
     }
 
     /**
-     * Runs {@code command}, with {@code environment} on top; its stdin ends after {@code input}.
+     * Runs {@code command} with the variables of {@code environment} added; its stdin is {@code
+     * input}.
      */
     static ClientRun process(Map<String, String> environment, String input, List<String> command)
             throws Exception {
@@ -94,7 +95,7 @@ record ClientRun(int exit, String out, String err) {
         }
     }
 
-    /** All that comes, as UTF-8. */
+    /** The whole stream as UTF-8. */
     static String text(InputStream in) throws IOException {
         return new String(in.readAllBytes(), StandardCharsets.UTF_8);
     }
@@ -105,7 +106,7 @@ record ClientRun(int exit, String out, String err) {
         return err.strip();
     }
 
-    /** What follows the nth menu, up to the next. */
+    /** The output after the nth menu, up to the next menu. */
     String answer(int menu) {
         return out.split(Pattern.quote(MENU))[menu + 1].replaceFirst("\n$", "");
     }

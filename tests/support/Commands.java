@@ -12,7 +12,7 @@ import java.nio.file.Path;
 import java.util.Optional;
 import java.util.stream.Stream;
 
-/** Commands of this machine, and scripts that play some. */
+/** Commands of this machine, and scripts that replace commands. */
 final class Commands {
     private Commands() {}
 
@@ -24,15 +24,16 @@ final class Commands {
                 .findFirst();
     }
 
-    /** Skips the test where a command is missing. */
+    /** Skips the test if the command is missing. */
     static void need(String name) {
-        assumeTrue(onPath(name).isPresent(), "there is no " + name);
+        assumeTrue(onPath(name).isPresent(), "missing command: " + name);
     }
 
     /**
-     * Writes a file that can be executed, by a process of its own. A file that this JVM has open is
-     * open, too, in each process that a test beside this one starts, until its program begins; and
-     * what is open for writing cannot be executed ("Text file busy").
+     * Writes an executable file through a separate process. If this JVM had the file open for
+     * writing, a process that another test starts at that moment would inherit the open file until
+     * its program begins. Linux refuses to execute a file that is open for writing ("Text file
+     * busy").
      */
     static void executable(Path file, String content) throws IOException {
         Files.createDirectories(file.getParent());

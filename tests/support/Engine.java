@@ -20,10 +20,10 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.UnaryOperator;
 
-/** A server of the test's own, in this JVM, with its store in a folder of the test's. */
+/** A server in this JVM for one test, with its store in the test's folder. */
 final class Engine implements AutoCloseable {
 
-    /** More than a test needs. */
+    /** Limits that no test reaches. */
     static final Limits ROOMY = limits(10_000, 5_000, 2_000);
 
     final Heard heard;
@@ -31,17 +31,17 @@ final class Engine implements AutoCloseable {
     final MsgServer server;
     private final Transport transport;
 
-    /** Starts it; {@code messages.db} of {@code folder} keeps its messages. */
+    /** Starts a server; {@code messages.db} of {@code folder} keeps its messages. */
     Engine(Transport transport, Path folder, Limits limits) throws Exception {
         this(transport, folder, limits, new Heard());
     }
 
-    /** As above; {@code heard} is told what happens. */
+    /** Like the constructor above; {@code heard} observes the server. */
     Engine(Transport transport, Path folder, Limits limits, Heard heard) throws Exception {
         this(transport, folder, limits, heard, UnaryOperator.identity());
     }
 
-    /** As above; {@code wrap} may let statements of the database fail. */
+    /** Like the constructor above; {@code wrap} may make statements of the database fail. */
     Engine(Transport transport, Path folder, Limits limits, UnaryOperator<Connection> wrap)
             throws Exception {
         this(transport, folder, limits, new Heard(), wrap);
@@ -86,12 +86,15 @@ final class Engine implements AutoCloseable {
         return new Wire(transport, Wire.loopback(port()), 0);
     }
 
-    /** A new client, for whom the kernel takes next to nothing unread. */
+    /** A new client with a tiny receive buffer, so the kernel buffers few unread bytes. */
     Wire slowReader() throws IOException {
         return new Wire(transport, Wire.loopback(port()), 4096);
     }
 
-    /** The reply to {@code request}, sent as our client does: in one piece, then half-closed. */
+    /**
+     * The reply to {@code request}, sent like our client: in one piece, then the sending side is
+     * closed.
+     */
     String ask(String request) throws IOException {
         try (Wire wire = wire()) {
             return wire.send(request).endInput().receive();
@@ -101,7 +104,7 @@ final class Engine implements AutoCloseable {
     /** Stores {@code count} messages of {@code text} for {@code recipient}. */
     void fill(String recipient, int count, String text) throws Exception {
         List<Future<?>> storing = new ArrayList<>();
-        int threads = 256; // so that many share a commit
+        int threads = 256; // many threads share one commit
         for (int i = 0; i < threads; i++) {
             int share = count / threads + (i < count % threads ? 1 : 0);
             storing.add(
@@ -123,7 +126,7 @@ final class Engine implements AutoCloseable {
         store.close();
     }
 
-    /** What a server has told its observer. */
+    /** Records the events that a server reports to its observer. */
     static class Heard implements Observer {
         private final ConcurrentLinkedQueue<Conversation> conversations =
                 new ConcurrentLinkedQueue<>();
@@ -139,7 +142,7 @@ final class Engine implements AutoCloseable {
                     threads.put(conversation, Thread.currentThread());
                     conversations.add(conversation);
                 }
-                default -> {} // of no interest here
+                default -> {} // the tests do not use the other steps
             }
         }
 
@@ -148,28 +151,28 @@ final class Engine implements AutoCloseable {
             troubles.add(sentence);
         }
 
-        /** How many conversations have begun to wait for their request. */
+        /** How many conversations have started to wait for their request. */
         int served() {
             return served.get();
         }
 
-        /** The conversations that have ended, in that order. */
+        /** The conversations that have ended, in the order of their ends. */
         List<Conversation> conversations() {
             return List.copyOf(conversations);
         }
 
-        /** Served {@code conversation}, which has ended. */
+        /** Records {@code conversation}, which has ended. */
         Thread thread(Conversation conversation) {
             return threads.get(conversation);
         }
 
-        /** The only conversation so far, once it has ended. */
+        /** The only conversation so far; waits for its end. */
         Conversation conversation() throws Exception {
             Waiting.eventually("a conversation ends", () -> !conversations.isEmpty());
             return conversations.element();
         }
 
-        /** The conversation that asked something of {@code mailbox}, or null if none has ended. */
+        /** The ended conversation with a request about {@code mailbox}, or null. */
         Conversation of(String mailbox) {
             return conversations.stream()
                     .filter(it -> it.request != null && it.request.recipient().equals(mailbox))

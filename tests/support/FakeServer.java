@@ -9,9 +9,9 @@ import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.util.concurrent.ConcurrentLinkedQueue;
 
-/** A server on loopback that serves one connection after the other as a test tells it to. */
+/** A server on loopback that serves one connection after the other with the test's code. */
 final class FakeServer implements AutoCloseable {
-    /** What a fake server does with one connection, which is closed afterwards. */
+    /** The test's code for one connection; the server closes the connection afterwards. */
     @FunctionalInterface
     interface Conversation {
         void on(Socket socket) throws IOException;
@@ -32,13 +32,13 @@ final class FakeServer implements AutoCloseable {
                         try (Socket socket = listener.accept()) {
                             conversation.on(socket);
                         } catch (IOException e) {
-                            // Tolerated: the client may leave, and the test end.
+                            // Tolerated: the client may leave, and the test may end.
                         }
                     }
                 });
     }
 
-    /** Reads a request to its end, keeps it, and answers {@code reply}. */
+    /** Reads a whole request, records it, and replies {@code reply}. */
     static FakeServer answering(String reply) throws IOException {
         FakeServer[] self = new FakeServer[1];
         self[0] =
@@ -59,7 +59,7 @@ final class FakeServer implements AutoCloseable {
         listener.close();
     }
 
-    /** Holds a port of loopback on which nobody listens, and nobody else can. */
+    /** Occupies a port of loopback without listening on it, so that no other program can. */
     static Socket deadPort() throws IOException {
         Socket holder = new Socket();
         holder.bind(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0));

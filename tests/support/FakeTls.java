@@ -25,11 +25,11 @@ import javax.net.ssl.SSLSocketFactory;
 import javax.net.ssl.TrustManager;
 import javax.net.ssl.X509TrustManager;
 
-/** Servers in TLS that do as a test tells them to, and ends of TLS that lie about their key. */
+/** TLS servers that run a test's code, and TLS clients and servers with a false key. */
 final class FakeTls {
     private FakeTls() {}
 
-    /** A server whose sockets are made by {@code sockets}; it keeps requests and answers them. */
+    /** A server with sockets from {@code sockets}; it records requests and answers them. */
     static FakeServer answering(SSLSocketFactory sockets, String reply) throws IOException {
         FakeServer[] self = new FakeServer[1];
         self[0] =
@@ -44,7 +44,7 @@ final class FakeTls {
         return self[0];
     }
 
-    /** Sockets that show the certificate in {@code pem}, without its key; they trust everybody. */
+    /** Sockets with the certificate in {@code pem}, but not its key; they trust every peer. */
     static SSLSocketFactory withCertificateOf(Path pem) throws Exception {
         KeyPairGenerator keys = KeyPairGenerator.getInstance("EC");
         keys.initialize(256);
@@ -65,7 +65,7 @@ final class FakeTls {
         return store;
     }
 
-    /** Sockets with the RSA key and the certificate in {@code pem}; they trust everybody. */
+    /** Sockets with the RSA key and the certificate in {@code pem}; they trust every peer. */
     static SSLSocketFactory withRsaKeyIn(Path pem) throws Exception {
         String text = Files.readString(pem);
         String key = text.replaceFirst("(?s).*BEGIN PRIVATE KEY-----(.*)-----END PRIV.*", "$1");
@@ -73,7 +73,7 @@ final class FakeTls {
         return sockets(store(KeyFactory.getInstance("RSA").generatePrivate(encoded), text));
     }
 
-    /** Sockets without any key; they trust everybody. */
+    /** Sockets without a key; they trust every peer. */
     static SSLSocketFactory withoutKey() throws Exception {
         return sockets(null);
     }

@@ -3,9 +3,9 @@
 
 import java.util.List;
 
-/** A wrong line in a program that is right otherwise, and all the cases that it breaks. */
+/** One wrong line in an otherwise correct program, and every case that fails because of it. */
 enum Fault {
-    // Of a server:
+    // Faults of a server:
     READS_ONE_PIECE_ONLY(
             "if len(data) > MAX_BYTES + 1:",
             "if data:",
@@ -29,7 +29,7 @@ enum Fault {
             "left = deadline - time.monotonic()",
             "left = TIMEOUT",
             "a client that drips bytes is not waited for longer"),
-    HAS_NO_PATIENCE_THAT_ENDS(
+    HAS_NO_DEADLINE(
             "deadline = time.monotonic() + TIMEOUT",
             "deadline = time.monotonic() + 3600",
             "a client that sends nothing is told that it timed out",
@@ -59,7 +59,7 @@ enum Fault {
             "client.sendall(reply.encode())",
             "client.sendall(reply.replace('\\n', '\\r\\n').encode())",
             "every line of a reply ends with LF"),
-    WORDS_IT_ITS_OWN_WAY(
+    HAS_ITS_OWN_WORDING(
             "return \"Message accepted and stored:\\n\"",
             "return \"Message stored\\n\"",
             "what is stored is fetched"),
@@ -103,7 +103,7 @@ enum Fault {
             "        threading.Timer(5, kept.flush).start()",
             "an acknowledged message survives kill -9"),
 
-    // Not wrong, but of another shape: a client that
+    // Correct clients with unusual output, which fail no case:
     PRINTS_THE_REPLY_AS_IT_CAME(
             "    first, *messages = request(f\"fetch;{user}\").split(\"\\n\")",
             "    sys.stdout.write(request(f\"fetch;{user}\"))\n    return"),
@@ -115,7 +115,7 @@ enum Fault {
             "        choice = input(",
             "        print(\"\\033[2J\\033[H\", end=\"\")\n        choice = input("),
 
-    // Of a client:
+    // Faults of a client:
     WAITS_FOR_EVER(
             "timeout=5",
             "timeout=None",
@@ -205,7 +205,10 @@ enum Fault {
         this.breaks = List.of(breaks);
     }
 
-    /** What has nothing to do with each other is planted in one program: each must be told. */
+    /**
+     * Programs with faults, for which the check must report each fault. Faults in one program do
+     * not influence each other.
+     */
     static List<List<Fault>> servers() {
         return List.of(
                 List.of(),
@@ -216,14 +219,14 @@ enum Fault {
                         LETS_A_DRIPPING_CLIENT_GO_ON,
                         TRIMS_WHAT_PYTHON_TRIMS,
                         ENDS_LINES_AS_WINDOWS_DOES),
-                List.of(HAS_NO_PATIENCE_THAT_ENDS, COUNTS_CHARACTERS),
+                List.of(HAS_NO_DEADLINE, COUNTS_CHARACTERS),
                 List.of(NEVER_CLOSES, SPLITS_THE_MESSAGE),
                 List.of(LEAVES_OUT_THE_LAST_LF, ANSWERS_BEFORE_IT_HAS_STORED),
                 List.of(ENDS_AT_A_RESET),
-                List.of(WORDS_IT_ITS_OWN_WAY));
+                List.of(HAS_ITS_OWN_WORDING));
     }
 
-    /** Clients as {@link #servers()} are. */
+    /** Like {@link #servers()}, for clients. */
     static List<List<Fault>> clients() {
         return List.of(
                 List.of(),

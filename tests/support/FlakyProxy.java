@@ -16,17 +16,18 @@ import java.util.concurrent.locks.ReentrantLock;
 import java.util.regex.Pattern;
 
 /**
- * A proxy on loopback between a store and its PostgreSQL that fails as networks do: it cuts
- * connections when the statement has been carried out and before its answer is delivered, which
- * leaves the client not knowing, or it holds everything back without a word, as a lost route does.
+ * A proxy on loopback between a store and its PostgreSQL that fails like a network. It can cut a
+ * connection after the statement has run and before its answer arrives, so that the client does not
+ * know the outcome. It can also hold back all bytes without closing a connection, like a lost
+ * route.
  */
 final class FlakyProxy implements AutoCloseable {
 
-    /** CommandComplete of an INSERT, then ReadyForQuery: how the answer to a batch ends. */
+    /** The end of the answer to a batch: CommandComplete of an INSERT, then ReadyForQuery. */
     private static final Pattern INSERTED =
             Pattern.compile("INSERT \\d+ \\d+\\x00Z\\x00\\x00\\x00\\x05I$");
 
-    /** No such ending is longer. */
+    /** No such end has more bytes. */
     private static final int TAIL = 60;
 
     private final ServerSocket listener;
@@ -41,7 +42,7 @@ final class FlakyProxy implements AutoCloseable {
 
     /**
      * @param target the database's port on loopback
-     * @param seed of the choice which answers are lost
+     * @param seed for choosing the lost answers
      */
     FlakyProxy(int target, long seed) throws IOException {
         this.target = target;
@@ -55,26 +56,31 @@ final class FlakyProxy implements AutoCloseable {
         return listener.getLocalPort();
     }
 
-    /** From now on this part of the answers to INSERTs, 0 to 1, is lost, and its connection cut. */
+    /**
+     * From now on the proxy loses this fraction (0 to 1) of the answers to INSERTs, and cuts their
+     * connections.
+     */
     void cut(double fraction) {
         cutFraction = fraction;
     }
 
-    /** How many answers were lost so far. */
+    /** The number of lost answers so far. */
     int cuts() {
         return cuts.get();
     }
 
     /**
-     * From now on nothing gets through, and nothing says so: connections stay open, new ones open
-     * too, and no byte arrives.
+     * From now on no byte gets through. Old connections stay open, and the proxy accepts new ones.
      */
     void hold() {
         held = true;
         silent.addAll(clients);
     }
 
-    /** Ends {@link #hold()} for new connections; those it met stay silent until they are closed. */
+    /**
+     * Ends {@link #hold()} for new connections. Connections from before stay silent until they are
+     * closed.
+     */
     void release() {
         held = false;
     }
@@ -95,7 +101,8 @@ final class FlakyProxy implements AutoCloseable {
                 }
                 Thread.ofVirtual().name("proxy-connection").start(() -> serve(client));
             } catch (IOException e) {
-                // The listener was closed, or one client has gone again: the loop's head tells.
+                // The listener was closed, or the client has left already; the loop's condition
+                // decides.
             }
         }
     }
@@ -112,7 +119,8 @@ final class FlakyProxy implements AutoCloseable {
             copy(database, client, client, true);
             requests.join();
         } catch (IOException e) {
-            // The database is down or the client has gone: closing the client's side says so.
+            // The database is down or the client has left; in both cases the client's side is
+            // closed.
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         } finally {
@@ -121,7 +129,7 @@ final class FlakyProxy implements AutoCloseable {
         }
     }
 
-    /** Copies until either end closes, and closes both then. */
+    /** Copies bytes until one side closes, and then closes both. */
     private void copy(Socket from, Socket to, Socket client, boolean answers) {
         try {
             InputStream in = from.getInputStream();
@@ -132,7 +140,7 @@ final class FlakyProxy implements AutoCloseable {
                 if (silent.contains(client)) {
                     continue;
                 }
-                // An answer may come in several pieces, so its end is looked for across them.
+                // An answer may arrive in several pieces, so the search for its end spans them.
                 tail += new String(buffer, 0, read, StandardCharsets.ISO_8859_1);
                 tail = tail.substring(Math.max(0, tail.length() - TAIL));
                 if (answers && INSERTED.matcher(tail).find() && lose()) {
@@ -141,7 +149,7 @@ final class FlakyProxy implements AutoCloseable {
                 out.write(buffer, 0, read);
             }
         } catch (IOException e) {
-            // One of the ends was cut: so is the other, below.
+            // One side was cut; the finally block closes the other one.
         } finally {
             close(from);
             close(to);
@@ -165,7 +173,7 @@ final class FlakyProxy implements AutoCloseable {
         try {
             socket.close();
         } catch (IOException e) {
-            // It is gone either way.
+            // The socket is closed either way.
         }
     }
 }

@@ -12,14 +12,14 @@ import java.util.Random;
 import java.util.Set;
 import java.util.stream.Stream;
 
-/** Inputs that mean no good, and what the protocol says about each. */
+/** Hostile inputs, and the protocol's result for each of them. */
 final class HostileInput {
     static final long SEED = Long.getLong("fuzz.seed", System.nanoTime());
     static final String TOO_LONG = "Message declined. Too long, 255 bytes at most";
 
     private HostileInput() {}
 
-    /** An input with a name to show. */
+    /** An input with a name for reports. */
     record Seed(String name, byte[] bytes) {
         @Override
         public String toString() {
@@ -28,8 +28,8 @@ final class HostileInput {
     }
 
     /**
-     * What the protocol says about {@code line}: a request, or the text of the refusal. Slow and
-     * plain on purpose; it shares no code with the parser.
+     * The result of {@code line} by the protocol's description: a request, or the text of a
+     * refusal. This code is slow and simple on purpose, and shares no code with the parser.
      */
     static Object naive(byte[] line) {
         if (line.length > 255) {
@@ -86,7 +86,7 @@ final class HostileInput {
         return name.substring(begin, end);
     }
 
-    /** The request in all that was sent before the end of input. */
+    /** The request in the bytes of a whole connection. */
     static byte[] firstLine(byte[] stream) {
         int end = 0;
         while (end < stream.length && stream[end] != '\n') {
@@ -100,7 +100,7 @@ final class HostileInput {
         return text.getBytes(StandardCharsets.UTF_8);
     }
 
-    /** Where fuzzing starts, and what it has found: replayed in every run. */
+    /** Inputs from which fuzzing starts, and failing inputs of the past. Every run replays them. */
     static Stream<Seed> seeds() {
         return Stream.concat(
                 Stream.of(
@@ -155,7 +155,7 @@ final class HostileInput {
         return seeds().map(seed -> seed.bytes()).toList();
     }
 
-    /** Makes inputs out of others, and remembers those that got somewhere new. */
+    /** Mutates inputs, and keeps those with a new outcome. */
     static final class Mutator {
         private static final int MAX_CORPUS = 500;
         private static final int MAX_LENGTH = 400;
@@ -183,7 +183,10 @@ final class HostileInput {
             return input;
         }
 
-        /** Told what came of an input: the first of a kind becomes one to go on from. */
+        /**
+         * Adds {@code input} to the corpus if it is the first with this outcome, number of fields
+         * and length.
+         */
         void learn(byte[] input, Object result) {
             int fields = 0;
             for (byte b : input) {
@@ -217,7 +220,7 @@ final class HostileInput {
                             Arrays.copyOfRange(
                                     other, random.nextInt(other.length + 1), other.length));
                 }
-                default -> { // around the greatest length
+                default -> { // pads to about the maximum length
                     byte[] padding = new byte[Math.max(0, 250 + random.nextInt(12) - in.length)];
                     Arrays.fill(padding, (byte) (random.nextInt(4) == 0 ? ';' : 'x'));
                     yield replaced(in, at, at, padding);

@@ -26,8 +26,8 @@ import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 
 /**
- * Clients that store and fetch without pause, each on a virtual thread, until the server has gone
- * or they are told to stop; and a {@link Ledger} of what they were told.
+ * Clients that store and fetch without pause, each on a virtual thread, until the server has ended
+ * or the test stops them; and a {@link Ledger} of their messages.
  */
 final class Load implements AutoCloseable {
     private static final int FETCH_EVERY = 8;
@@ -46,12 +46,12 @@ final class Load implements AutoCloseable {
         this(port, ledger, name, count, Duration.ZERO);
     }
 
-    /** As above; each client rests for {@code pause} after a reply. */
+    /** Like the constructor above; each client pauses for {@code pause} after a reply. */
     Load(int port, Ledger ledger, String name, int count, Duration pause) {
         this(Transport.PLAIN, port, ledger, name, count, pause);
     }
 
-    /** As above, over {@code transport}. */
+    /** Like the constructor above, over {@code transport}. */
     Load(Transport transport, int port, Ledger ledger, String name, int count, Duration pause) {
         this.transport = transport;
         this.port = port;
@@ -88,52 +88,55 @@ final class Load implements AutoCloseable {
         }
     }
 
-    /** Waits until {@code condition} holds; fails when every client has gone before. */
+    /** Waits until {@code condition} holds; fails if all clients have ended before. */
     void await(BooleanSupplier condition) throws InterruptedException {
         while (!condition.getAsBoolean()) {
             if (clients.stream().noneMatch(Thread::isAlive)) {
-                throw new AssertionError("all clients have gone: " + answers);
+                throw new AssertionError("all clients have ended: " + answers);
             }
             Thread.sleep(1);
         }
     }
 
-    /** Waits for the clients' end, which the server's end brings about. */
+    /** Waits until the server's end has ended all clients. */
     void join() throws InterruptedException {
         for (Thread client : clients) {
             client.join();
         }
     }
 
-    /** How many whole replies came. */
+    /** The number of whole replies. */
     int wholeReplies() {
         return wholeReplies.get();
     }
 
-    /** The answers that were no whole reply, at most one for each client, which ended it. */
+    /**
+     * The replies that were not whole. Such a reply ends its client, so each client has at most
+     * one.
+     */
     List<Wire.Answer> brokenAnswers() {
         return List.copyOf(answers);
     }
 
-    /** Lets each client end with the request it is at, and waits for that. */
+    /** Lets each client finish its pending request, and waits for that. */
     void finish() throws InterruptedException {
         stop = true;
         join();
     }
 
-    /** As {@link #finish}. */
+    /** Like {@link #finish}. */
     @Override
     public void close() {
         try {
             finish();
         } catch (InterruptedException e) {
-            Thread.currentThread().interrupt(); // they end by themselves
+            Thread.currentThread().interrupt(); // the clients end without help
         }
     }
 
     /**
-     * What was sent and what was acknowledged. A message can be made again from its sender and its
-     * number, so the books stay small, and a torn message is found out by comparison.
+     * A record of sent and acknowledged messages. A message's text follows from its sender and its
+     * number. So the record stays small, and a comparison detects a torn message.
      */
     static final class Ledger {
         private static final String LETTERS = "abcdefghijklmnopqrstuvwxyz é;λ\u4e2d";
@@ -143,7 +146,7 @@ final class Load implements AutoCloseable {
         private final int mailboxes;
         private final Map<String, Account> accounts = new ConcurrentHashMap<>();
 
-        /** Messages go into {@code mailboxes} mailboxes, whose names begin with {@code prefix}. */
+        /** A ledger for {@code mailboxes} mailboxes, whose names begin with {@code prefix}. */
         Ledger(String prefix, int mailboxes) {
             this.prefix = prefix;
             this.mailboxes = mailboxes;
@@ -154,7 +157,7 @@ final class Load implements AutoCloseable {
             private final BitSet acknowledged = new BitSet();
         }
 
-        /** A new message of {@code sender}, noted as sent. */
+        /** A new message of {@code sender}, recorded as sent. */
         Protocol.Store next(String sender) {
             Account account = account(sender);
             synchronized (account) {
@@ -162,7 +165,7 @@ final class Load implements AutoCloseable {
             }
         }
 
-        /** Notes that {@code message}, one of another ledger like this, was sent. */
+        /** Records that {@code message}, from an equal ledger, was sent. */
         void sent(Protocol.Store message) {
             Account account = account(message.sender());
             synchronized (account) {
@@ -170,7 +173,7 @@ final class Load implements AutoCloseable {
             }
         }
 
-        /** Notes that the server said it has stored {@code message}. */
+        /** Records that the server acknowledged {@code message}. */
         void acknowledge(Protocol.Store message) {
             Account account = account(message.sender());
             synchronized (account) {
@@ -178,7 +181,7 @@ final class Load implements AutoCloseable {
             }
         }
 
-        /** How many messages were acknowledged. */
+        /** The number of acknowledged messages. */
         int acknowledged() {
             int count = 0;
             for (Account account : accounts.values()) {
@@ -189,7 +192,7 @@ final class Load implements AutoCloseable {
             return count;
         }
 
-        /** A name of the mailboxes' names. */
+        /** The name of a mailbox. */
         String mailbox(int number) {
             return prefix + Math.floorMod(number, mailboxes);
         }
@@ -214,10 +217,11 @@ final class Load implements AutoCloseable {
         }
 
         /**
-         * Holds {@code found}, each mailbox in its order, against the books.
+         * Compares {@code found}, each mailbox in its order, with the record.
          *
-         * @return what is wrong: an acknowledged message that is missing, any message twice, one
-         *     that nobody sent or that is torn, two of one sender in the wrong order
+         * @return the problems: a missing acknowledged message, a message that appears twice, a
+         *     message that no client sent, a torn message, two messages of one sender in the wrong
+         *     order
          */
         List<String> problems(List<Protocol.Store> found) {
             var problems = new ArrayList<String>();
@@ -252,7 +256,7 @@ final class Load implements AutoCloseable {
             return problems;
         }
 
-        /** As {@link #problems}, of what one mailbox has. */
+        /** Like {@link #problems}, for the messages of one mailbox. */
         List<String> problemsOfMailbox(String mailbox, List<Protocol.Store> found) {
             return problems(found).stream()
                     .filter(problem ->
@@ -293,7 +297,8 @@ final class Load implements AutoCloseable {
         }
 
         /**
-         * Everything in the database {@code file}, which must be sound, each mailbox in its order.
+         * All messages in the database {@code file}, each mailbox in its order. The file must be
+         * undamaged.
          */
         static List<Protocol.Store> contentOf(Path file) throws SQLException {
             var found = new ArrayList<Protocol.Store>();
@@ -319,7 +324,10 @@ final class Load implements AutoCloseable {
             return found;
         }
 
-        /** Fails with the first few {@link #problems} of what the server on {@code port} has. */
+        /**
+         * Fails with the first few {@link #problems} of the mailboxes of the server on {@code
+         * port}.
+         */
         void assertAllThere(int port) throws IOException {
             assertAllThere(fetchAll(port));
         }

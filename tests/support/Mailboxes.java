@@ -13,7 +13,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
 
-/** Whole mailboxes of a store, and stores of many messages. */
+/** Reads whole mailboxes of a store, and stores many messages. */
 final class Mailboxes {
     private Mailboxes() {}
 
@@ -34,12 +34,15 @@ final class Mailboxes {
         return mailbox(store, recipient).stream().map(MessageStore.Message::text).toList();
     }
 
-    /** As {@link #storeNumbers} stores them. */
+    /** The texts that {@link #storeNumbers} stores. */
     static List<String> numbers(int from, int to) {
         return IntStream.range(from, to).mapToObj(Integer::toString).toList();
     }
 
-    /** Stores the numbers from {@code from} to before {@code to}, one after the other. */
+    /**
+     * Stores the numbers from {@code from} (inclusive) to {@code to} (exclusive), one after the
+     * other.
+     */
     static void storeNumbers(MessageStore store, String recipient, int from, int to)
             throws MessageStore.StoreException {
         for (int i = from; i < to; i++) {
@@ -48,19 +51,19 @@ final class Mailboxes {
     }
 
     /**
-     * Stores messages that share a commit, since all wait while {@code first} is held up in its
-     * own.
+     * Stores messages that share a commit, because all of them wait while the first message's
+     * commit is blocked.
      *
      * @param messages each as recipient, semicolon, text
-     * @param held ends when the first commit is held up
-     * @param goOn lets it go on
+     * @param held reaches zero when the first commit is blocked
+     * @param goOn releases the first commit
      * @return whether each of {@code messages} was stored
      */
     static List<Boolean> storedTogether(
             MessageStore store, CountDownLatch held, CountDownLatch goOn, String... messages)
             throws Exception {
         Future<Boolean> first = Waiting.inBackground(() -> isStored(store, "a;first"));
-        assertTrue(held.await(20, TimeUnit.SECONDS), "no commit is held up");
+        assertTrue(held.await(20, TimeUnit.SECONDS), "no commit is blocked");
         List<Thread> threads = new ArrayList<>();
         List<CompletableFuture<Boolean>> stored = new ArrayList<>();
         for (String message : messages) {
@@ -69,10 +72,10 @@ final class Mailboxes {
             threads.add(Thread.ofVirtual().start(() -> one.complete(isStored(store, message))));
         }
         Waiting.eventually(
-                "all wait for the store",
+                "all messages wait for the store",
                 () -> threads.stream().allMatch(it -> it.getState() == Thread.State.WAITING));
         goOn.countDown();
-        assertTrue(first.get(20, TimeUnit.SECONDS), "the first one");
+        assertTrue(first.get(20, TimeUnit.SECONDS), "the first message is stored");
         List<Boolean> outcomes = new ArrayList<>();
         for (CompletableFuture<Boolean> one : stored) {
             outcomes.add(one.get(20, TimeUnit.SECONDS));
@@ -80,7 +83,7 @@ final class Mailboxes {
         return outcomes;
     }
 
-    /** Stores recipient, semicolon, text. */
+    /** Stores {@code message}: recipient, semicolon, text. */
     static boolean isStored(MessageStore store, String message) {
         String[] parts = message.split(";", 2);
         try {

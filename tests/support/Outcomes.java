@@ -15,7 +15,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.concurrent.ConcurrentLinkedQueue;
 
-/** What became of the messages of a test, each of which has a text of its own. */
+/** The outcomes of a test's messages; each message has a unique text. */
 final class Outcomes {
     final ConcurrentLinkedQueue<String> stored = new ConcurrentLinkedQueue<>();
     final ConcurrentLinkedQueue<String> refused = new ConcurrentLinkedQueue<>();
@@ -63,7 +63,7 @@ final class Outcomes {
         return refusing;
     }
 
-    /** Only requests made from now on count for {@link #slowest}. */
+    /** From now on {@link #slowest} counts only new requests. */
     void timeFromNowOn() {
         timedFrom = System.nanoTime();
     }
@@ -80,18 +80,20 @@ final class Outcomes {
                 .orElseThrow();
     }
 
-    /** Of the refusals the one that came soonest; very late if there is none. */
+    /** The time of the fastest refusal, or a very long time if there is none. */
     Duration soonestRefusal() {
         return refusals.stream().min(Duration::compareTo).orElse(ChronoUnit.FOREVER.getDuration());
     }
 
-    /** Every acknowledged message is there once, every refused one at most once. */
+    /**
+     * Asserts that each acknowledged message appears once, and each refused message at most once.
+     */
     void check(List<String> found, String context) {
         List<String> once = found.stream().distinct().toList();
-        assertEquals(once.size(), found.size(), "some are there twice; " + context);
+        assertEquals(once.size(), found.size(), "some messages appear twice; " + context);
         List<String> missing = new ArrayList<>(stored);
         missing.removeAll(new HashSet<>(found));
-        assertEquals(List.of(), missing, "acknowledged and not there; " + context);
+        assertEquals(List.of(), missing, "acknowledged messages are missing; " + context);
     }
 
     @Override

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Cuts the power after each moment of a recorded run, and looks for what is lost
+//DESCRIPTION Cuts the power at many moments of a recorded run, and looks for lost messages
 //JAVA 21+
 //SOURCES ServerProcess.java
 //SOURCES Load.java
@@ -35,20 +35,20 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * The power-cut replay. A server under load runs under strace, which records what it writes, what
- * it syncs and what it answers, in order. Then, for moments spread over the run, the files are
- * built as a power cut at that moment could leave them: each as of its last fsync, and once more
- * with a random half of what was written since, torn at sectors. Each such state is opened as a
- * server would open it, and must hold every message acknowledged before that moment, once.
+ * The power-cut replay. A server under load runs under strace, which records its writes, syncs and
+ * replies in their order. For moments spread over the run, the replay builds the files that a power
+ * cut at that moment could leave: once each file as of its last fsync, and once with a random half
+ * of the later writes, torn at sectors. The replay opens each of these states like a server. The
+ * state must have every message that was acknowledged before that moment, once.
  *
- * <p>The counter-test is the same run with synchronous=NORMAL, where acknowledged messages must be
- * missing: a replay that finds nothing there can find nothing.
+ * <p>The counter-test is the same run with synchronous=NORMAL, in which acknowledged messages must
+ * be missing. It proves that the replay can find losses.
  *
- * <pre>jbang tests/PowerCut.java 800       prints what it found; 1 if it is not as it should be
+ * <pre>jbang tests/PowerCut.java 800       prints its findings; exit code 1 after a failure
  * </pre>
  *
- * <p>Taken as given: a disk that keeps what fsync returned for, sectors of {@value #SECTOR} bytes
- * that are written whole, and a file system where the fsync of a new file keeps its name.
+ * <p>The replay assumes that a disk keeps all data after its fsync has returned, that it writes
+ * sectors of {@value #SECTOR} bytes whole, and that the fsync of a new file keeps its name, too.
  */
 final class PowerCut {
     private static final int SECTOR = 512;
@@ -60,13 +60,15 @@ final class PowerCut {
 
     private PowerCut() {}
 
-    /** How a server is run to be recorded. */
+    /** The settings of the recorded server. */
     enum Setting {
-        /** The command as it is. */
+        /** The product's settings. */
         AS_IT_IS(""),
-        /** The WAL is copied into the database all the time, which otherwise takes a long run. */
+        /**
+         * SQLite copies the WAL into the database all the time; by default only a long run does so.
+         */
         OFTEN_CHECKPOINTED("PRAGMA wal_autocheckpoint = 20"),
-        /** Commits are not synced: the counter-test. */
+        /** SQLite does not sync commits: the counter-test. */
         NORMAL("PRAGMA synchronous = NORMAL");
 
         private final String pragma;
@@ -77,15 +79,16 @@ final class PowerCut {
     }
 
     /**
-     * What a replay found.
+     * The findings of a replay.
      *
-     * @param states power cuts that were looked at
-     * @param losing those in which an acknowledged message is missing
-     * @param damaged those with anything else wrong: refused, torn, twice, failed integrity check
-     * @param example the first thing wrong, or empty
+     * @param states the number of examined power cuts
+     * @param losing states in which an acknowledged message is missing
+     * @param damaged states with another fault: a refused file, a torn or repeated message, a
+     *     failed integrity check
+     * @param example the first fault, or empty
      * @param acknowledged messages in the whole run
      * @param syncs of the files in the whole run
-     * @param checkpoints of these, syncs of the database file, once the load had begun
+     * @param checkpoints the syncs of the database file under load, a part of {@code syncs}
      */
     record Verdict(
             int states,
@@ -96,7 +99,7 @@ final class PowerCut {
             int syncs,
             int checkpoints) {}
 
-    /** Whether strace is here and allowed to look at processes. */
+    /** Whether strace is installed and may trace processes. */
     static boolean possible() throws InterruptedException {
         try {
             return new ProcessBuilder("strace", "-o", "/dev/null", "true").start().waitFor() == 0;
@@ -151,7 +154,7 @@ final class PowerCut {
 
     // ---------------------------------------------------------------- what the disk has
 
-    /** The files as the trace makes them: what is on the disk for certain, and what may be. */
+    /** The files as the trace writes them: the synced content, and the pending changes. */
     private static final class Disk {
         private static final String UNFINISHED = "<unfinished ...>";
         private static final Pattern LINE =
@@ -169,7 +172,7 @@ final class PowerCut {
         private int checkpoints;
         private boolean acknowledgedAny;
 
-        /** A call that has begun; {@code before} is what had been written by then. */
+        /** A call that has begun; {@code before} is the number of writes before it. */
         private record Unfinished(String text, int before) {}
 
         Disk(Path store, Load.Ledger ledger) {
@@ -178,7 +181,7 @@ final class PowerCut {
             this.ledger = ledger;
         }
 
-        /** Is told of the disk after each event that follows the first acknowledgement. */
+        /** Gets the disk after each event that follows the first acknowledgement. */
         interface Observer {
             void after(Disk disk) throws Exception;
         }
@@ -197,7 +200,9 @@ final class PowerCut {
             }
         }
 
-        /** Takes in one line; true when it is about our files or an acknowledgement. */
+        /**
+         * Processes one line; returns true if the line is about our files or an acknowledgement.
+         */
         private boolean accept(Matcher call, String rest) throws Exception {
             String thread = call.group(1) + call.group(2);
             boolean begins = call.group(3).equals("(");
@@ -283,7 +288,7 @@ final class PowerCut {
             return true;
         }
 
-        /** What a descriptor stands for, which strace writes in angle brackets. */
+        /** The target of a descriptor, which strace writes in angle brackets. */
         private static String target(String arguments) {
             int begin = arguments.indexOf('<');
             int end = arguments.indexOf('>');
@@ -297,13 +302,13 @@ final class PowerCut {
             return end < 0 ? "" : unescape(arguments.substring(begin, end));
         }
 
-        /** The last argument, of a call that succeeded. */
+        /** The last argument of a successful call. */
         private static int number(String text) {
             int end = text.lastIndexOf(')');
             return Integer.parseInt(text.substring(text.lastIndexOf(' ', end) + 1, end));
         }
 
-        /** Text in which each {@code \xHH} is a byte, as a string of such bytes. */
+        /** Decodes each {@code \xHH} into a byte; the result is a string of such bytes. */
         private static String unescape(String text) {
             var bytes = new StringBuilder(text.length() / 4);
             for (int i = 0; i < text.length(); i++) {
@@ -321,7 +326,7 @@ final class PowerCut {
             return text.getBytes(StandardCharsets.ISO_8859_1);
         }
 
-        /** Writes the files as a power cut would leave them; null for what was synced only. */
+        /** Writes the files after a power cut; without {@code random}, only synced data. */
         void cut(Path folder, Random random) throws IOException {
             for (Map.Entry<String, DiskFile> file : files.entrySet()) {
                 Image image = file.getValue().cut(random);
@@ -368,12 +373,12 @@ final class PowerCut {
         }
     }
 
-    /** What was done to a file since its last fsync, on top of what that fsync made certain. */
+    /** A file's content as of its last fsync, and the later changes, which a power cut may lose. */
     private static final class DiskFile {
         private static final int UNLINK = -1;
         private static final int TRUNCATE = -2;
 
-        /** {@code data} at {@code offset}; or one of the two above, and the new size. */
+        /** {@code data} at an offset; or one of the two constants above, and the new size. */
         private record Change(int kind, byte[] data, int size) {}
 
         private final Image synced = new Image();
@@ -397,14 +402,16 @@ final class PowerCut {
             issued++;
         }
 
-        /** What was issued before the fsync began, as a count from the first, is certain now. */
+        /**
+         * Makes the first {@code before} changes certain, which were issued before the fsync began.
+         */
         void sync(int before) {
             int certain = Math.max(0, pending.size() - (issued - before));
             pending.subList(0, certain).forEach(change -> apply(synced, change, null));
             pending.subList(0, certain).clear();
         }
 
-        /** That the file was deleted is certain once its folder is synced. */
+        /** A deletion becomes certain when the folder is synced. */
         void syncName() {
             for (int i = pending.size() - 1; i >= 0; i--) {
                 if (pending.get(i).kind() == UNLINK) {
@@ -421,7 +428,7 @@ final class PowerCut {
                     if (random.nextBoolean()) {
                         apply(image, change, random);
                     } else if (change.kind() == UNLINK) {
-                        break; // what follows went to another file of that name
+                        break; // later changes belong to another file of the same name
                     }
                 }
             }
@@ -451,7 +458,7 @@ final class PowerCut {
 
     // ---------------------------------------------------------------- the cuts
 
-    /** Cuts the power at moments spread over the run, and judges what is left. */
+    /** Cuts the power at moments spread over the run, and checks the remaining files. */
     private static final class Cuts {
         private final Path folder;
         private final int events;
@@ -469,7 +476,7 @@ final class PowerCut {
         }
 
         void at(Disk disk) throws Exception {
-            // Two states at each of the moments that were chosen.
+            // Each chosen moment gives two states.
             while (states < wanted
                     && disk.events >= (long) events * (states / 2 * 2 + 2) / wanted) {
                 judge(disk, states % 2 == 0 ? null : random);
@@ -509,7 +516,7 @@ final class PowerCut {
 
     // ---------------------------------------------------------------- the programs
 
-    /** The server with one more pragma on each connection, after the product has set its own. */
+    /** Runs a server that adds one pragma to each connection, after the product's own settings. */
     private static void serve(String place, String pragma) throws Exception {
         var store =
                 new MessageStore(

@@ -9,14 +9,14 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 
-/** The solutions in Python, as they are or with a mistake planted. */
+/** The solutions in Python, unchanged or with a planted fault. */
 final class PythonPrograms {
     private static final String FIND =
             "import sys; print(sys.executable if sys.version_info >= (3, 10) else '')";
 
     private PythonPrograms() {}
 
-    /** Python itself, not a script that stands for it; empty where there is none. */
+    /** The path of Python itself, not of a script that starts it; empty if there is no Python. */
     private static final class Python {
         private static final String PATH = find();
 
@@ -32,28 +32,29 @@ final class PythonPrograms {
         }
     }
 
-    /** Whether there is a Python that can run them. */
+    /** Whether there is a Python that can run the solutions. */
     static boolean available() {
         return !Python.PATH.isEmpty();
     }
 
-    /** The command that runs {@code script}, without what only slows Python's start. */
+    /** The command that runs {@code script}, with options that speed up Python's start. */
     static List<String> command(Path script) {
         return new ArrayList<>(List.of(Python.PATH, "-I", "-S", script.toString()));
     }
 
-    /** A copy in {@code folder} of a solution. */
+    /** Copies a solution into {@code folder}. */
     static Path copy(String name, Path folder) throws IOException {
         Path solution = TestMain.checkout().resolve("docs/solutions").resolve(name);
         return Files.writeString(
                 Files.createTempFile(folder, "", name), Files.readString(solution));
     }
 
-    /** Makes the lines {@code right} in {@code script} {@code wrong}. */
+    /** Replaces the lines {@code right} in {@code script} by {@code wrong}. */
     static void plant(Path script, String right, String wrong) throws IOException {
         String program = Files.readString(script);
         if (program.indexOf(right) < 0 || program.indexOf(right) != program.lastIndexOf(right)) {
-            throw new IllegalArgumentException("not once in " + script + ": " + right);
+            throw new IllegalArgumentException(
+                    "does not appear exactly once in " + script + ": " + right);
         }
         Files.writeString(script, program.replace(right, wrong));
     }

@@ -10,13 +10,13 @@ import java.net.Socket;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 
-/** Stands between clients and a server, passes on what each sends, and writes it down. */
+/** A proxy between clients and a server that records all bytes. */
 final class RecordingProxy implements AutoCloseable {
     private final ServerSocket listening =
             new ServerSocket(0, 50, InetAddress.getByAddress(new byte[] {127, 0, 0, 1}));
     private final List<Recording> recordings = new CopyOnWriteArrayList<>();
 
-    /** What went over one connection, each way. */
+    /** The bytes of one connection in each direction. */
     record Recording(ByteArrayOutputStream fromClient, ByteArrayOutputStream fromServer) {}
 
     /** A proxy of the server at {@code port} of this machine. */
@@ -35,7 +35,7 @@ final class RecordingProxy implements AutoCloseable {
                             pass(client, server, recording.fromClient());
                             pass(server, client, recording.fromServer());
                         } catch (IOException e) {
-                            // Closed: there is nobody to tell.
+                            // The proxy is closed at the end of the test.
                         }
                     }
                 });
@@ -53,7 +53,7 @@ final class RecordingProxy implements AutoCloseable {
                         }
                         to.shutdownOutput();
                     } catch (IOException e) {
-                        // One of them has gone: the other one will see.
+                        // One side has closed; the other side gets the close, too.
                     }
                 });
     }
@@ -62,7 +62,7 @@ final class RecordingProxy implements AutoCloseable {
         return listening.getLocalPort();
     }
 
-    /** The connections so far, in their order. */
+    /** The connections so far, in the order of their accepts. */
     List<Recording> recordings() {
         return recordings;
     }

@@ -20,9 +20,8 @@ import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
 /**
- * The server as a process of its own, which tests can kill, signal and measure. It is started from
- * the class path of the running JVM, whose jar holds it already: a tenth of what {@code jbang}
- * takes.
+ * A server process, which tests can kill, signal and measure. It starts from the class path of the
+ * running JVM, whose jar contains the server: this takes a tenth of the time of {@code jbang}.
  */
 final class ServerProcess implements AutoCloseable {
     private static final Duration START = Duration.ofSeconds(60);
@@ -38,14 +37,17 @@ final class ServerProcess implements AutoCloseable {
     private final Thread outputReader;
     private final Thread errorReader;
 
-    /** Starts {@code command}; {@link #port} waits until it listens. */
+    /** Starts {@code command}; {@link #port} waits until the server listens. */
     ServerProcess(List<String> command) throws IOException {
         process = new ProcessBuilder(command).start();
         outputReader = Thread.ofVirtual().start(() -> collect(process.inputReader(), output, true));
         errorReader = Thread.ofVirtual().start(() -> collect(process.errorReader(), errors, false));
     }
 
-    /** The command line of a server on any free port of loopback that keeps {@code store}. */
+    /**
+     * The command line of a server that listens on any free port of loopback and keeps {@code
+     * store}.
+     */
     static List<String> command(Path store, String... more) {
         var command = java("MsgServer", "0", "--bind", "127.0.0.1");
         command.addAll(List.of("--store", store.toString()));
@@ -54,8 +56,8 @@ final class ServerProcess implements AutoCloseable {
     }
 
     /**
-     * An archive of the classes that the server loads (JEP 350), made once by a start and an end: a
-     * start from it takes a quarter less of the processor.
+     * An archive of the server's classes (JEP 350), made by one start and end of a server. A start
+     * with the archive takes a quarter less processor time.
      */
     private static final class Archive {
         static final Path FILE = make();
@@ -75,7 +77,7 @@ final class ServerProcess implements AutoCloseable {
                 Stream.of(folder, archive, store).forEach(file -> file.toFile().deleteOnExit());
                 return archive;
             } catch (Exception e) {
-                throw new AssertionError("no archive of classes", e);
+                throw new AssertionError("cannot make the archive of classes", e);
             }
         }
     }
@@ -102,14 +104,15 @@ final class ServerProcess implements AutoCloseable {
     }
 
     /**
-     * Whether this JVM was started with {@code &} by a script, which its children would inherit.
+     * Whether this JVM ignores SIGINT, because a script started it with {@code &}. Its children
+     * would inherit this.
      */
     private static boolean ignoresInterrupt() {
         try (Stream<String> lines = Files.lines(Path.of("/proc/self/status"))) {
             return lines.filter(line -> line.startsWith("SigIgn:"))
                     .anyMatch(line -> (Long.parseLong(line.substring(8), 16) & 2) != 0);
         } catch (IOException e) {
-            return false; // no Linux: assume the usual
+            return false; // other systems than Linux: assume the default
         }
     }
 
@@ -124,14 +127,14 @@ final class ServerProcess implements AutoCloseable {
                 }
             }
         } catch (IOException e) {
-            // Tolerated: a killed process may leave its pipe so.
+            // Tolerated: the pipe of a killed process may end with an exception.
         }
         if (untilReady) {
             port.completeExceptionally(new IOException("the server ended before it listened"));
         }
     }
 
-    /** The port, once it listens. */
+    /** The server's port; waits until the server listens. */
     int port() throws Exception {
         try {
             return port.get(START.toSeconds(), TimeUnit.SECONDS);
@@ -140,29 +143,29 @@ final class ServerProcess implements AutoCloseable {
         }
     }
 
-    /** What it has written to stdout. */
+    /** The server's stdout so far. */
     String output() {
         return output.toString();
     }
 
-    /** What it has written to stderr. */
+    /** The server's stderr so far. */
     String errors() {
         return errors.toString();
     }
 
-    /** The process id of the JVM, also when another program runs it. */
+    /** The process id of the JVM, even if another program started the JVM. */
     long pid() {
         return jvm().pid();
     }
 
-    /** The JVM may have a child, too: while it starts, SQLite's driver runs {@code uname}. */
+    /** The JVM may have a child, too: SQLite's driver runs {@code uname} during the start. */
     private ProcessHandle jvm() {
         ProcessHandle itself = process.toHandle();
         boolean isJava = itself.info().command().orElse("").endsWith("java");
         return isJava ? itself : process.children().findFirst().orElse(itself);
     }
 
-    /** kill -9: it gets no chance to do anything more. */
+    /** Sends kill -9, which the server cannot handle. */
     void kill() throws InterruptedException {
         jvm().destroyForcibly();
         awaitExit(END);
@@ -171,10 +174,10 @@ final class ServerProcess implements AutoCloseable {
     /** Sends a signal by name, such as {@code INT}. */
     void signal(String name) throws IOException, InterruptedException {
         var kill = new ProcessBuilder("kill", "-" + name, Long.toString(pid()));
-        assertEquals(0, kill.inheritIO().start().waitFor(), "no such process any more");
+        assertEquals(0, kill.inheritIO().start().waitFor(), "the process has ended already");
     }
 
-    /** The exit code, waited for; all output is there then. */
+    /** Waits for the exit code; all output is complete then. */
     int awaitExit(Duration limit) throws InterruptedException {
         if (!process.waitFor(limit.toMillis(), TimeUnit.MILLISECONDS)) {
             throw new AssertionError(
@@ -185,7 +188,7 @@ final class ServerProcess implements AutoCloseable {
         return process.exitValue();
     }
 
-    /** What its threads do, for the report of a test that failed. */
+    /** The stacks of the server's threads, for the report of a failed test. */
     private String threads() throws InterruptedException {
         String jcmd = Path.of(System.getProperty("java.home"), "bin", "jcmd").toString();
         try {
@@ -197,7 +200,7 @@ final class ServerProcess implements AutoCloseable {
         }
     }
 
-    /** How many file descriptors it has open. */
+    /** The number of the server's open file descriptors. */
     long descriptors() throws IOException {
         try (Stream<Path> open = Files.list(Path.of("/proc/" + pid() + "/fd"))) {
             return open.count();
@@ -214,13 +217,14 @@ final class ServerProcess implements AutoCloseable {
         }
     }
 
-    /** Kills it, if it still runs. */
+    /** Kills the server if it still runs. */
     @Override
     public void close() {
         try {
             kill();
         } catch (InterruptedException e) {
-            Thread.currentThread().interrupt(); // it was killed, and nobody waits for its end
+            // the process was killed, so the test need not wait for its end
+            Thread.currentThread().interrupt();
         }
     }
 

@@ -11,7 +11,10 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 
-/** A disk of a few MB, seen only by a shell that holds it and by processes put inside. */
+/**
+ * A disk of a few MB in a mount namespace, which is visible only to its shell and to processes that
+ * start inside.
+ */
 final class SmallDisk implements AutoCloseable {
     private static final String END = "end-of-output";
 
@@ -20,7 +23,7 @@ final class SmallDisk implements AutoCloseable {
     private final BufferedWriter input;
     private final BufferedReader answers;
 
-    /** Mounts it at {@code folder} with these options of tmpfs. */
+    /** Mounts the disk at {@code folder} with these options of tmpfs. */
     SmallDisk(Path folder, String options) throws IOException {
         this.folder = folder;
         var command = List.of("unshare", "--user", "--map-root-user", "--mount", "sh");
@@ -44,11 +47,11 @@ final class SmallDisk implements AutoCloseable {
                                 + "'");
         if (!mounted.isEmpty()) {
             shell.destroyForcibly();
-            Assumptions.abort("needs leave to mount in a namespace of its own: " + mounted);
+            Assumptions.abort("needs permission to mount in a new namespace: " + mounted);
         }
     }
 
-    /** Runs a line of shell there, and returns what it printed. */
+    /** Runs a shell command inside the namespace, and returns its output. */
     String run(String line) throws IOException {
         input.write(line + "; echo; echo " + END + "\n");
         input.flush();
@@ -59,7 +62,7 @@ final class SmallDisk implements AutoCloseable {
         return text.toString();
     }
 
-    /** The command that runs {@code command} there. */
+    /** The command that runs {@code command} inside the namespace. */
     List<String> inside(List<String> command) {
         var inside = new ArrayList<>(List.of("nsenter", "--preserve-credentials", "--user"));
         inside.addAll(List.of("--mount", "--target", Long.toString(shell.pid()), "--"));

@@ -10,10 +10,13 @@ import java.sql.SQLException;
 import java.sql.Statement;
 import java.util.function.UnaryOperator;
 
-/** Between a store and its database: a test sees each statement before it is carried out. */
+/** A wrapper between a store and its database: a test sees each statement before it runs. */
 final class Statements {
 
-    /** Is told of a statement on the thread that executes it; may hold it up, or fail it. */
+    /**
+     * Gets each statement on the thread that will execute it; may delay the statement, or make it
+     * fail.
+     */
     @FunctionalInterface
     interface Hook {
         void before(String sql) throws SQLException;
@@ -21,7 +24,7 @@ final class Statements {
 
     private Statements() {}
 
-    /** What a store has to wrap its connections in so that {@code hook} sees their statements. */
+    /** A function that wraps a store's connections, so that {@code hook} sees their statements. */
     static UnaryOperator<Connection> seenBy(Hook hook) {
         return connection ->
                 proxy(
@@ -62,7 +65,7 @@ final class Statements {
         Object invoke(Object target, Object[] arguments) throws ReflectiveOperationException;
     }
 
-    /** A proxy has to throw what the method behind it threw. */
+    /** A proxy must throw the exception of the method behind it. */
     private static Object invoke(Object target, Call method, Object[] arguments) throws Throwable {
         try {
             return method.invoke(target, arguments);

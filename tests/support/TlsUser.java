@@ -14,7 +14,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 
-/** For test classes that extend it: a user named george, with a home, and a server over TLS. */
+/** A base class for tests: a user named george with a home, and a server over TLS. */
 abstract class TlsUser {
     static final String OTHER_KEY = "K7QD-M2XA-9P4T-ZR6H-B3WE";
     static final String READ = "2\n3\n";
@@ -56,7 +56,7 @@ abstract class TlsUser {
         return ClientRun.command(home, person, input, arguments.toArray(String[]::new));
     }
 
-    /** What a user has who has accepted servers before: a key, and {@code lines}. */
+    /** Gives the user a key, and a file of known servers with {@code lines}. */
     void known(String lines) throws IOException {
         Transport.Keys.copy(Transport.Keys.OTHER, keyFile());
         Files.writeString(knownServers(), lines);

@@ -16,18 +16,19 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * Types what a document says into real terminals, and compares what they show with what the
- * document shows. A code block belongs to the terminal that the line before it names, as {@code
- * **Terminal 2**}. In a block
+ * Types the commands of a document into real terminals, and compares their output with the
+ * document. A code block belongs to the terminal named in the line before it, for instance {@code
+ * **Terminal 2**}. In a block,
  *
  * <ul>
- *   <li>a line with {@code $} is typed when the shell is ready for it,
- *   <li>a request below {@code $ nc} is typed into it, and {@code ^C} is Ctrl+C,
+ *   <li>a line with {@code $} is typed when the shell is ready,
+ *   <li>a request below {@code $ nc} is typed into nc, and {@code ^C} is Ctrl+C,
  *   <li>{@code ...} stands for any lines,
- *   <li>any other line has to be shown next, but for times, ports of clients and other figures.
+ *   <li>any other line must be the next output, except for times, ports of clients and other
+ *       figures.
  * </ul>
  *
- * <p>Nothing else may be shown in between. The terminals are those of {@code script}.
+ * <p>No other output may come in between. The command {@code script} makes the terminals.
  */
 final class Transcript implements AutoCloseable {
     private static final long PATIENCE_S = 120;
@@ -38,7 +39,7 @@ final class Transcript implements AutoCloseable {
     private final Map<Integer, Terminal> terminals = new TreeMap<>();
 
     /**
-     * @param real what stands for what in the document, such as a free port for 5000
+     * @param real replacements for texts of the document, such as a free port for 5000
      */
     Transcript(Map<String, String> real) {
         this.real = real;
@@ -58,7 +59,7 @@ final class Transcript implements AutoCloseable {
         }
     }
 
-    /** Runs all blocks of {@code document}; at least one must belong to a terminal. */
+    /** Runs all blocks of {@code document}; at least one block must belong to a terminal. */
     void run(Path document) throws Exception {
         Terminal terminal = null;
         boolean inBlock = false;
@@ -86,7 +87,7 @@ final class Transcript implements AutoCloseable {
             }
         }
         if (typed == 0) {
-            throw new AssertionError("nothing to type in " + document);
+            throw new AssertionError("no commands in " + document);
         }
         for (Terminal one : terminals.values()) {
             one.awaitPrompt();
@@ -116,7 +117,7 @@ final class Transcript implements AutoCloseable {
         return text;
     }
 
-    /** Without what is another one each time. */
+    /** The line with placeholders for values that differ in each run. */
     static String masked(String line) {
         return line.replaceAll("\\d{4}-\\d\\d-\\d\\dT[0-9:.]+Z", "DATE")
                 .replaceAll("\\d\\d:\\d\\d:\\d\\d\\.\\d{3}", "TIME")
@@ -137,7 +138,7 @@ final class Transcript implements AutoCloseable {
                 .strip();
     }
 
-    /** A shell in a terminal of its own. */
+    /** A shell in a new terminal. */
     private final class Terminal {
         private final int number;
         private final Process process;
@@ -152,7 +153,8 @@ final class Transcript implements AutoCloseable {
             try {
                 String shell =
                         "stty cols 200; exec env PS1='$ ' bash --norc --noprofile --noediting";
-                // Started in the background the tests ignore Ctrl+C, and so would what they start.
+                // If a script started the tests in the background, they ignore Ctrl+C, and their
+                // children would inherit this.
                 ProcessBuilder builder =
                         new ProcessBuilder("env", "--default-signal=INT", "script", "-qfc", shell);
                 builder.command().add("/dev/null");
@@ -189,7 +191,7 @@ final class Transcript implements AutoCloseable {
             } else if (line.startsWith("^C")) {
                 press("\u0003");
                 if (line.equals("^C")) {
-                    interrupted = true; // whether its line ends there is the program's affair
+                    interrupted = true; // the program decides whether its line ends here
                 } else {
                     expect(line);
                 }
@@ -212,7 +214,7 @@ final class Transcript implements AutoCloseable {
             process.getOutputStream().flush();
         }
 
-        /** Waits until the shell is ready; nothing may have been shown that was not expected. */
+        /** Waits until the shell is ready; fails on unexpected output. */
         void awaitPrompt() throws InterruptedException {
             long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_S);
             while (true) {
@@ -268,13 +270,13 @@ final class Transcript implements AutoCloseable {
             }
         }
 
-        /** What is left of a line in which the cursor was put back to its begin. */
+        /** The visible rest of a line after carriage returns. */
         private static String overwritten(String line) {
             String text = line.replaceFirst("\r+$", "").replace("\u001b[K", "");
             return text.substring(text.lastIndexOf('\r') + 1);
         }
 
-        /** JBang says when it builds something; whether it has to is not the document's affair. */
+        /** Removes JBang's lines about builds, since a build depends on earlier runs. */
         private static String withoutBuilding(String text) {
             return text.replaceAll("(?m)^\\[jbang] .*\n", "");
         }

@@ -14,8 +14,8 @@ import java.util.Map;
 import javax.net.ssl.SSLSocket;
 
 /**
- * How bytes get to a server under test: the one place where tests make connections to it. Tests of
- * what holds over every transport run once for each of these.
+ * The transports between tests and a server. All tests connect here. A test that must hold over
+ * every transport runs once for each constant.
  */
 enum Transport {
     PLAIN {
@@ -25,7 +25,7 @@ enum Transport {
         }
     },
 
-    /** As a client whose key is the same all the time, and who takes any server. */
+    /** A client with the same key in every connection, which trusts every server. */
     TLS {
         @Override
         Socket connect(InetSocketAddress address, int receiveBuffer) throws IOException {
@@ -36,18 +36,20 @@ enum Transport {
     private static final int PATIENCE_MS = 30_000;
 
     /**
-     * Connects to {@code address}; whatever is waited for on the socket has a bound.
+     * Connects to {@code address}; each wait on the socket has a timeout.
      *
-     * @param receiveBuffer how much the kernel takes for us unread, or 0 for its own choice
+     * @param receiveBuffer the size of the kernel's buffer for unread bytes, or 0 for the default
      */
     abstract Socket connect(InetSocketAddress address, int receiveBuffer) throws IOException;
 
-    /** What a server needs to speak this; null for plain connections. */
+    /** The server's key for this transport; null for plain connections. */
     Tls serverKey() {
         return this == TLS ? Keys.SERVER : null;
     }
 
-    /** What the command line of a server on {@code store} has for it, whose key is made already. */
+    /**
+     * The options of a server on {@code store} for this transport; creates the server's key file.
+     */
     String[] options(Path store) throws IOException {
         if (this == PLAIN) {
             return new String[0];
@@ -72,7 +74,7 @@ enum Transport {
         }
     }
 
-    /** Keys made once for all tests. */
+    /** Keys that all tests share. */
     static final class Keys {
         private static final Map<Tls, String> FILES = new HashMap<>();
         static final Tls SERVER = make("server");
@@ -98,7 +100,7 @@ enum Transport {
             }
         }
 
-        /** Puts {@code key} where a program would make one, as {@code file}. */
+        /** Writes {@code key} to {@code file}, like a program that makes a key. */
         static void copy(Tls key, Path file) throws IOException {
             Files.createDirectories(file.getParent());
             Files.deleteIfExists(file);
@@ -106,7 +108,9 @@ enum Transport {
             Files.writeString(file, FILES.get(key));
         }
 
-        /** TLS with the key of {@code client} over {@code socket}; the handshake is done. */
+        /**
+         * A TLS connection over {@code socket} with the key of {@code client}, after its handshake.
+         */
         static SSLSocket over(Socket socket, Tls client) throws IOException {
             try {
                 var address = socket.getInetAddress().getHostAddress();

@@ -8,26 +8,24 @@ import java.util.concurrent.Future;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 
-/** How tests wait: for a condition, with a bound and a message, and beside something else. */
+/** Waits of tests: each wait has a bound and a message, and an action may run in the background. */
 final class Waiting {
     private static final Duration BOUND = Duration.ofSeconds(20);
 
     private Waiting() {}
 
-    /** Something that will hold soon. */
+    /** A condition that will hold soon. */
     @FunctionalInterface
     interface Condition {
         boolean holds() throws Exception;
     }
 
-    /**
-     * Returns once {@code condition} holds, and fails, naming {@code what}, if it does not in 20 s.
-     */
+    /** Waits until {@code condition} holds; fails with {@code what} after 20 s. */
     static void eventually(String what, Condition condition) throws Exception {
         eventually(BOUND, what, condition);
     }
 
-    /** As above, with a bound of its own. */
+    /** Like the method above, with the bound {@code bound}. */
     static void eventually(Duration bound, String what, Condition condition) throws Exception {
         long deadline = System.nanoTime() + bound.toNanos();
         while (!condition.holds()) {
@@ -38,7 +36,7 @@ final class Waiting {
         }
     }
 
-    /** Returns once {@code latch} is open; for hooks, which may not be interrupted. */
+    /** Waits until {@code latch} is open; for hooks, which must not be interrupted. */
     static void until(CountDownLatch latch) {
         try {
             if (!latch.await(BOUND.toSeconds(), TimeUnit.SECONDS)) {
@@ -56,7 +54,7 @@ final class Waiting {
         return task;
     }
 
-    /** Since {@code start}, a {@link System#nanoTime}. */
+    /** The milliseconds since {@code start}, a {@link System#nanoTime}. */
     static long millisSince(long start) {
         return (System.nanoTime() - start) / 1_000_000;
     }

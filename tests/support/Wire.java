@@ -14,10 +14,12 @@ import java.net.StandardSocketOptions;
 import java.net.UnknownHostException;
 import java.nio.charset.StandardCharsets;
 
-/** A client that does, byte by byte, what a test tells it to. Whatever it waits for has a bound. */
+/**
+ * A client that sends and receives single bytes under a test's control. Each wait has a timeout.
+ */
 final class Wire implements AutoCloseable {
 
-    // Replies as they come, to be compared with: the text is the contract.
+    // Replies, repeated literally, since the text is the contract.
     static final String STORED = "Message accepted and stored:\n";
     static final String EMPTY = "Retrieving messages...\nThere is no such name\n";
     static final String TIMED_OUT = "Message declined. Timed out\n";
@@ -33,13 +35,13 @@ final class Wire implements AutoCloseable {
     /**
      * Connects to {@code address}.
      *
-     * @param receiveBuffer how much the kernel takes for us unread, or 0 for its own choice
+     * @param receiveBuffer the size of the kernel's buffer for unread bytes, or 0 for the default
      */
     Wire(Transport transport, InetSocketAddress address, int receiveBuffer) throws IOException {
         socket = transport.connect(address, receiveBuffer);
     }
 
-    /** {@code port} of this machine over IPv4. */
+    /** The address of {@code port} on this machine over IPv4. */
     static InetSocketAddress loopback(int port) {
         try {
             return new InetSocketAddress(InetAddress.getByAddress(new byte[] {127, 0, 0, 1}), port);
@@ -73,23 +75,23 @@ final class Wire implements AutoCloseable {
         return this;
     }
 
-    /** All that comes until the server closes; a reset is an exception. */
+    /** All bytes until the server closes; a reset is an exception. */
     String receive() throws IOException {
         return new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
     }
 
-    /** Up to {@code count} bytes, fewer only where the server closes before. */
+    /** Up to {@code count} bytes, fewer only if the server closes before. */
     byte[] receive(int count) throws IOException {
         return socket.getInputStream().readNBytes(count);
     }
 
-    /** What comes, line by line; to close it closes the connection. */
+    /** A reader of the reply's lines; closing the reader closes the connection. */
     BufferedReader lines() throws IOException {
         return new BufferedReader(
                 new InputStreamReader(socket.getInputStream(), StandardCharsets.UTF_8));
     }
 
-    /** All that comes, and how it ended. */
+    /** All bytes until the end of the connection, and the kind of its end. */
     Answer answer() {
         var received = new ByteArrayOutputStream();
         IOException end = null;
@@ -105,7 +107,7 @@ final class Wire implements AutoCloseable {
         return new Answer(received.toString(StandardCharsets.UTF_8), end);
     }
 
-    /** Closes with a reset instead of a goodbye. */
+    /** Closes the connection with a reset. */
     void reset() throws IOException {
         socket.setOption(StandardSocketOptions.SO_LINGER, 0);
         socket.close();
@@ -116,14 +118,17 @@ final class Wire implements AutoCloseable {
         socket.close();
     }
 
-    /** The reply to {@code request}, sent as our client does: in one piece, then half-closed. */
+    /**
+     * The reply to {@code request}, sent like our client: in one piece, then the sending side is
+     * closed.
+     */
     static String ask(int port, String request) throws IOException {
         try (Wire wire = new Wire(port)) {
             return wire.send(request).endInput().receive();
         }
     }
 
-    /** As {@link #ask}, of a server that may be on its way out. */
+    /** Like {@link #ask}, for a server that may end meanwhile. */
     static Answer answer(Transport transport, int port, String request) {
         try (Wire wire = new Wire(transport, loopback(port), 0)) {
             wire.send(request).endInput();
@@ -133,20 +138,20 @@ final class Wire implements AutoCloseable {
         }
     }
 
-    /** As {@link #answer(Transport, int, String)}, over plain TCP. */
+    /** Like {@link #answer(Transport, int, String)}, over plain TCP. */
     static Answer answer(int port, String request) {
         return answer(Transport.PLAIN, port, request);
     }
 
     /**
-     * What came back over one connection.
+     * The bytes that arrived over one connection, and the kind of its end.
      *
-     * @param text all that was received
-     * @param end null when the server closed as it should, otherwise how the connection failed
+     * @param text all received bytes
+     * @param end null if the server closed normally, otherwise the failure of the connection
      */
     record Answer(String text, IOException end) {
 
-        /** A reply that is complete, whatever it says, followed by a clean close. */
+        /** Whether the reply is complete, with any content, and followed by a normal close. */
         boolean whole() {
             boolean complete =
                     text.startsWith("Retrieving messages...\n")
@@ -155,7 +160,7 @@ final class Wire implements AutoCloseable {
             return end == null && complete;
         }
 
-        /** Closed by the server without a byte. */
+        /** Whether the server closed normally without sending a byte. */
         boolean cleanClose() {
             return end == null && text.isEmpty();
         }
