@@ -112,7 +112,7 @@ class BigMailboxTest {
                                 + " a store meanwhile took %d ms at most%n",
                         MESSAGES, took / 1_000_000, before, peak, longest.get() / 1_000_000);
                 assertTrue(peak - before < TOO_MUCH_KIB, peak - before + " KiB more");
-                assertTrue(longest.get() > 0, "no store went through meanwhile");
+                assertTrue(longest.get() > 0, "no client stored a message meanwhile");
             } finally {
                 for (Wire client : nonReaders) {
                     client.close();
@@ -152,7 +152,7 @@ class BigMailboxTest {
                 }
                 long[] last = {0};
                 Waiting.eventually(
-                        "all wait",
+                        "all fetches wait",
                         () -> {
                             long was = last[0];
                             Thread.sleep(300);
@@ -194,7 +194,7 @@ class BigMailboxTest {
                     client.close();
                 }
             }
-            assertEquals(TURNED_AWAY, busy, "turned away");
+            assertEquals(TURNED_AWAY, busy, "the number of refused clients");
             Waiting.eventually(
                     "a client that reads is served again",
                     () -> Wire.answer(transport, port, "fetch;small").whole());

@@ -46,7 +46,7 @@ import java.util.stream.Collectors;
  * changed. Each changed program must fail exactly the cases that depend on the line.
  */
 @DisabledOnOs(OS.WINDOWS) // The commands need a POSIX shell.
-@Order(3) // it takes long
+@Order(3) // long test classes start first
 class CheckTest {
     private static final int SERVER_CASES = 75;
     private static final int CLIENT_CASES = 30;
@@ -59,7 +59,7 @@ class CheckTest {
 
     @TempDir static Path folder;
 
-    /** What a check printed, and its exit code. */
+    /** Output and exit code of a check. */
     private record Outcome(int exit, String out, String err) {
         /** The output line that begins with {@code start}. */
         String line(String start) {

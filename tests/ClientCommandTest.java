@@ -36,7 +36,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
-/** The client as a command: its options, its exit codes, its streams. */
+/** The client as a command: options, exit codes, streams. */
 class ClientCommandTest {
 
     @ParameterizedTest
@@ -105,7 +105,7 @@ class ClientCommandTest {
     @EnabledOnOs({OS.LINUX, OS.MAC})
     class AsAProcess {
 
-        /** Runs the client with {@code environment} and {@code input}; stdin ends after it. */
+        /** Runs the client with {@code environment}; its stdin is {@code input}. */
         private static ClientRun client(
                 Map<String, String> environment, String input, String... args) throws Exception {
             return ClientRun.process(environment, input, ServerProcess.java("MsgClient", args));

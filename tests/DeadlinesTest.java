@@ -27,7 +27,7 @@ import java.util.concurrent.TimeUnit;
 /** Each conversation has one deadline for its request, and one for each part of its reply. */
 @ParameterizedClass(name = "{0}")
 @EnumSource(Transport.class)
-@Order(8) // it takes long
+@Order(8) // long test classes start first
 class DeadlinesTest {
     /** In milliseconds. On a busy machine a handshake takes half of this time. */
     private static final int SHORT = 900;
@@ -68,7 +68,8 @@ class DeadlinesTest {
             assertEquals(Wire.EMPTY, answered.send("fetch;nobody\n").receive());
             long answeredAfter = Waiting.millisSince(start);
             assertEquals(Wire.TIMED_OUT, silent.receive());
-            Waiting.eventually("both end", () -> engine.heard.conversations().size() == 2);
+            Waiting.eventually(
+                    "both conversations end", () -> engine.heard.conversations().size() == 2);
             assertTrue(Waiting.millisSince(start) >= 1_900, "a client that does not close has 2 s");
             long shown = engine.heard.of("nobody").untilReply.toMillis();
             assertTrue(shown <= answeredAfter, shown + " ms, answered after " + answeredAfter);

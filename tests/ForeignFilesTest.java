@@ -58,7 +58,7 @@ class ForeignFilesTest {
 
     // ---------------------------------------------------------------- no database of ours
 
-    /** Files that a server must neither serve from nor change. */
+    /** Files that a server must not serve or change. */
     enum Foreign {
         TEXT {
             @Override

@@ -36,7 +36,7 @@ import java.util.stream.Stream;
  * Both programs as users start them: with a real JBang, by the commands that a class would type.
  */
 @EnabledOnOs({OS.LINUX, OS.MAC}) // on Windows no signal reaches a program that JBang started
-@Order(7) // it takes long
+@Order(7) // long test classes start first
 class JBangTest {
     private static final Duration LIMIT = Duration.ofMinutes(3);
 
@@ -84,7 +84,7 @@ class JBangTest {
     /** Starts a server; {@code env} and {@code sh} set its environment and folder. */
     private ServerProcess server(List<String> command) throws IOException {
         List<String> all = new ArrayList<>();
-        ServerProcess.java("MsgServer").stream() // what lets SIGINT through, where needed
+        ServerProcess.java("MsgServer").stream() // the prefix that enables SIGINT, if needed
                 .takeWhile(word -> !word.endsWith("java"))
                 .forEach(all::add);
         all.add("env");
@@ -150,7 +150,7 @@ class JBangTest {
         environment.put("JBANG_DIR", jbangDir.toString());
         environment.putAll(TestMain.jbangsPlaces());
         environment.put(
-                "PATH", // as JBang's setup would; with it there, JBang edits no shell's start files
+                "PATH", // with this PATH, JBang does not edit the start files of shells
                 String.join(
                         File.pathSeparator,
                         commands.toString(),

@@ -84,7 +84,7 @@ class LauncherTest {
         for (var tool : List.of("cat", "mkdir", "mktemp", "mv", "rm", "sed", "sleep")) {
             command(tool, "exec '" + Commands.onPath(tool).orElseThrow() + "' \"$@\"");
         }
-        for (var locking : List.of("flock", "perl")) { // Linux has the one, macOS the other
+        for (var locking : List.of("flock", "perl")) { // Linux has flock, macOS has perl
             var there = Commands.onPath(locking);
             if (there.isPresent()) {
                 command(locking, "exec '" + there.get() + "' \"$@\"");
@@ -213,10 +213,11 @@ class LauncherTest {
                             + "echo end >>\"$BUILDS\"\n"
                             + PROGRAM_ENDS_WITH_7);
             var first = start();
-            Waiting.eventually("the first", () -> Files.exists(home.resolve(name)));
+            Waiting.eventually(
+                    "the first launch has begun", () -> Files.exists(home.resolve(name)));
             Files.deleteIfExists(waiting);
             var second = start();
-            Waiting.eventually("the second launch to wait", () -> Files.exists(waiting));
+            Waiting.eventually("the second launch waits", () -> Files.exists(waiting));
             Files.createFile(home.resolve(name + ".go"));
             assertEquals(7, end(first).status());
             assertEquals(
@@ -239,13 +240,13 @@ class LauncherTest {
                 ": >\"$HOME/begun\"; until [ -f \"$HOME/go\" ]; do sleep 0.01; done; "
                         + PROGRAM_ENDS_WITH_7);
         var first = start();
-        Waiting.eventually("the first", () -> Files.exists(home.resolve("begun")));
+        Waiting.eventually("the first launch has begun", () -> Files.exists(home.resolve("begun")));
         var checkout = launcher;
         launcher = folder.resolve("at a terminal");
         script(launcher, "exec " + terminal.get() + " -qec \"'" + checkout + "'\" /dev/null");
         environment.put("SHELL", "/bin/sh");
         var second = start();
-        Waiting.eventually("the second launch to wait", () -> Files.exists(waiting));
+        Waiting.eventually("the second launch waits", () -> Files.exists(waiting));
         Files.createFile(home.resolve("go"));
         assertEquals(7, end(first).status());
         assertEquals(
@@ -298,7 +299,7 @@ class LauncherTest {
         var jbang = await("JBang", () -> pidIn(home.resolve("java")));
         starting.destroy();
         assertEquals(143, end(starting).status());
-        Waiting.eventually("JBang to end", () -> !jbang.isAlive());
+        Waiting.eventually("JBang ends", () -> !jbang.isAlive());
     }
 
     @Test
@@ -316,7 +317,7 @@ class LauncherTest {
         launcher = folder.resolve("in a container");
         script(launcher, "exec " + String.join(" ", container) + " '" + checkout + "'");
         var starting = start();
-        Waiting.eventually("JBang", () -> Files.exists(home.resolve("java")));
+        Waiting.eventually("JBang runs", () -> Files.exists(home.resolve("java")));
         starting.children().forEach(ProcessHandle::destroy);
         assertEquals(143, end(starting).status());
     }
@@ -325,9 +326,11 @@ class LauncherTest {
     void aWaitingStartEndsOnSigterm() throws Exception {
         haveJBang("echo $$ >\"$HOME/java\"; exec sleep 60");
         start();
-        await("the first", () -> pidIn(home.resolve("java")));
+        await("the process of the first launch", () -> pidIn(home.resolve("java")));
         var second = start();
-        await("its wait for the lock", () -> second.children().findAny().orElse(null));
+        await(
+                "the second launch's wait for the lock",
+                () -> second.children().findAny().orElse(null));
         second.destroy();
         assertEquals(143, end(second).status());
     }
@@ -348,18 +351,18 @@ class LauncherTest {
     void terminatingTheFirstStartTerminatesMavenAndLeavesNoFile() throws Exception {
         var maven = halfWay();
         var starting = start();
-        var mavenProcess = await("Maven to have half of JBang", maven);
+        var mavenProcess = await("the process of Maven", maven);
         starting.destroy();
         assertEquals(143, end(starting).status());
         assertEquals(List.of("lock"), launcherFiles());
-        Waiting.eventually("Maven to end", () -> !mavenProcess.isAlive());
+        Waiting.eventually("Maven ends", () -> !mavenProcess.isAlive());
     }
 
     @Test
     void theNextStartRepairsAKilledFirstStart() throws Exception {
         var maven = halfWay();
         var starting = start();
-        var mavenProcess = await("Maven to have half of JBang", maven);
+        var mavenProcess = await("the process of Maven", maven);
         starting.destroyForcibly();
         mavenProcess.destroyForcibly();
         end(starting);
@@ -417,7 +420,7 @@ class LauncherTest {
         // The SIGHUP of a closed terminal ended a server whose log went to a file.
         java("echo \"/bin/sh -c 'kill -HUP \\$\\$; echo still here'\"; exit 255");
         command("mvn", MAVEN_THAT_WORKS);
-        assertEquals("still here\n", launch("").out(), "the first time");
+        assertEquals("still here\n", launch("").out(), "the first launch");
         assertEquals(new Outcome(0, "still here\n", ""), launch(""));
     }
 

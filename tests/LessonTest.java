@@ -37,7 +37,7 @@ import java.util.spi.ToolProvider;
 import java.util.stream.Stream;
 
 /** The documents for a class: docs/lesson.md, docs/exercises.md. */
-@Order(6) // it takes long
+@Order(6) // long test classes start first
 class LessonTest {
     @TempDir Path folder;
 
@@ -69,7 +69,7 @@ class LessonTest {
         for (String command : commands) {
             assertTrue(lesson.contains(command), command);
         }
-        assertTrue(lines("handout.md").size() < 70, "one page");
+        assertTrue(lines("handout.md").size() < 70, "the hand-out is longer than a page");
     }
 
     @Test

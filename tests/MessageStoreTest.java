@@ -82,7 +82,8 @@ class MessageStoreTest {
 
             @Override
             boolean commits(String sql) {
-                return sql.startsWith("INSERT"); // autocommit: one statement, one transaction
+                // without a transaction, each statement commits by itself
+                return sql.startsWith("INSERT");
             }
 
             @Override
@@ -208,7 +209,7 @@ class MessageStoreTest {
                 "a b",
                 "a\tb",
                 "é",
-                "e\u0301", // the same to the eye, another name to us
+                "e\u0301", // two spellings that look the same are two names
                 "ı",
                 "İ",
                 "ß",
@@ -398,7 +399,7 @@ class MessageStoreTest {
                 List.of(),
                 Mailboxes.texts(store, "bob"),
                 "the message is visible before its commit");
-        assertFalse(storing.isDone(), "acknowledged before it was durable");
+        assertFalse(storing.isDone(), "the store returned before its commit");
         mayCommit.countDown();
         storing.get(20, TimeUnit.SECONDS);
         assertEquals(List.of("hi"), Mailboxes.texts(store, "bob"));
@@ -441,7 +442,7 @@ class MessageStoreTest {
                         store, committing, mayCommit, "b;1", tooLong, "b;2", tooLong, "b;3"));
         List<String> texts = Mailboxes.texts(store, "b");
         assertEquals(Set.of("1", "2", "3"), Set.copyOf(texts));
-        assertEquals(3, texts.size(), "none twice");
+        assertEquals(3, texts.size(), "a message was stored twice");
     }
 
     @Test
@@ -574,7 +575,7 @@ class MessageStoreTest {
         store = new MessageStore(place);
         List<String> kept = Mailboxes.texts(store, "all");
         assertEquals(acknowledged, new HashSet<>(kept));
-        assertEquals(acknowledged.size(), kept.size(), "none twice");
+        assertEquals(acknowledged.size(), kept.size(), "a message was stored twice");
         assertEquals(32, refused.size());
     }
 

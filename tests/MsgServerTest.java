@@ -100,7 +100,9 @@ class MsgServerTest {
         Engine engine = new Engine(transport, folder, Engine.ROOMY);
         try (Wire wire = engine.wire()) {
             wire.send("f");
-            assertEquals(Wire.EMPTY, engine.ask("fetch;nobody")); // f is accepted, too
+            assertEquals(
+                    Wire.EMPTY,
+                    engine.ask("fetch;nobody")); // then the connection with "f" is accepted, too
             Future<Long> closing =
                     Waiting.inBackground(() -> {
                         long start = System.nanoTime();
@@ -216,7 +218,8 @@ class MsgServerTest {
         started.removeIf(t -> !t.getName().matches("acceptor|store-.*"));
         assertTrue(started.size() >= 5, started.toString());
         engine.close();
-        Waiting.eventually("its threads end", () -> started.stream().noneMatch(Thread::isAlive));
+        Waiting.eventually(
+                "the threads of the engine end", () -> started.stream().noneMatch(Thread::isAlive));
     }
 
     private static boolean refuses(int port) throws IOException {

@@ -70,7 +70,7 @@ class OneServerOneFileTest {
             assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "before"));
             run(command);
             Waiting.eventually(
-                    "stores are refused",
+                    "the server refuses stores",
                     () ->
                             Asking.NOT_STORED.equals(
                                     Asking.store(new Load.Ledger("x", 1), server.port(), "x")));

@@ -57,7 +57,7 @@ import java.util.stream.Stream;
  * examples by those of the test. Each block has a name after its language.
  */
 @EnabledOnOs({OS.LINUX, OS.MAC}) // the document is written for Linux and macOS
-@Order(1) // it takes long
+@Order(1) // long test classes start first
 class OperatingTest {
     private static final Duration LIMIT = Duration.ofMinutes(3);
     private static final Pattern BLOCK =
@@ -80,7 +80,7 @@ class OperatingTest {
     void createPlaces() throws IOException {
         home = Files.createDirectory(folder.resolve("home"));
         checkout = TestMain.checkout();
-        if (checkout.toString().contains(" ")) { // the document's own place has none
+        if (checkout.toString().contains(" ")) { // paths in the document have no blanks
             checkout = Files.createSymbolicLink(home.resolve("checkout"), checkout);
         }
         store = folder.resolve("messages.db");
@@ -130,7 +130,7 @@ class OperatingTest {
             assertTrue(tests.contains("block(\"" + name + "\")"), "no test runs block " + name);
         }
         long fences = document().lines().filter(line -> line.startsWith("```")).count();
-        assertEquals(fences, 2L * blocks().size(), "blocks without a name");
+        assertEquals(fences, 2L * blocks().size(), "some blocks have no name");
     }
 
     @Test
@@ -276,7 +276,8 @@ class OperatingTest {
         assertThrows(TimeoutException.class, () -> end.get(2, TimeUnit.SECONDS));
         assertEquals(Wire.EMPTY, Wire.ask(port, "fetch;nobody"));
         Pattern line = Pattern.compile("^\\d{4}-\\d\\d-\\d\\d .*fetch nobody", Pattern.MULTILINE);
-        Waiting.eventually("a line", () -> line.matcher(Files.readString(log)).find());
+        Waiting.eventually(
+                "the log has a matching line", () -> line.matcher(Files.readString(log)).find());
         server.destroy();
         server.onExit().get(30, TimeUnit.SECONDS);
         assertTrue(
@@ -302,7 +303,7 @@ class OperatingTest {
                 "the new log has only the second request",
                 () -> Files.readString(log).matches("\\d{4}\\S+ \\S+  #2  .*fetch nobody.*\n"));
         try (Stream<Path> files = Files.list(where)) {
-            assertEquals(2, files.count(), "the log and the old one");
+            assertEquals(2, files.count(), "the log and one old log");
         }
         server.destroy();
     }
@@ -318,7 +319,8 @@ class OperatingTest {
             assertEquals(
                     new Ended(0, ""), run(check), "the check reports a working server as failed");
             server.signal("STOP");
-            assertEquals(new Ended(1, ""), run(check), "it hangs");
+            assertEquals(
+                    new Ended(1, ""), run(check), "the check reports a frozen server as working");
             server.signal("CONT");
             assertEquals(new Ended(0, ""), run(check));
             end(server);
@@ -363,7 +365,8 @@ class OperatingTest {
         try (ServerProcess server = serve()) {
             store(server, "bob", 5);
             long before = Files.size(store);
-            Waiting.eventually("some seconds without stores", () -> Files.size(store) != before);
+            Waiting.eventually(
+                    "the store copies its log into the file", () -> Files.size(store) != before);
             assertEquals(new Ended(0, ""), run(where, block("copy")));
         }
         store = where.resolve("copy.db");
@@ -447,7 +450,7 @@ class OperatingTest {
         assertFalse(isInFiles(SECRET));
         try (ServerProcess server = serve()) {
             assertEquals(0, mailbox(server, "bob"));
-            assertTrue(mailbox(server, "user7") > 0, "others' messages stay");
+            assertTrue(mailbox(server, "user7") > 0, "other mailboxes keep their messages");
         }
     }
 
@@ -464,7 +467,7 @@ class OperatingTest {
             }
             assertFalse(isInFiles(SECRET));
             assertEquals(0, mailbox(server, "bob"));
-            assertTrue(mailbox(server, "user7") > 0, "others' messages stay");
+            assertTrue(mailbox(server, "user7") > 0, "other mailboxes keep their messages");
             store(server, "bob", 1);
             assertEquals(1, mailbox(server, "bob"));
             assertEquals("", server.errors());
@@ -521,7 +524,7 @@ class OperatingTest {
         environment.put("PATH", home + "/.jbang/bin:" + environment.get("PATH"));
         String jdk = "'" + Path.of(System.getProperty("java.home"), "bin") + "'/";
         background(jdk + block("publish"));
-        Waiting.eventually("the web server", () -> isOpen(free));
+        Waiting.eventually("the web server listens", () -> isOpen(free));
 
         Path elsewhere = Files.createDirectory(folder.resolve("elsewhere"));
         String[] lines = block("url").split("\n");

@@ -195,7 +195,7 @@ class OwnersTest {
                 "the claim is copied", () -> rows(copy, "owner").equals(Set.of("al", "george")));
     }
 
-    /** The first column of a table of a plain copy made just now, or nothing. */
+    /** The first column of a table in a plain copy made now; empty if the table is missing. */
     private Set<String> rows(Path copy, String table) throws Exception {
         Files.deleteIfExists(copy);
         Files.copy(folder.resolve("messages.db"), copy);
@@ -403,7 +403,7 @@ class OwnersTest {
         for (Future<Boolean> each : owns) {
             count += each.get(60, TimeUnit.SECONDS) ? 1 : 0;
         }
-        assertEquals(1, count, "owners");
+        assertEquals(1, count, "the number of owners");
     }
 
     private static MsgServer server(MessageStore store) throws Exception {

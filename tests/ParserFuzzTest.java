@@ -203,7 +203,7 @@ class ParserFuzzTest {
 
         @MethodSource("ParserFuzzTest#seedBytesAlone")
         @Timeout(value = 24, unit = TimeUnit.HOURS)
-        @FuzzTest(maxDuration = "10m") // Jazzer wants to be the last annotation
+        @FuzzTest(maxDuration = "10m") // Jazzer requires that its annotation is the last one
         void jazzer(byte[] input) {
             check(input);
             checkFraming(input, new Random(Arrays.hashCode(input)));

@@ -54,7 +54,8 @@ class PostgresAwayTest {
                 try {
                     Waiting.eventually("some stores", () -> outcomes.stored.size() > 500);
                     own.stopImmediately();
-                    Waiting.eventually("the first refusal", () -> !outcomes.refused.isEmpty());
+                    Waiting.eventually(
+                            "the store refuses a message", () -> !outcomes.refused.isEmpty());
                     // The store retries pending messages first. After the first refusal it knows
                     // that the database is away.
                     outcomes.timeFromNowOn();
@@ -68,7 +69,8 @@ class PostgresAwayTest {
                     int storedSoFar = outcomes.stored.size();
                     long start = System.nanoTime();
                     Waiting.eventually(
-                            "stores again", () -> outcomes.stored.size() > storedSoFar + 100);
+                            "the store accepts messages again",
+                            () -> outcomes.stored.size() > storedSoFar + 100);
                     Duration recovery = Duration.ofNanos(System.nanoTime() - start);
                     assertTrue(recovery.toSeconds() < 10, "recovered after " + recovery);
                 } finally {
@@ -121,7 +123,7 @@ class PostgresAwayTest {
                         String first = own.column(place, waiting).getFirst();
                         own.run(place, "SELECT " + interrupt + "(" + first + ")");
                         Waiting.eventually(
-                                "the second try of the commit",
+                                "the store retries the commit",
                                 () ->
                                         outcomes.stored.size() > acknowledged
                                                 || own.column(place, waiting).stream()
@@ -130,7 +132,8 @@ class PostgresAwayTest {
                         own.run(place, "ALTER SYSTEM RESET synchronous_standby_names");
                         own.run(place, "SELECT pg_reload_conf()");
                         Waiting.eventually(
-                                "stores again", () -> outcomes.stored.size() > acknowledged);
+                                "the store accepts messages again",
+                                () -> outcomes.stored.size() > acknowledged);
                     }
                 } finally {
                     // otherwise the clients never end, and the test hangs instead of reporting its
@@ -144,7 +147,7 @@ class PostgresAwayTest {
                 own.run(place, "SELECT pg_reload_conf()");
                 List<Future<Boolean>> claims = new ArrayList<>();
                 Waiting.eventually(
-                        "a claim of a name to wait",
+                        "a claim of a name waits for a replica",
                         () -> {
                             String name = "name" + claims.size();
                             claims.add(threads.submit(() -> owners.allow(name, "key", true)));

@@ -95,7 +95,9 @@ class PostgresTest {
             String waiting =
                     "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND"
                             + " datname = current_database()";
-            Waiting.eventually("the others", () -> server.column(url, waiting).size() == servers);
+            Waiting.eventually(
+                    "the other sessions wait for a lock",
+                    () -> server.column(url, waiting).size() == servers);
             fastest.commit();
             for (Future<Void> start : starts) {
                 start.get();
@@ -149,7 +151,7 @@ class PostgresTest {
 
     @Test
     void onlyHostIsAStandbyExpectASentenceThatSaysSo() throws Exception {
-        readOnly("on"); // as a standby is, before and after the table is made
+        readOnly("on"); // a standby is read-only before and after the table exists
         for (int i = 0; i < 2; i++) {
             String sentence =
                     assertThrows(MessageStore.StoreException.class, () -> new MessageStore(url))
@@ -175,7 +177,7 @@ class PostgresTest {
             ours.store("bob", "al", "hi");
             assertEquals(List.of("MsgServer"), applications());
         }
-        Waiting.eventually("its connections to end", () -> applications().isEmpty());
+        Waiting.eventually("the store's connections end", () -> applications().isEmpty());
         try (MessageStore theirs = new MessageStore(url + "&ApplicationName=mine")) {
             theirs.store("bob", "al", "hi");
             assertEquals(List.of("mine"), applications());
@@ -216,7 +218,7 @@ class PostgresTest {
                         assertThrows(
                                 Exception.class,
                                 () -> new MessageStore(place).close(),
-                                "expected a refusal of a place with a bad password");
+                                "the store accepted a place with a bad password");
                 refusal.printStackTrace(new PrintWriter(seen, true));
             }
         } finally {

@@ -274,7 +274,8 @@ class ProgramTest {
                             .start();
             String answer = new String(client.getInputStream().readAllBytes());
             assertTrue(answer.contains("\n   1. bob: hi\n"), answer);
-            Waiting.eventually("both are logged", () -> server.output().contains("1 message"));
+            Waiting.eventually(
+                    "the server logs both requests", () -> server.output().contains("1 message"));
             server.signal("TERM");
             server.awaitExit(Duration.ofSeconds(15));
             String output = server.output();

@@ -117,7 +117,9 @@ class ScaleOutTest {
         command.addAll(ServerProcess.java("MsgServer", "0", "--bind", "127.0.0.1", "--store", url));
         try (var server = new ServerProcess(command)) {
             assertTrue(Wire.answer(server.port(), "store;zone;al;hi").stored());
-            Waiting.eventually("its log", () -> server.output().contains("store to zone from al"));
+            Waiting.eventually(
+                    "the log has the request",
+                    () -> server.output().contains("store to zone from al"));
             assertTrue(server.output().contains("+07:00  #1  "), server.output());
         }
     }

@@ -48,7 +48,7 @@ import java.util.stream.Stream;
  * a terminal sends them, and reads the bytes that the client sends to the screen.
  */
 @EnabledOnOs(OS.LINUX) // only on Linux the command script takes a command
-@Order(2) // it takes long
+@Order(2) // long test classes start first
 class ScreenTest {
     private static final String ENTER = "\r";
 
@@ -89,7 +89,7 @@ class ScreenTest {
         }
     }
 
-    /** Starts the client as {@code al} after {@code setup}, a command of the shell. */
+    /** Starts the client as {@code al} after the shell command {@code setup}. */
     private void start(String setup, int port, String... jvmOptions) throws IOException {
         List<String> java = new ArrayList<>(ServerProcess.java("MsgClient", "127.0.0.1"));
         java.addAll(List.of(Integer.toString(port), "--user", "al"));
@@ -124,7 +124,7 @@ class ScreenTest {
         start("stty rows 24 cols 80", server.port());
     }
 
-    /** Waits until {@code text} has come since the last wait. */
+    /** Waits for {@code text} in the output since the last match. */
     private void see(String text) throws Exception {
         try {
             Waiting.eventually(text, () -> screen.indexOf(text, read) >= 0);
@@ -269,7 +269,7 @@ class ScreenTest {
             type("2" + ENTER);
             await(asked);
             type("3" + ENTER);
-            see("3\r\n"); // the terminal has it: its echo is back, which no escape sequence is
+            see("3\r\n"); // the echo proves that the terminal has received the text
             typed.countDown();
             see("There are no messages for al.");
             see("Text typed before this question is thrown away.");
@@ -375,7 +375,7 @@ class ScreenTest {
         start("stty rows 24 cols 80", server.port(), "-Djava.io.tmpdir=" + folder);
         goToMessage();
         List<String> before = namesIn(folder);
-        for (String keys : List.of("\u0018\u0005", "\u0018\u0016" + "n")) { // the other: as in vi
+        for (String keys : List.of("\u0018\u0005", "\u0018\u0016" + "n")) { // Emacs keys, vi keys
             type("secret" + keys + "!");
             see("!");
             type(CTRL_C);
@@ -462,7 +462,7 @@ class ScreenTest {
         start("stty rows 24 cols 80", server.port(), "-Djava.io.tmpdir=" + folder);
         goToMessage();
         pastePlain("Dear Mary,\nall is");
-        see("[?2004l"); // its end is awaited for a second
+        see("[?2004l"); // the client waits a second for the end of the paste
         type(CTRL_C);
         see("ended with 130");
         seeTheTerminalAsItWas();

@@ -77,7 +77,8 @@ class ServerLimitsTest {
             try (Engine engine = new Engine(transport, folder, Engine.limits(20_000, 2, 2_000));
                     Wire second = engine.wire()) {
                 try (Wire first = engine.wire()) {
-                    Waiting.eventually("both have a place", () -> engine.heard.served() == 2);
+                    Waiting.eventually(
+                            "both clients have a place", () -> engine.heard.served() == 2);
                     for (int i = 0; i < 20; i++) {
                         assertTurnedAway(engine);
                     }
@@ -86,7 +87,7 @@ class ServerLimitsTest {
                             engine.heard.troubles());
                     assertEquals(Wire.EMPTY, first.send("fetch;nobody\n").receive());
                 }
-                Waiting.eventually("the place of the first is free", () -> isServed(engine));
+                Waiting.eventually("the place of the first client is free", () -> isServed(engine));
                 assertEquals("Connections are accepted again.", engine.heard.troubles().getLast());
                 assertEquals(
                         Wire.EMPTY,
@@ -112,7 +113,8 @@ class ServerLimitsTest {
                 for (Wire client : silent) {
                     client.close();
                 }
-                Waiting.eventually("their places are free", () -> isServed(engine));
+                Waiting.eventually(
+                        "the places of the silent clients are free", () -> isServed(engine));
             } finally {
                 for (Wire client : silent) {
                     client.close();
@@ -151,7 +153,7 @@ class ServerLimitsTest {
                             return begun.get() >= 4 * Observer.Step.values().length;
                         });
                 failing.set(false);
-                Waiting.eventually("it serves", () -> isServed(engine));
+                Waiting.eventually("the server serves", () -> isServed(engine));
                 assertTrue(
                         heard.troubles()
                                 .contains(
@@ -249,7 +251,8 @@ class ServerLimitsTest {
                 Waiting.eventually(
                         "the server serves again", () -> one.equals(Wire.ask(port, "fetch;bob")));
                 Waiting.eventually(
-                        "descriptors are given back", () -> server.descriptors() < before + 20);
+                        "the server closes the descriptors",
+                        () -> server.descriptors() < before + 20);
                 for (int i = 0; i < 1_500; i++) {
                     assertEquals(Wire.EMPTY, Wire.ask(port, "fetch;nobody"));
                 }
@@ -317,7 +320,8 @@ class ServerLimitsTest {
                         client.close();
                     }
                 }
-                assertEquals(Wire.EMPTY, Wire.ask(port, "fetch;nobody"), "served again");
+                assertEquals(
+                        Wire.EMPTY, Wire.ask(port, "fetch;nobody"), "a client is served again");
                 Waiting.eventually(
                         "the server reports its recovery: " + server.errors(),
                         () -> {

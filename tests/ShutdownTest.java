@@ -51,7 +51,7 @@ import java.util.regex.Pattern;
  * <pre>jbang -Dsignals=50 tests/ShutdownTest.java       50 of each signal instead of 2</pre>
  */
 @DisabledOnOs(value = OS.WINDOWS, disabledReason = "Windows has no such signals")
-@Order(4) // it takes long
+@Order(4) // long test classes start first
 class ShutdownTest {
     @TempDir private Path folder;
 

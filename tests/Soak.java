@@ -98,7 +98,7 @@ final class Soak {
                 }
                 check(rude.sent > 0, "no rude clients");
                 load.finish();
-                check(load.brokenAnswers().isEmpty(), "broken: " + load.brokenAnswers());
+                check(load.brokenAnswers().isEmpty(), "broken replies: " + load.brokenAnswers());
             }
             long descriptors = settledDescriptors(server, descriptorsIdle + FEW);
             int third = memory.size() / 3;

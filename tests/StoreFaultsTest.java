@@ -59,7 +59,7 @@ import java.util.function.UnaryOperator;
  * appears twice. The server recovers without help when the cause is gone.
  */
 @Timeout(value = 5, unit = TimeUnit.MINUTES)
-@Order(5) // it takes long
+@Order(5) // long test classes start first
 class StoreFaultsTest {
     @TempDir private Path folder;
 
@@ -350,7 +350,7 @@ class StoreFaultsTest {
                 wire.receive(1_000);
                 failing = PAGE;
                 String rest = wire.receive();
-                assertFalse(rest.endsWith("NO MORE MESSAGES\n"), "a half mailbox looks whole");
+                assertFalse(rest.endsWith("NO MORE MESSAGES\n"), "a partial mailbox looks whole");
                 assertFalse(rest.contains("There is no such name"));
                 assertFalse(rest.contains("Message declined"), "the reply contains a second reply");
             }

@@ -181,7 +181,8 @@ class StoreFileTest {
             for (int i = 0; Wire.answer(port, "store;full;al;" + text).stored(); i++) {
                 assertTrue(i < 10_000, "the store has no limit");
             }
-            long pages = pragma("page_count") * pragma("page_size"); // those in the log, too
+            // the pages in the log count, too
+            long pages = pragma("page_count") * pragma("page_size");
             assertTrue(pages <= 1 << 20, "larger than its limit: " + pages);
             assertTrue(pages > 900 << 10, "less than its limit: " + pages);
             Waiting.eventually(

@@ -200,7 +200,7 @@ class StorePlaceTest {
         assertTrue(said.startsWith("Cannot keep messages in that database: write jdbc:"), said);
         assertFalse(said.contains("s3cret"), said);
         for (String begin : List.of(place.replaceFirst(":.*", ":"), place, ":memory:")) {
-            assertFalse(Files.exists(Path.of(begin)), "made " + begin);
+            assertFalse(Files.exists(Path.of(begin)), "the server created " + begin);
         }
     }
 

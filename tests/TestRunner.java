@@ -16,9 +16,9 @@
  * bytes to a request, replies, their texts       ProtocolTest, RepliesTest; hostile: ParserFuzzTest
  * requests and replies over a socket             WireTest, ClassicServerTest; hostile: WireFuzzTest
  * a new verb or refusal, in every place          VerbsTest
- * a client that is too slow, too many clients    DeadlinesTest, ServerLimitsTest
+ * slow clients, too many clients                 DeadlinesTest, ServerLimitsTest
  * the engine: its start, acceptor and close      MsgServerTest
- * a process that ends by a signal, or is killed  ShutdownTest, DurabilityTest; power: PowerCutTest
+ * a signal or a kill ends a process              ShutdownTest, DurabilityTest; power: PowerCutTest
  * options, exit codes, output of a program       ServerCommandTest, ClientCommandTest
  * the same for both programs                     ProgramTest; started by JBang: JBangTest
  * the log and --trace                            LogTest, TraceTest, NoTextInTheLogTest
@@ -26,11 +26,11 @@
  * a database that fails                          StoreFaultsTest
  * SQLite: the value of --store                   StorePlaceTest
  * SQLite: the file of an open store              StoreFileTest
- * SQLite: a second server on a file, a file gone OneServerOneFileTest
- * SQLite: no store of ours, a damaged one        ForeignFilesTest
- * PostgreSQL: reached badly, away, shared        PostgresTest, PostgresAwayTest, ScaleOutTest
- * TLS: keys, the server's side, who owns a name  TlsTest, TlsServerTest, OwnersTest
- * TLS: whom the client trusts                    TrustTest, KnownServersTest
+ * SQLite: two servers on a file, a moved file    OneServerOneFileTest
+ * SQLite: foreign files, damaged stores          ForeignFilesTest
+ * PostgreSQL: bad network, outage, shared        PostgresTest, PostgresAwayTest, ScaleOutTest
+ * TLS: keys, the server's side, owners of names  TlsTest, TlsServerTest, OwnersTest
+ * TLS: servers that the client trusts            TrustTest, KnownServersTest
  * the client: requests, menu, at a terminal      MsgClientTest, MenuTest, ScreenTest
  * the launcher, the check                        LauncherTest, CheckTest
  * a document                                     ReadmeTest, LessonTest, OperatingTest

@@ -221,7 +221,7 @@ class TlsServerTest {
 
     @Test
     void tls12IsRefused() throws Exception {
-        // With it, a client that had ended its input got an empty reply.
+        // In TLS 1.2 a client that had closed its sending side got an empty reply.
         try (Socket socket = new Socket("127.0.0.1", engine.port())) {
             SSLSocket tls = over(socket, Transport.Keys.CLIENT.sockets);
             tls.setEnabledProtocols(new String[] {"TLSv1.2"});
@@ -295,7 +295,7 @@ class TlsServerTest {
         }
     }
 
-    /** Sends {@code start}; returns how long the server kept the connection afterwards. */
+    /** Sends {@code start}; returns how long the server then kept the connection open. */
     private long millisUntilClosed(byte[] start) throws Exception {
         long began = System.nanoTime();
         try (Wire wire = plain()) {
@@ -428,7 +428,7 @@ class TlsServerTest {
                 try (Socket socket = new Socket("127.0.0.1", server.port())) {
                     socket.setTcpNoDelay(true);
                     String host =
-                            i % 2 == 0 ? "new" + i : "known"; // which is asked by its old name
+                            i % 2 == 0 ? "new" + i : "known"; // a resumed session keeps its name
                     SSLSocketFactory sockets = Transport.Keys.CLIENT.sockets;
                     var tls = (SSLSocket) sockets.createSocket(socket, host, 1, true);
                     SSLParameters hello = Tls.configure(tls).getSSLParameters();

@@ -97,9 +97,11 @@ class TraceTest {
         try (ServerProcess server = server("--trace");
                 Wire slow = new Wire(server.port())) {
             slow.send("s");
-            Waiting.eventually("it waits", () -> steps(server, 1).size() == 2);
+            Waiting.eventually(
+                    "the slow client's conversation waits", () -> steps(server, 1).size() == 2);
             Wire.ask(server.port(), "fetch;bob");
-            Waiting.eventually("another ends", () -> steps(server, 2).contains("closed"));
+            Waiting.eventually(
+                    "another conversation ends", () -> steps(server, 2).contains("closed"));
             assertEquals("waiting for its request", steps(server, 1).getLast());
         }
     }

@@ -191,7 +191,7 @@ class TrustTest extends TlsUser {
         try (FakeServer other = FakeTls.answering(Transport.Keys.OTHER.sockets, Wire.STORED)) {
             String port = String.valueOf(other.port());
             String shown = Transport.Keys.OTHER.fingerprint();
-            // The sentence had the stranger's key in a command, ready to be pasted.
+            // The sentence showed the stranger's key in a command, which a user could paste.
             String sentence =
                     "127.0.0.1 port %s shows the key %s instead of %s, and nothing was sent. Either"
                             + " it was set up anew, or another answers in its place: ask who runs"
@@ -314,7 +314,7 @@ class TrustTest extends TlsUser {
 
     @Test
     void aNameOfAnotherKeyIsRefusedWithAdvice() throws Exception {
-        engine.ask("store;bob;george;hi"); // by the key of the tests' raw client
+        engine.ask("store;bob;george;hi"); // with the key of Transport.Keys.CLIENT
         ClientRun run = piped("1\nbob\nhi\n2\n3\n", port, "--tls", key);
         String sentence =
                 "The server refused: Message declined. That name belongs to another key. Copy the"

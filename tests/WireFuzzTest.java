@@ -314,7 +314,7 @@ class WireFuzzTest {
         return millis;
     }
 
-    /** How often {@code message} is in its mailbox. */
+    /** How many copies of {@code message} its mailbox has. */
     private static long count(Engine engine, Protocol.Store message) throws IOException {
         String line = message.recipient() + ";" + message.sender() + ";" + message.message();
         return Stream.of(engine.ask("fetch;" + message.recipient()).split("\n"))

@@ -291,7 +291,8 @@ class WireTest {
         }
         ask("store;bob;al;a secret");
         ask("nonsense;bob");
-        Waiting.eventually("five end", () -> engine.heard.conversations().size() == 5);
+        Waiting.eventually(
+                "five conversations end", () -> engine.heard.conversations().size() == 5);
         Set<Thread> threads = new HashSet<>();
         for (Observer.Conversation ended : engine.heard.conversations()) {
             Thread thread = engine.heard.thread(ended);

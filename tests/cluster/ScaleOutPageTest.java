@@ -127,7 +127,7 @@ class ScaleOutPageTest {
 
                 clients.mark();
                 next.signal("STOP");
-                site.await(90, "another leader", () -> leader(replicas) != null);
+                site.await(90, "the replicas elect another leader", () -> leader(replicas) != null);
                 clients.awaitStoresOnAll(60);
                 next.signal("CONT");
                 awaitWhole(site, replicas);
@@ -193,7 +193,10 @@ class ScaleOutPageTest {
             }
             db1.psql("postgres", site.block("replica-sync"));
             String quorum = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'";
-            site.await(20, "both replicas", () -> db1.psql("postgres", quorum).equals("2"));
+            site.await(
+                    20,
+                    "both replicas are connected",
+                    () -> db1.psql("postgres", quorum).equals("2"));
 
             site.server(ONE, site.block("server"));
             site.server(TWO, site.block("server"));
@@ -286,7 +289,7 @@ class ScaleOutPageTest {
             site.onPath("ssh", site.restarter());
             try (Clients clients = new Clients(site, CLIENTS, BALANCER)) {
                 clients.awaitStoresOnAll(60);
-                site.await(20, "all three", () -> site.stats().contains(ALL_UP));
+                site.await(20, "all three servers are up", () -> site.stats().contains(ALL_UP));
                 clients.mark();
                 Site.Ended rolled = site.run(site.block("rolling"));
                 assertEquals(0, rolled.exit(), rolled.out());
@@ -311,7 +314,7 @@ class ScaleOutPageTest {
             List<String> peers = new ArrayList<>();
             site.await(
                     10,
-                    "its line in a server's log",
+                    "a server's log has the request",
                     () -> {
                         for (String address : List.of(ONE, TWO, THREE)) {
                             line.matcher(site.log(address))
@@ -345,7 +348,7 @@ class ScaleOutPageTest {
             site.server(ONE, server.replace("export", "export HOME=" + site.folder()));
             site.await(
                     20,
-                    "the check",
+                    "the balancer's check succeeds",
                     () -> site.stats().contains("servers,one,UP\nservers,two,DOWN"));
             try (Wire wire = new Wire(Transport.TLS, site.at(BALANCER, 5000), 0)) {
                 wire.send("store;bob;al;hi\n");

@@ -85,7 +85,7 @@ final class Site implements AutoCloseable {
         Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString("rwxrwxrwx"));
         long pid = ProcessHandle.current().pid();
         network = "127.%d.%d.".formatted(100 + SITES.getAndIncrement() % 100, pid % 250);
-        examples.put("10.0.0.0/24", "127.0.0.0/8"); // where loopback's connections come from
+        examples.put("10.0.0.0/24", "127.0.0.0/8"); // the peer addresses of loopback connections
         examples.put("10.0.0.", network);
         examples.put("/run/haproxy/", folder + "/");
         examples.put("/etc/haproxy/", folder + "/");

@@ -46,8 +46,8 @@ import java.util.jar.JarFile;
 import java.util.stream.Stream;
 
 /**
- * A real PostgreSQL for tests, started from its binaries: no installation, no container, no network
- * once the binaries are in the local Maven repository.
+ * A real PostgreSQL for tests, started from its binaries. It needs no installation and no
+ * container, and no network once the binaries are in the local Maven repository.
  *
  * <p>Most tests need only {@link #freshPostgres()}: a new empty database on one server, which all
  * tests of the JVM share. A test that stops the database starts its own {@link Server}.
@@ -166,11 +166,10 @@ final class Databases {
          */
         private static Server start(String... settings) throws Unavailable {
             Map<String, String> all = new LinkedHashMap<>();
-            // The library would set fsync to off; a killed server would then forget its last
-            // commits.
+            // The library would turn this off; a killed server would then forget its last commits.
             all.put("synchronous_commit", "on");
             all.put("max_connections", "100");
-            all.put("scram_iterations", "1"); // each of many connections would compute 4,096
+            all.put("scram_iterations", "1"); // the default of 4,096 slows down many connections
             for (String setting : settings) {
                 String[] pair = setting.split("=", 2);
                 all.put(pair[0], pair[1]);

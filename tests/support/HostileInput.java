@@ -37,7 +37,8 @@ final class HostileInput {
         }
         String text = new String(line, StandardCharsets.UTF_8);
         if (!Arrays.equals(text.getBytes(StandardCharsets.UTF_8), line)) {
-            return "Message declined. Not UTF-8"; // what is malformed does not survive both ways
+            // malformed bytes change when they are decoded and encoded
+            return "Message declined. Not UTF-8";
         }
         if (hasControl(text)) {
             return "Message declined. Control characters";

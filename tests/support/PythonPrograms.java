@@ -27,7 +27,7 @@ final class PythonPrograms {
                 byte[] out = process.getInputStream().readAllBytes();
                 return new String(out, StandardCharsets.UTF_8).strip();
             } catch (IOException e) {
-                return ""; // there is none
+                return ""; // there is no Python
             }
         }
     }

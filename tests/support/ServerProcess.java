@@ -97,7 +97,8 @@ final class ServerProcess implements AutoCloseable {
         command.addAll(QUICK_START);
         command.addAll(ManagementFactory.getRuntimeMXBean().getInputArguments());
         command.addAll(
-                List.of("-Xlog:disable", archive)); // else the JVM has things to say about it
+                // otherwise the JVM prints warnings about the archive
+                List.of("-Xlog:disable", archive));
         command.addAll(List.of("-cp", System.getProperty("java.class.path"), main));
         command.addAll(arguments);
         return command;

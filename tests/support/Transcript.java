@@ -55,7 +55,7 @@ final class Transcript implements AutoCloseable {
             process.getInputStream().readAllBytes();
             return process.waitFor() == 0;
         } catch (IOException e) {
-            return false; // not even a shell
+            return false; // this machine has no shell
         }
     }
 
@@ -129,7 +129,8 @@ final class Transcript implements AutoCloseable {
                 .replaceAll("\\.java:\\d+", ".java:LINE")
                 .replaceAll("^(\\[pid )?\\d+(?= |:$)", "PID")
                 .replaceAll("(read|write|fsync)\\(\\d+", "$1(FD")
-                .replaceAll("\\(FD <unfinished ...>$", "(FD) = 0") // another thread came in between
+                // the line of another thread came in between
+                .replaceAll("\\(FD <unfinished ...>$", "(FD) = 0")
                 .replaceAll("^\\d{1,2}$", "A FEW")
                 .replaceAll(
                         "^([a-z, ]* +(?:10|30|100)) +[0-9,]+ +[0-9,]+ +[0-9.,]+ +[0-9,]+$",

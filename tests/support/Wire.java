@@ -46,7 +46,7 @@ final class Wire implements AutoCloseable {
         try {
             return new InetSocketAddress(InetAddress.getByAddress(new byte[] {127, 0, 0, 1}), port);
         } catch (UnknownHostException e) {
-            throw new AssertionError("four bytes are an address", e);
+            throw new AssertionError("four bytes are always an address", e);
         }
     }
 
