@@ -1,5 +1,5 @@
 //JAVA 21+
-//SOURCES Screen.java
+//SOURCES Prompt.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import org.jline.terminal.Size;
@@ -40,8 +40,8 @@ interface Answers {
     /** The input of this process; questions are written to {@code out} or to its terminal. */
     static Answers ofThisProcess(PrintWriter out) {
         boolean person = System.console() != null;
-        Screen screen = person ? Screen.open(out) : null;
-        return screen != null ? screen : new Lines(standardInput(), out, person);
+        Prompt prompt = person ? Prompt.open(out) : null;
+        return prompt != null ? prompt : new Lines(standardInput(), out, person);
     }
 
     private static BufferedReader standardInput() {
@@ -63,7 +63,7 @@ interface Answers {
         }
     }
 
-    /** Answers read line by line: from a pipe, or at a terminal that {@link Screen} cannot use. */
+    /** Answers read line by line: from a pipe, or at a terminal that {@link Prompt} cannot use. */
     record Lines(BufferedReader in, PrintWriter out, boolean person) implements Answers {
 
         @Override

@@ -31,7 +31,7 @@ import java.util.logging.Logger;
  * A person at a terminal. JLine's line editor gives arrow keys, a history for each question, and a
  * paste in one piece. The JDK's console has none of these, nor the size of the terminal.
  */
-final class Screen implements Answers {
+final class Prompt implements Answers {
     private static final Logger JLINE_LOG = Logger.getLogger("org.jline"); // writes to the terminal
 
     private final Terminal terminal;
@@ -39,7 +39,7 @@ final class Screen implements Answers {
     private final Map<String, LineReader> readers = new HashMap<>(); // one for each question
     private Size size;
 
-    private Screen(Terminal terminal, PrintWriter out) {
+    private Prompt(Terminal terminal, PrintWriter out) {
         this.terminal = terminal;
         this.out = out;
         measure();
@@ -55,7 +55,7 @@ final class Screen implements Answers {
      * JLine calls stty. Its native library would set the speed of a serial line to 0, and unpack
      * itself into the temporary folder.
      */
-    static Screen open(PrintWriter out) {
+    static Prompt open(PrintWriter out) {
         JLINE_LOG.setLevel(Level.OFF);
         try {
             Terminal terminal =
@@ -64,7 +64,7 @@ final class Screen implements Answers {
                             .dumb(false)
                             .encoding(StandardCharsets.UTF_8)
                             .build();
-            return new Screen(terminal, out);
+            return new Prompt(terminal, out);
         } catch (IOException | IllegalStateException e) {
             return null; // the client then reads lines without an editor
         }
