@@ -29,7 +29,7 @@ import java.util.logging.Logger;
 
 /**
  * A person at a terminal. JLine's line editor gives arrow keys, a history for each question, and a
- * paste in one piece. The JDK's console has none of these, nor the size of the terminal.
+ * paste in one piece. The JDK's console does not report the terminal's size.
  */
 final class Prompt implements Answers {
     private static final Logger JLINE_LOG = Logger.getLogger("org.jline"); // writes to the terminal

@@ -34,7 +34,7 @@ import javax.net.ssl.SSLSocket;
  *
  * <pre>
  * key.pem          the user's own key, made on first use
- * known-servers    HOST PORT KEY, a line for each accepted server; the last one for a server counts
+ * known-servers    lines of HOST PORT KEY for accepted servers; a server's last line counts
  * </pre>
  *
  * <p>An address with a port is one server, even if it has several names. But if the file has lines
@@ -67,7 +67,8 @@ final class Trust {
     private String shown; // the server's key in the latest handshake, or null
 
     /**
-     * Reads the known servers. Without {@code --tls}, reports the choice of TLS or plain text.
+     * Reads the known servers. Without {@code --tls}, reports the choice of TLS, or the choice of
+     * plain text if the user has a key.
      *
      * @param asked the server's key, {@link #ANY}, or null for a plain connection unless the
      *     server's key is known
@@ -154,7 +155,10 @@ final class Trust {
         return addresses;
     }
 
-    /** The text of {@code file}; empty without a file. Only its user may be able to change it. */
+    /**
+     * The text of {@code file}; empty without a file. Other users may read the file, but not change
+     * it.
+     */
     private static String text(Path file) throws IOException {
         return isAbsent(file) ? "" : new String(OwnFiles.read(file, 022), StandardCharsets.UTF_8);
     }
@@ -215,14 +219,14 @@ final class Trust {
             String sentence =
                     stranger
                             ? "%1$s port %2$d shows the key %3$s instead of %4$s, and nothing was"
-                                    + " sent. Either it was set up anew, or another answers in its"
-                                    + " place: ask who runs it, by another way than this server,"
-                                    + " for the key that it printed."
+                                  + " sent. Either it was set up anew, or another server answers in"
+                                  + " its place: ask who runs it, by another way than this server,"
+                                  + " for the key that it printed."
                             : "%1$s port %2$d does not answer in TLS, and nothing was sent: %5$s."
                                     + " Was it started with --tls? If not, see docs/tls.md.";
             if (stranger && pinned.equals(known)) {
                 sentence +=
-                        " If that is the new one, delete %6$s of %7$s and start again with --tls.";
+                        " If that is the new key, delete %6$s of %7$s and start again with --tls.";
             }
             throw new RequestException(
                     sentence.formatted(host, port, shown, pinned, e.getMessage(), lines, servers),

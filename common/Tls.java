@@ -57,7 +57,7 @@ import javax.net.ssl.X509TrustManager;
 final class Tls {
     private static final String[] PROTOCOLS = {"TLSv1.3"};
 
-    /** The digits of Crockford's base 32, without I, L, O and U, which a person could misread. */
+    /** Crockford's base 32. It lacks U, and I, L and O, which a person could misread as digits. */
     private static final String DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
     /** A regular expression for a {@link #fingerprint}. */
@@ -231,7 +231,7 @@ final class Tls {
                 Files.createLink(file, whole);
             }
         } catch (FileAlreadyExistsException | NoSuchFileException e) {
-            // Another start was faster: its key counts, and it has deleted our temporary file.
+            // Another start was faster: its key counts, and it may have deleted our temporary file.
         } catch (IOException | GeneralSecurityException e) {
             throw new IOException("Cannot make a key in " + file + ": " + OwnFiles.reason(e), e);
         } finally {

@@ -130,8 +130,7 @@ interface Database {
             statement.execute();
             ResultSet rows = statement.getResultSet();
             String found = null;
-            while (rows != null
-                    && rows.next()) { // to the end of the rows: only there SQLite commits
+            while (rows != null && rows.next()) { // SQLite commits only after the last row
                 found = rows.getString(1);
             }
             return found;
@@ -166,8 +165,9 @@ interface Database {
         }
 
         /**
-         * Stores all messages of {@code batch} or, with an exception, none. An id that is stored
-         * already stays one message. An empty batch fails if a message could not be stored.
+         * Stores all messages of {@code batch}. After an exception some messages may be stored. A
+         * retry with the same ids stores each message only once. An empty batch fails if a message
+         * could not be stored.
          */
         abstract void insert(List<Entry> batch) throws SQLException;
 
@@ -238,7 +238,7 @@ interface Database {
          * fewer than {@code most} names. If two keys claim a name at once, even on two servers, the
          * database decides: the second statement finds the owner that the first one made.
          *
-         * @return the owner, or null
+         * @return the owner, or null if {@code key} owns {@code most} names already
          */
         String claim(String name, String key, int most) throws SQLException {
             String claim =

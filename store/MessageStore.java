@@ -45,7 +45,7 @@ import java.util.stream.Collectors;
  */
 public final class MessageStore implements AutoCloseable {
 
-    /** The longest wait of a caller, plus one {@link #POLL}; our client waits 10 s. */
+    /** A caller waits this time at most, plus one {@link #POLL}; our client waits 10 s. */
     public static final Duration PATIENCE = Duration.ofSeconds(6);
 
     /** The time between two looks for callers that have waited too long. */

@@ -64,7 +64,7 @@ final class Postgres implements Database {
                     "write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME, the password into"
                             + " PGPASSWORD or .pgpass");
         }
-        // The driver's defaults wait without end. Settings in the URL override these ones.
+        // By default the driver waits for ever. Settings in the URL override the settings here.
         settings.putAll(
                 Map.of(
                         "ApplicationName", "MsgServer",
