@@ -31,7 +31,7 @@
  * PostgreSQL: bad network, outage, shared        PostgresTest, PostgresAwayTest, ScaleOutTest
  * TLS: keys, the server's side, owners of names  TlsTest, TlsServerTest, OwnersTest
  * TLS: servers that the client trusts            TrustTest, KnownServersTest
- * the client: requests, menu, at a terminal      MsgClientTest, MenuTest, ScreenTest
+ * the client: requests, menu, at a terminal      MsgClientTest, MenuTest, PromptTest
  * the launcher, the check                        LauncherTest, CheckTest
  * a document                                     ReadmeTest, LessonTest, OperatingTest
  * </pre>

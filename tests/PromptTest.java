@@ -49,7 +49,7 @@ import java.util.stream.Stream;
  */
 @EnabledOnOs(OS.LINUX) // only on Linux the command script takes a command
 @Order(2) // long test classes start first
-class ScreenTest {
+class PromptTest {
     private static final String ENTER = "\r";
 
     /**
