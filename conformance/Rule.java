@@ -1,7 +1,7 @@
 //JAVA 21+
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
-/** A rule for programs: a quotation from the README, for some rules with its consequence. */
+/** A rule for programs: a quotation from the README, and the consequence of some quotations. */
 enum Rule {
     STORE("store;recipient;sender;message"),
     FETCH("fetch;recipient"),
@@ -37,7 +37,7 @@ enum Rule {
     FAILURE("A failed request prints one sentence and leads back to the menu."),
     STORED(
             FAILURE.quote,
-            "; every reply except Message accepted and stored: is a failure, with its reason"),
+            "; any reply but Message accepted and stored: is a failure with a reason"),
     FETCHED(FAILURE.quote, "; a fetch is refused in a line other than Retrieving messages...");
 
     final String quote;
