@@ -28,7 +28,7 @@ import java.util.function.Consumer;
  *
  * <pre>
  * ClientCommand    reads HOST, PORT and the options
- *   Menu           asks the user for a request      &lt;- Answers: lines of a pipe, or a Screen
+ *   Menu           asks the user for a request      &lt;- Answers: lines of a pipe, or a Prompt
  *     MsgClient    connects, sends the request, reads the reply, closes
  *       Trust      decides between TLS and plain text, and checks the server's key
  * </pre>

@@ -1,5 +1,5 @@
 //JAVA 21+
-//SOURCES Screen.java
+//SOURCES Prompt.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import org.jline.terminal.Size;
@@ -14,20 +14,20 @@ import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
-/** The source of the answers to the menu's questions: a pipe, a file, or a person. */
+/** The source of answers to the questions of the menu: a pipe, a file, or a person. */
 interface Answers {
 
     /**
      * Asks {@code question} and waits for the answer.
      *
-     * @return one line without its end
+     * @return one line without its line end
      * @throws EOFException at the end of the input
-     * @throws IOException with one sentence, when the input is not text
-     * @throws InterruptedIOException when the user pressed Ctrl+C instead
+     * @throws IOException with one sentence, if the input is not text
+     * @throws InterruptedIOException if the user pressed Ctrl+C instead
      */
     String ask(String question) throws IOException;
 
-    /** Whether a person answers. A person can be asked again, and sees one screenful. */
+    /** Whether a person answers. A person can be asked again, and reads one screenful at a time. */
     default boolean person() {
         return true;
     }
@@ -40,8 +40,8 @@ interface Answers {
     /** The input of this process; questions are written to {@code out} or to its terminal. */
     static Answers ofThisProcess(PrintWriter out) {
         boolean person = System.console() != null;
-        Screen screen = person ? Screen.open(out) : null;
-        return screen != null ? screen : new Lines(standardInput(), out, person);
+        Prompt prompt = person ? Prompt.open(out) : null;
+        return prompt != null ? prompt : new Lines(standardInput(), out, person);
     }
 
     private static BufferedReader standardInput() {
@@ -50,9 +50,9 @@ interface Answers {
     }
 
     /**
-     * Whether the shell started this process without a standard input ({@code <&-}). The first file
-     * that the JVM opens, its class library, then gets descriptor 0, and its bytes would be read as
-     * answers and sent.
+     * Whether the shell started this process without a standard input ({@code <&-}). Then the first
+     * file that the JVM opens, its class library, gets descriptor 0, and the client would read and
+     * send its bytes as answers.
      */
     private static boolean isInputClosed() {
         try {
@@ -63,7 +63,7 @@ interface Answers {
         }
     }
 
-    /** Answers read line by line, also from a person whose terminal Screen cannot use. */
+    /** Answers read line by line: from a pipe, or at a terminal that {@link Prompt} cannot use. */
     record Lines(BufferedReader in, PrintWriter out, boolean person) implements Answers {
 
         @Override
@@ -78,9 +78,9 @@ interface Answers {
                 throw new IOException("The input is no UTF-8 text, perhaps UTF-16: convert it.");
             }
             if (!person) {
-                out.println(); // a person's Enter ends the line of the question, a pipe's does not
+                out.println(); // a person ends the line of the question with Enter, a pipe does not
             }
-            return answer.replaceFirst("^\uFEFF", ""); // the BOM, with which Windows begins a text
+            return answer.replaceFirst("^\uFEFF", ""); // the BOM, which Windows puts before a text
         }
     }
 }

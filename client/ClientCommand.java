@@ -18,7 +18,7 @@ import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import java.util.function.Function;
 
-/** The command {@code jbang MsgClient.java 127.0.0.1 5000}: checks its options, runs the menu. */
+/** The command {@code jbang MsgClient.java 127.0.0.1 5000}: checks options and runs the menu. */
 @Command(
         mixinStandardHelpOptions = true,
         version = "MsgClient 1.0",
@@ -68,7 +68,7 @@ public final class ClientCommand implements Callable<Integer> {
     private final Path home;
     private final Function<PrintWriter, Answers> answering;
 
-    /** A command for this process's user and input. */
+    /** A command for the user and the input of this process. */
     public ClientCommand() {
         this(Program.home(), Answers::ofThisProcess);
     }
@@ -76,8 +76,8 @@ public final class ClientCommand implements Callable<Integer> {
     /**
      * A command for a test.
      *
-     * @param home of the user; null if it is not known
-     * @param answering makes the source of answers from the writer for questions
+     * @param home the user's home; null if it is not known
+     * @param answering makes the source of answers; its argument is the writer for questions
      */
     ClientCommand(Path home, Function<PrintWriter, Answers> answering) {
         this.home = home;
@@ -85,9 +85,9 @@ public final class ClientCommand implements Callable<Integer> {
     }
 
     /**
-     * Checks KEY as soon as it is parsed. In {@code --tls HOST PORT} picocli takes HOST for KEY,
-     * and a later check would report PORT as missing instead. MSG_TLS may also be true or false, as
-     * for the server.
+     * Checks KEY as soon as picocli has parsed it. In {@code --tls HOST PORT}, picocli takes HOST
+     * as the KEY, and a later check would report a missing PORT instead. MSG_TLS may also be true
+     * or false, as for the server.
      */
     private static final class ServerKey implements CommandLine.ITypeConverter<String> {
         @Override

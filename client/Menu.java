@@ -18,12 +18,12 @@ import java.util.function.Function;
 import java.util.function.UnaryOperator;
 
 /**
- * The menu: asks the user, makes the request, shows the outcome. Scripts rely on the order of its
+ * The menu: asks the user, makes the request, shows the outcome. Scripts rely on the order of the
  * questions.
  *
- * <p>A person whose answer cannot be sent is asked again, and goes back to the menu with an empty
- * answer, Ctrl+C or Ctrl+D. The next line of a pipe is meant for the next question: there the menu
- * reports the fault and goes on with the next choice.
+ * <p>If an answer cannot be sent, the menu asks a person again; an empty answer, Ctrl+C or Ctrl+D
+ * leads back to the menu. A pipe is not asked again, since its next line answers the next question:
+ * the menu reports the fault and reads the next choice.
  */
 final class Menu {
     private static final String NOTHING = "Nothing is sent.";
@@ -36,7 +36,7 @@ final class Menu {
     private boolean failed;
     private long countAtLastLook = Long.MAX_VALUE; // so that nothing is marked new the first time
 
-    /** Sends requests to {@code client}; prints faults to {@code err}, all else to {@code out}. */
+    /** A menu that prints faults to {@code err} and everything else to {@code out}. */
     Menu(MsgClient client, Answers answers, PrintWriter out, PrintWriter err) {
         this.client = client;
         this.answers = answers;
@@ -49,7 +49,7 @@ final class Menu {
      *
      * @param userName the user's name, or null to ask for it
      * @return whether each request succeeded and, from a pipe, each answer was valid
-     * @throws InterruptedIOException when the user pressed Ctrl+C at the menu
+     * @throws InterruptedIOException if the user pressed Ctrl+C at the menu
      */
     boolean run(String userName) throws IOException {
         user = userName == null ? null : Protocol.trimmed(userName);
@@ -66,7 +66,7 @@ final class Menu {
                 complain(NOTHING);
             }
         } catch (RequestException e) {
-            complain(e.getMessage()); // without a name there is nothing to do
+            complain(e.getMessage()); // no request is possible without a name
         }
         out.println("Goodbye.");
         return !failed;
@@ -93,7 +93,7 @@ final class Menu {
         return true;
     }
 
-    /** Reports a fault. A person can correct it; a script has failed. */
+    /** Reports a fault. A person can correct the fault; a script has failed. */
     private void complain(String sentence) {
         err.println(sentence);
         failed |= !answers.person();
@@ -114,8 +114,8 @@ final class Menu {
     }
 
     /**
-     * Checks as the server will, with kinder sentences. To check one part alone, the others are the
-     * shortest that are valid.
+     * Makes the checks of the server, with kinder sentences. A caller that checks one part passes
+     * the shortest valid text for each other part.
      *
      * @return the first fault of this message, or null if it can be sent
      */
@@ -160,17 +160,19 @@ final class Menu {
     }
 
     /**
-     * A mailbox as it arrives. A pipe gets each message at once. A person gets the newest screenful
-     * at the end, with a mark at the messages since the last look; no more is kept in memory.
+     * A mailbox while it arrives. A pipe gets each message at once. A person gets the newest
+     * screenful at the end, in which new messages are marked; memory holds this screenful only.
      */
     private final class Mailbox {
-        /** Lines around the messages: "older", two of summary, a blank, three of menu, question. */
+        /**
+         * Rows around the messages: "older", the summary (2), a blank, the menu (3), its question.
+         */
         private static final int OTHER_ROWS = 8;
 
         private final int rows = Math.max(1, answers.size().getRows() - OTHER_ROWS);
         private final Deque<List<String>> newest = new ArrayDeque<>(); // for a person
-        private int taken; // rows that the newest take
-        private long older; // messages that a person is not shown
+        private int taken; // the rows of the newest messages
+        private long older; // the number of messages that are not shown
         private long count;
 
         void add(Protocol.Store mail) {
@@ -190,7 +192,7 @@ final class Menu {
             }
         }
 
-        /** Indents all rows but the first, so blanks cannot push a false sender to the left. */
+        /** Indents each row but the first, so only a message begins at the left edge. */
         private List<String> rowsOf(String line) {
             String indent = " ".repeat(8);
             int columns = Math.max(1, answers.size().getColumns() - indent.length());
@@ -229,12 +231,12 @@ final class Menu {
     /**
      * Asks for {@code what} until the answer can be sent.
      *
-     * @param hint shown to a person after {@code what}
-     * @param tidy applied to the answer, first
-     * @param fault returns the fault of a tidy answer, or null
-     * @throws InterruptedIOException when a person goes back to the menu
+     * @param hint is shown to a person after {@code what}
+     * @param tidy is applied to the answer before {@code fault}
+     * @param fault returns the fault of an answer, or null
+     * @throws InterruptedIOException if a person goes back to the menu
      * @throws EOFException at the end of the input
-     * @throws RequestException when a pipe's answer has a fault
+     * @throws RequestException if the answer of a pipe has a fault
      */
     private String ask(
             String what, String hint, UnaryOperator<String> tidy, Function<String, String> fault)

@@ -2,7 +2,7 @@
 //SOURCES ../Protocol.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
-/** A request failed; the message is one sentence for a person, safe to show on a terminal. */
+/** Thrown if a request fails; the message is one sentence, safe to show on a terminal. */
 public final class RequestException extends Exception {
     private static final long serialVersionUID = 1;
 

@@ -27,24 +27,25 @@ import java.util.regex.Pattern;
 import javax.net.ssl.SSLSocket;
 
 /**
- * Decides between TLS and plain text for one server. It takes TLS if {@code --tls} was given or the
- * server's key is known. No part of a request goes to a server with another key, and no plain text
- * to a server whose key is known. Files in {@code .msg-client} in the user's home:
+ * Decides between TLS and plain text for one server. The choice is TLS if {@code --tls} was given
+ * or the server's key is known. A server with another key receives no part of a request, and a
+ * server whose key is known receives no plain text. Files in {@code .msg-client} in the user's
+ * home:
  *
  * <pre>
  * key.pem          the user's own key, made on first use
- * known-servers    HOST PORT KEY, a line for each accepted server; the last one for a server counts
+ * known-servers    lines of HOST PORT KEY for accepted servers; a server's last line counts
  * </pre>
  *
- * <p>One address and port is one server, whatever names it has. A name with its own line is known
- * by that line only, whatever its present address. Otherwise anyone who controls the name's DNS
- * could point it at another known server.
+ * <p>An address with a port is one server, even if it has several names. But if the file has lines
+ * with the name itself, only these lines count, and not the present address. Otherwise anyone who
+ * controls the DNS could point the name at another known server.
  */
 final class Trust {
-    /** {@code --tls} without a key: the known key, or one that the user accepts. */
+    /** The value of {@code --tls} without a key: the known key, or a key that the user accepts. */
     static final String ANY = "true";
 
-    /** A valid line of known servers: blank, a comment, or HOST PORT KEY as groups 1 to 3. */
+    /** A valid line of known-servers: blank, a comment, or HOST PORT KEY as groups 1 to 3. */
     private static final Pattern LINE =
             Pattern.compile(
                     "(?is)\\s*|#.*|\\[?([\\p{L}\\p{N}._:%%-]+?)[\\].]? ([1-9]\\d*) (%s)"
@@ -55,22 +56,23 @@ final class Trust {
 
     private final String host;
     private final int port;
-    private final String asked; // KEY of --tls, ANY, or null without --tls
+    private final String asked; // the KEY of --tls, ANY, or null without --tls
     private final Answers answers;
     private final PrintWriter out;
     private final Path servers;
     private Tls tls; // null as long as connections are plain
     private String known; // the server's key in the file, or null
-    private String lines; // the numbers of the file's lines about the server, in words
+    private String lines; // "line 1 and line 3": the lines of the file about the server
     private String pinned; // the only key to accept; null until the user has accepted one
     private String shown; // the server's key in the latest handshake, or null
 
     /**
-     * Reads the known servers, and reports the choice of TLS or plain text if no option made it.
+     * Reads the known servers. Without {@code --tls}, reports the choice of TLS, or the choice of
+     * plain text if the user has a key.
      *
      * @param asked the server's key, {@link #ANY}, or null for a plain connection unless the
      *     server's key is known
-     * @throws IOException with one sentence, when a file in {@code home} cannot be used
+     * @throws IOException with one sentence, if a file in {@code home} cannot be used
      */
     Trust(Path home, String host, int port, String asked, Answers answers, PrintWriter out)
             throws IOException {
@@ -87,8 +89,8 @@ final class Trust {
     }
 
     /**
-     * Whether to use TLS. If not, each request looks again: another client may accept the server
-     * meanwhile.
+     * Whether to use TLS. After a no, the next request looks again, since another client may have
+     * accepted the server meanwhile.
      */
     private boolean inTls() throws IOException {
         if (tls == null) {
@@ -136,8 +138,8 @@ final class Trust {
     }
 
     /**
-     * The present addresses of {@code host}; none, if it cannot be looked up. All addresses of this
-     * machine count as one, since a server usually listens on each of them.
+     * The present addresses of {@code host}; none if the lookup fails. All addresses of this
+     * machine count as one address, since a server usually listens on each of them.
      */
     private static Set<InetAddress> addresses(String host) throws SocketException {
         Set<InetAddress> addresses = new HashSet<>();
@@ -148,19 +150,22 @@ final class Trust {
                 addresses.add(own ? InetAddress.getLoopbackAddress() : each);
             }
         } catch (UnknownHostException e) {
-            // Tolerated: a connection to it would fail, too.
+            // Tolerated: a connection to this host would fail, too.
         }
         return addresses;
     }
 
-    /** The text in {@code file}, empty if it is absent; others may read it, but not change it. */
+    /**
+     * The text of {@code file}; empty without a file. Other users may read the file, but not change
+     * it.
+     */
     private static String text(Path file) throws IOException {
         return isAbsent(file) ? "" : new String(OwnFiles.read(file, 022), StandardCharsets.UTF_8);
     }
 
     /**
-     * Whether {@code file} certainly does not exist. A link that leads nowhere exists, and files in
-     * a folder that cannot be entered may exist.
+     * Whether {@code file} certainly does not exist. A link without a target exists, and a file in
+     * a folder without access may exist.
      */
     private static boolean isAbsent(Path file) {
         Path folder = file.toAbsolutePath().getParent();
@@ -176,11 +181,11 @@ final class Trust {
     }
 
     /**
-     * A TLS connection on which the server has proven its key, or a plain one if no TLS is asked
-     * for and no key is known. A person is asked about a new key between two connections, since the
-     * server would not wait that long.
+     * A TLS connection on which the server has proven its key; or a plain connection without {@code
+     * --tls} and without a known key. A person compares a new key between two connections, since
+     * the server would not wait that long.
      *
-     * @throws RequestException when the server has not proven the key; nothing has been sent then
+     * @throws RequestException if the server has not proven the key; nothing has been sent then
      */
     Socket secure(Connector plain) throws IOException, RequestException {
         if (!inTls()) {
@@ -195,7 +200,7 @@ final class Trust {
         return socket;
     }
 
-    /** Null when the server has shown a key, and there is no key yet to compare it with. */
+    /** Returns null if the server has shown a key and no key is pinned yet. */
     private Socket handshake(Socket plain) throws RequestException {
         shown = null;
         try {
@@ -214,14 +219,14 @@ final class Trust {
             String sentence =
                     stranger
                             ? "%1$s port %2$d shows the key %3$s instead of %4$s, and nothing was"
-                                    + " sent. Either it was set up anew, or another answers in its"
-                                    + " place: ask who runs it, by another way than this server,"
-                                    + " for the key that it printed."
+                                  + " sent. Either it was set up anew, or another server answers in"
+                                  + " its place: ask who runs it, by another way than this server,"
+                                  + " for the key that it printed."
                             : "%1$s port %2$d does not answer in TLS, and nothing was sent: %5$s."
                                     + " Was it started with --tls? If not, see docs/tls.md.";
             if (stranger && pinned.equals(known)) {
                 sentence +=
-                        " If that is the new one, delete %6$s of %7$s and start again with --tls.";
+                        " If that is the new key, delete %6$s of %7$s and start again with --tls.";
             }
             throw new RequestException(
                     sentence.formatted(host, port, shown, pinned, e.getMessage(), lines, servers),
@@ -247,7 +252,7 @@ final class Trust {
         pinned = shown;
     }
 
-    /** Adds a new key to the file: one line with the server's name, one with its address. */
+    /** Adds a new key to the file: a line with the server's name and a line with its address. */
     private void remember(Socket socket) throws RequestException {
         if (pinned.equals(known)) {
             return;
@@ -266,7 +271,7 @@ final class Trust {
         }
     }
 
-    /** Adds {@code lines} to the known servers in one write, after a line end if one is missing. */
+    /** Appends {@code lines} to known-servers in one write; first a missing line end. */
     private void append(String lines) throws IOException {
         String text = text(servers);
         String begin = text.isEmpty() || text.endsWith("\n") ? "" : "\n";

@@ -14,7 +14,7 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Locale;
 import java.util.Objects;
 
-/** Files that a program keeps for its user alone, and errors of files in words. */
+/** Files that a program keeps for its user alone, and sentences about errors of files. */
 final class OwnFiles {
     /** Whether files have an owner, a group and permissions here. */
     static final boolean POSIX =
@@ -23,9 +23,9 @@ final class OwnFiles {
     private OwnFiles() {}
 
     /**
-     * Attributes to create a file or folder with, so that it is private from the beginning.
+     * Attributes for a new file or folder, so that it is private from the beginning.
      *
-     * @param permissions such as {@code rw-------}; ignored where files have none
+     * @param permissions such as {@code rw-------}; ignored on systems without permissions
      */
     static FileAttribute<?>[] only(String permissions) {
         var set = PosixFilePermissions.fromString(permissions);
@@ -34,12 +34,12 @@ final class OwnFiles {
     }
 
     /**
-     * Reads all of {@code file}, after the checks that ssh makes of a private key.
+     * Reads {@code file} after checks that ssh, too, makes of a private key.
      *
-     * @param forbidden permission bits that the file may not have, such as 077; ignored where files
-     *     have none
-     * @throws IOException also when it is larger than 64 KB or not a regular file, since a pipe or
-     *     a device could block for ever; and when it has one of these permissions, or belongs
+     * @param forbidden the permission bits that the file may not have, such as 077; ignored on
+     *     systems without permissions
+     * @throws IOException if the file cannot be read; is larger than 64 KB; is not a regular file,
+     *     since a pipe or a device could block for ever; has a forbidden permission; or belongs
      *     neither to this user nor to root
      */
     static byte[] read(Path file, int forbidden) throws IOException {
@@ -59,7 +59,7 @@ final class OwnFiles {
         return Files.readAllBytes(file);
     }
 
-    /** The reason of {@code e} in words: the message of some file exceptions is only a path. */
+    /** The reason of {@code e} in words. The message of some file exceptions is only a path. */
     static String reason(Throwable e) {
         String reason = Objects.requireNonNullElse(e.getMessage(), e.toString());
         if (e instanceof FileSystemException at && at.getReason() == null) {
@@ -77,7 +77,7 @@ final class OwnFiles {
                 closeable.close();
             }
         } catch (Exception e) {
-            // Tolerated: nobody needs it any more.
+            // Tolerated: the resource is not needed any more.
         }
     }
 }

@@ -23,14 +23,14 @@ import java.util.Map;
 import java.util.stream.Stream;
 
 /**
- * The command line of both programs: values may come from the environment, a wrong one gets one
+ * The command line of both programs: values may come from the environment, a wrong value gets one
  * sentence, lost output is a failure, and hints are commands that the user can type.
  *
- * <p>Each option and parameter has a variable of its name: {@code --max-size} has {@code
- * MSG_MAX_SIZE}, {@code PORT} has {@code MSG_PORT}. An empty variable counts as unset.
+ * <p>Each option and parameter has an environment variable: {@code MSG_MAX_SIZE} for {@code
+ * --max-size}, {@code MSG_PORT} for {@code PORT}. An empty variable counts as unset.
  *
  * @param script the program's file, such as {@code MsgServer.java}
- * @param environment the variables
+ * @param environment the environment variables
  * @param folder the working folder
  */
 record Program(String script, Map<String, String> environment, Path folder) {
@@ -39,9 +39,9 @@ record Program(String script, Map<String, String> environment, Path folder) {
     enum Exit {
         /** Everything was done. */
         OK(0),
-        /** Something failed; a sentence on stderr says why. */
+        /** Something failed; a sentence on stderr names the reason. */
         FAILED(1),
-        /** The command line, or a variable, is wrong. */
+        /** The command line, or an environment variable, is wrong. */
         USAGE(2),
         /** The user pressed Ctrl+C: 128 + the number of SIGINT. */
         INTERRUPTED(130);
@@ -54,22 +54,22 @@ record Program(String script, Map<String, String> environment, Path folder) {
     }
 
     /**
-     * The command line of {@code command}, which {@code script} runs. From here on numbers have the
-     * same digits and points in every locale, since other programs read them.
+     * The command line of {@code command}, which {@code script} runs. It sets the default locale,
+     * so that numbers have the same digits and points on every machine: other programs read them.
      */
     static CommandLine commandLine(Object command, String script) {
         Locale.setDefault(Locale.ROOT);
         return new Program(script, System.getenv(), Path.of("")).commandLine(command);
     }
 
-    /** The user's home; null if neither HOME nor the system has one. */
+    /** The user's home; null if neither HOME nor the system names one. */
     static Path home() {
         String home = System.getenv().getOrDefault("HOME", "");
         String place = home.isEmpty() ? System.getProperty("user.home") : home;
         return place.equals("?") ? null : Path.of(place);
     }
 
-    /** The command with which the user of this program can start {@code script}. */
+    /** The shell command that starts {@code script} for this user. */
     static String started(String script) {
         return new Program(script, System.getenv(), Path.of("")).started();
     }
@@ -85,7 +85,7 @@ record Program(String script, Map<String, String> environment, Path folder) {
         return new ParameterException(spec.commandLine(), sentence, argument, text(argument));
     }
 
-    /** The value of {@code argument} as typed or, if it was not typed, as its variable has it. */
+    /** The value of {@code argument} as the user typed it, or else the value of its variable. */
     static String text(ArgSpec argument) {
         String inVariable = argument.defaultValueString().replace("$$", "$");
         return argument.originalStringValues().stream().findFirst().orElse(inVariable);
@@ -99,11 +99,11 @@ record Program(String script, Map<String, String> environment, Path folder) {
         }
     }
 
-    /** Prints through picocli's writers, so that a test can replace them. */
+    /** The command line; it prints through picocli's writers, so that a test can replace them. */
     CommandLine commandLine(Object command) {
         CommandLine line = new CommandLine(command);
         line.setOut(writer(FileDescriptor.out)).setErr(writer(FileDescriptor.err));
-        // Values are taken literally: no file is read for "@name", no "${name}" is replaced.
+        // Values are literal: "@name" reads no file, and "${name}" is not replaced.
         line.setExpandAtFiles(false);
         line.setDefaultValueProvider(argument -> {
             String value = environment.getOrDefault(variable(argument), "");
@@ -128,7 +128,7 @@ record Program(String script, Map<String, String> environment, Path folder) {
             String source = value == null || isTyped ? "" : ", from " + variable(e.getArgSpec());
             String sentence = e.getMessage();
             if (e.getCause() != null) {
-                // A conversion failed. Names of Java types become words of a person.
+                // A conversion failed. Plain words replace the names of Java types.
                 String reason = e.getCause().getMessage().replaceFirst("an int$", "a whole number");
                 reason = reason.replaceFirst("a boolean$", "true or false");
                 sentence = name(e.getArgSpec()) + ": " + reason;
@@ -161,9 +161,9 @@ record Program(String script, Map<String, String> environment, Path folder) {
     }
 
     /**
-     * The command that starts the script, from the working folder if it is there, or else as an
-     * installed command, or else from beside the launcher. JBang's launchers, and ours, leave the
-     * name that they were called by in JBANG_LAUNCH_CMD.
+     * The command that starts the script: from the working folder if the script is there, or else
+     * as an installed command, or else from the launcher's folder. JBang's launchers, and ours, put
+     * the name by which they were called into JBANG_LAUNCH_CMD.
      */
     String started() {
         File launcher = new File(environment.getOrDefault("JBANG_LAUNCH_CMD", "jbang"));
@@ -185,7 +185,7 @@ record Program(String script, Map<String, String> environment, Path folder) {
         return new PrintWriter(new FileOutputStream(file), true, charset("stdout.encoding"));
     }
 
-    /** UTF-8, even in a POSIX locale; on Windows the character set of the console. */
+    /** UTF-8, even in a POSIX locale; on Windows, the character set of the console. */
     static Charset charset(String windowsProperty) {
         boolean windows = System.getProperty("os.name").startsWith("Windows");
         return Charset.forName(windows ? System.getProperty(windowsProperty, "UTF-8") : "UTF-8");

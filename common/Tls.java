@@ -46,45 +46,46 @@ import javax.net.ssl.TrustManager;
 import javax.net.ssl.X509TrustManager;
 
 /**
- * One side's key, and TLS with it. Each side makes its key on first use and proves in the handshake
- * that it has the private half. There is no certificate authority.
+ * The key of one side, server or client, and TLS with this key. Each side makes its key on first
+ * use and proves in the handshake that it has the private half. There is no certificate authority.
  *
- * <p>The SHA-256 of the public half, the SubjectPublicKeyInfo, identifies a key. Names and dates in
- * its certificate mean nothing, so a renewed certificate changes nothing. TLS 1.3 only: earlier
- * versions have no half-close, so a client that shuts down its sending side would lose the reply.
+ * <p>A key is identified by the SHA-256 of its public half, the SubjectPublicKeyInfo. Names and
+ * dates in its certificate have no meaning, so a renewed certificate changes nothing. Only TLS 1.3
+ * is on: earlier versions have no half-close, so a client that shuts down its sending side would
+ * lose the reply.
  */
 final class Tls {
     private static final String[] PROTOCOLS = {"TLSv1.3"};
 
-    /** Crockford's base 32, which lacks I, L, O and U: a person could misread them. */
+    /** Crockford's base 32. It lacks U, and I, L and O, which a person could misread as digits. */
     private static final String DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
     /** A regular expression for a {@link #fingerprint}. */
     static final String FINGERPRINT = "(?:[" + DIGITS + "]{4}-){4}[" + DIGITS + "]{4}";
 
-    /** A block of a PEM file (RFC 7468): its label and its base 64. */
+    /** A block of a PEM file (RFC 7468); the groups are its label and its base 64. */
     private static final Pattern BLOCK =
             Pattern.compile("(?s)-----BEGIN ([A-Z0-9 ]+)-----(.+?)-----END \\1-----");
 
     private static final String KEY = "PRIVATE KEY";
     private static final String CERTIFICATE = "CERTIFICATE";
 
-    /** Java's key stores need a password. The key is protected by the permissions of its file. */
+    /** Java's key stores need a password, but the permissions of its file protect the key. */
     private static final String PASSWORD = "changeit";
 
     private static final String SIGNATURE = "SHA256withECDSA";
 
     private final X509Certificate certificate;
 
-    /** The factory of all sockets of this side, so that a client can resume its first session. */
+    /** The factory of all sockets, shared so that a client can resume its first session. */
     final SSLSocketFactory sockets;
 
     /**
      * TLS with the key in {@code file}, which is made on first use and never replaced. The file is
-     * PEM, as openssl and ncat read it, and private to its user.
+     * in PEM format, which openssl and ncat read, and private to its user.
      *
-     * @param trusted whether to accept a peer whose key has this fingerprint
-     * @throws IOException with one sentence, when the file cannot be used or made
+     * @param trusted decides by its fingerprint whether a peer's key is accepted
+     * @throws IOException with one sentence, if the file cannot be used or made
      */
     Tls(Path file, Predicate<String> trusted) throws IOException {
         make(file);
@@ -151,12 +152,12 @@ final class Tls {
         return fingerprint;
     }
 
-    /** Trusts keys, whoever signed the certificate: the handshake proves the peer's key. */
+    /** Trusts keys, not signatures of certificates: the handshake proves the peer's key. */
     private record Pins(Predicate<String> trusted) implements X509TrustManager {
         @Override
         public void checkServerTrusted(X509Certificate[] chain, String keyType)
                 throws CertificateException {
-            // A short modulus can be factored; a long exponent makes each handshake expensive.
+            // A short modulus can be factored, and a long exponent makes each handshake expensive.
             boolean bad =
                     chain[0].getPublicKey() instanceof RSAPublicKey rsa
                             && (rsa.getModulus().bitLength() < 2_048
@@ -182,7 +183,7 @@ final class Tls {
     // ---------------------------------------------------------------- keeping a key
 
     private static KeyStore read(Path file) throws GeneralSecurityException, IOException {
-        // Windows writes UTF-16, which is ASCII with zeros in between.
+        // Windows may write UTF-16, which is ASCII with zeros in between.
         String pem =
                 new String(OwnFiles.read(file, 077), StandardCharsets.ISO_8859_1).replace("\0", "");
         Map<String, String> blocks = new TreeMap<>();
@@ -206,7 +207,7 @@ final class Tls {
         if (!proof.verify(signed)) {
             throw new IOException("its certificate is another key's");
         }
-        // JKS is enough in memory. PKCS12 would stretch the password, which takes 0.1 s.
+        // JKS is enough in memory. PKCS12 would derive a key from the password, which takes 0.1 s.
         KeyStore store = KeyStore.getInstance("JKS");
         store.load(null, null);
         store.setKeyEntry("key", key, PASSWORD.toCharArray(), new Certificate[] {certificate});
@@ -214,8 +215,8 @@ final class Tls {
     }
 
     /**
-     * Makes the key if there is none. The file appears whole or not at all, and never replaces one
-     * that another start made meanwhile. Leftovers of a start that was killed are deleted.
+     * Makes a missing key. The file appears whole or not at all, and never replaces a file that
+     * another start made meanwhile. Temporary files of a start that was killed are deleted.
      */
     private static void make(Path file) throws IOException {
         Path folder = file.toAbsolutePath().getParent();
@@ -230,7 +231,7 @@ final class Tls {
                 Files.createLink(file, whole);
             }
         } catch (FileAlreadyExistsException | NoSuchFileException e) {
-            // Another start was faster: its key counts, and it has deleted our temporary file.
+            // Another start was faster: its key counts, and it may have deleted our temporary file.
         } catch (IOException | GeneralSecurityException e) {
             throw new IOException("Cannot make a key in " + file + ": " + OwnFiles.reason(e), e);
         } finally {
@@ -240,8 +241,8 @@ final class Tls {
     }
 
     /**
-     * A new key and its certificate (RFC 5280, 4.1) as PEM. Java has no public API for
-     * certificates.
+     * A new key and its certificate (RFC 5280, 4.1) as PEM. Java has no public API that makes a
+     * certificate.
      */
     private static String newKey() throws GeneralSecurityException {
         KeyPairGenerator generator = KeyPairGenerator.getInstance("EC");
@@ -262,7 +263,7 @@ final class Tls {
         return pem(KEY, keys.getPrivate().getEncoded()) + pem(CERTIFICATE, certificate);
     }
 
-    /** A value in DER (ITU-T X.690, 8.1.3): tag, length, content, all in hexadecimal. */
+    /** A value in DER (ITU-T X.690, 8.1.3): tag, length and content, all in hexadecimal. */
     private static String der(String tag, String... parts) {
         String content = String.join("", parts);
         int length = content.length() / 2;

@@ -15,9 +15,9 @@ import java.util.UUID;
 import java.util.function.UnaryOperator;
 
 /**
- * A database for messages, as {@link MessageStore} needs it. Databases differ in how they are
- * reached and made durable, in their SQL, and in which of their failures are temporary. Each has
- * one table:
+ * A database for messages, as {@link MessageStore} needs it. Databases differ in their connections,
+ * in the settings that make them durable, in their SQL, and in the failures that are temporary.
+ * Each has one table for messages:
  *
  * <pre>message (recipient, id, sender, text, PRIMARY KEY (recipient, id))</pre>
  *
@@ -42,15 +42,15 @@ interface Database {
     }
 
     /**
-     * Takes possession of the database and makes the table if it is missing.
+     * Takes possession of the database, and makes a missing table.
      *
      * @return milliseconds since 1970; new ids have to be later
-     * @throws SQLException if it cannot be trusted with messages
+     * @throws SQLException if the database cannot be trusted with messages
      * @throws IOException if its file is not available
      */
     long prepare() throws SQLException, IOException;
 
-    /** A new session, with every setting that durability rests on in force. */
+    /** A new session, in which every setting that durability needs is in force. */
     default Session open() throws SQLException {
         Connection connection = connect();
         try {
@@ -61,53 +61,53 @@ interface Database {
         }
     }
 
-    /** A new connection; {@link #session} has yet to set it up. */
+    /** A new connection, before {@link #session} sets it up. */
     Connection connect() throws SQLException;
 
     /** Sets {@code connection} up for one thread. */
     Session session(Connection connection) throws SQLException;
 
-    /** Whether the same transaction may succeed when it is tried again. */
+    /** Whether a retry of the same transaction may succeed. */
     default boolean mayRetry(SQLException e) {
         return false;
     }
 
-    /** Whether messages cannot be read until somebody repairs the database. */
+    /** Whether the database is damaged, so that an operator has to repair it. */
     default boolean isDamage(SQLException e) {
         return false;
     }
 
-    /** Its place, fit to be shown: an absolute path, or a URL without its parameters. */
+    /** The place, safe to show: an absolute path, or a URL without its parameters. */
     String shown();
 
-    /** Fails if the open files are no longer those at its place; cheap enough for each request. */
+    /** Fails if the open files were moved, deleted or replaced; cheap enough for each request. */
     default void requireInPlace() throws SQLException {}
 
     /** Called each second in which nothing was stored. */
     default void tidyUp() {}
 
-    /** Undoes {@link #prepare}; no session is open any more. */
+    /** Undoes {@link #prepare}; all sessions are closed by then. */
     default void release() {}
 
-    /** The file that holds it, unless a database server does. */
+    /** The file that holds the database; empty if a database server holds it. */
     default Optional<Path> file() {
         return Optional.empty();
     }
 
-    /** Sentences that its operator should read. */
+    /** Warnings for the operator. */
     default List<String> warnings() {
         return List.of();
     }
 
-    /** Work over the connection of a thread; it is done once more if it fails. */
+    /** Work in the session of a thread; after a failure it runs once more. */
     interface Work<A> {
         A in(Session session) throws SQLException;
     }
 
-    /** The next messages of a mailbox, and the rest of it; null if there is none. */
+    /** The next messages of a mailbox, and the rest of the mailbox; null at its end. */
     record Page(List<MessageStore.Message> messages, Range rest) {}
 
-    /** A message as it is stored. */
+    /** A row of the table of messages. */
     record Entry(String recipient, UUID id, String sender, String text) {}
 
     /** The part of a mailbox after one id and up to another. */
@@ -121,7 +121,7 @@ interface Database {
         }
     }
 
-    /** Runs a statement; the first column of the last row that it returns, or null. */
+    /** Runs a statement; returns the first column of its last row, or null without a row. */
     static String run(Connection connection, String sql, String... values) throws SQLException {
         try (PreparedStatement statement = connection.prepareStatement(sql)) {
             for (int i = 0; i < values.length; i++) {
@@ -130,7 +130,7 @@ interface Database {
             statement.execute();
             ResultSet rows = statement.getResultSet();
             String found = null;
-            while (rows != null && rows.next()) { // to their end: only there SQLite commits
+            while (rows != null && rows.next()) { // SQLite commits only after the last row
                 found = rows.getString(1);
             }
             return found;
@@ -146,7 +146,8 @@ interface Database {
         final Connection connection;
 
         /**
-         * A condition that is always true; a statement that has it ends only once it is durable.
+         * A condition that is always true. A statement with this condition ends only once its
+         * change is durable.
          */
         final String durably;
 
@@ -164,8 +165,9 @@ interface Database {
         }
 
         /**
-         * Stores all or, with an exception, nothing; an id that is there already stays one message.
-         * An empty batch fails if a message could not be stored.
+         * Stores all messages of {@code batch}. After an exception some messages may be stored. A
+         * retry with the same ids stores each message only once. An empty batch fails if a message
+         * could not be stored.
          */
         abstract void insert(List<Entry> batch) throws SQLException;
 
@@ -179,7 +181,7 @@ interface Database {
 
         /**
          * The oldest messages of {@code range}, {@link #PAGE_SIZE} at most, oldest first. The first
-         * full page fixes the end at the newest message, so that later ones prolong no fetch.
+         * full page sets the end to the newest message, so that later messages prolong no fetch.
          */
         Page page(Range range) throws SQLException {
             page.setString(1, range.recipient());
@@ -208,14 +210,14 @@ interface Database {
         abstract String ownerTables();
 
         /**
-         * Makes the table of owners if {@code tls} and it is missing.
+         * Makes the table of owners if {@code tls} is true and the table is missing.
          *
          * @return whether any name has an owner
          */
         boolean openOwners(boolean tls) throws SQLException {
             boolean there = run(connection, ownerTables()).equals("1");
             if (tls && !there) {
-                // Fails if another server makes it at this moment; a second try then finds it.
+                // Fails if another server makes the table now; the retry then finds the table.
                 run(
                         connection,
                         "CREATE TABLE IF NOT EXISTS owner (name TEXT NOT NULL PRIMARY KEY,"
@@ -232,11 +234,11 @@ interface Database {
         }
 
         /**
-         * Makes {@code key} the owner of {@code name} if it has none, and the key owns fewer than
-         * {@code most}. One statement decides between two keys that claim a name at once, on
-         * whatever server: the second one finds the owner that the first one made.
+         * Makes {@code key} the owner of {@code name} if the name has no owner and the key owns
+         * fewer than {@code most} names. If two keys claim a name at once, even on two servers, the
+         * database decides: the second statement finds the owner that the first one made.
          *
-         * @return the owner, or null
+         * @return the owner, or null if {@code key} owns {@code most} names already
          */
         String claim(String name, String key, int most) throws SQLException {
             String claim =
@@ -250,7 +252,7 @@ interface Database {
 
         @Override
         public void close() {
-            OwnFiles.closeQuietly(connection); // after a failure, or at the end
+            OwnFiles.closeQuietly(connection); // it may have failed already
         }
     }
 }

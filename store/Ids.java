@@ -7,8 +7,9 @@ import java.util.concurrent.TimeUnit;
 
 /**
  * Makes ids as UUIDs of version 7 (RFC 9562, section 5.7): milliseconds, then a 12-bit counter,
- * then random bits of this process. An id is made before the first try, so a retry stores once. Ids
- * increase strictly, so they give the order of acceptance. Used by one thread.
+ * then random bits of this process. The id of a message is made before the first attempt to store
+ * it, so a retry does not store it twice. Ids increase strictly, so their order is the order of
+ * acceptance. Only one thread may use an instance.
  */
 final class Ids {
     private final long process = new SecureRandom().nextLong() >>> 2 | Long.MIN_VALUE;

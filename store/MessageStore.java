@@ -33,29 +33,31 @@ import java.util.stream.Collectors;
 
 /**
  * Durable mailboxes over JDBC: {@link #store} returns when the message would survive a power cut,
- * {@link #fetch} gives a mailbox page by page.
+ * and {@link #fetch} returns a mailbox page by page.
  *
- * <p>Between opening and closing only the threads of this class use the database: one writer, which
- * commits all pending stores in one transaction (group commit), and {@value #READERS} readers. They
- * are platform threads: SQLite is native code, which pins a virtual thread to its carrier and so
- * holds up other virtual threads. Callers wait for these threads.
+ * <p>Between opening and closing, only the threads of this class use the database: one writer and
+ * {@value #READERS} readers. The writer commits all pending stores in one transaction (group
+ * commit). All three are platform threads. A virtual thread in SQLite's native code would be pinned
+ * to its carrier, and other virtual threads would lack that carrier. So virtual threads wait here
+ * for a platform thread to do their work.
  *
- * <p>Left out on purpose: deleting. Fetching deletes nothing, as in the original.
+ * <p>Deleting is left out on purpose: a fetch deletes nothing, as with the classic server.
  */
 public final class MessageStore implements AutoCloseable {
 
-    /** A caller that waits longer is refused at the next {@link #POLL}; our client waits 10 s. */
+    /** A caller waits this time at most, plus one {@link #POLL}; our client waits 10 s. */
     public static final Duration PATIENCE = Duration.ofSeconds(6);
 
+    /** The time between two looks for callers that have waited too long. */
     static final Duration POLL = Duration.ofMillis(500);
 
     private static final int READERS = 2;
     private static final int MAX_BATCH = 1024;
 
-    /** The time for retries of a batch that may or may not be committed. */
+    /** The time for retries of a batch whose outcome is unknown. */
     private static final Duration RETRY_FOR = Duration.ofSeconds(5);
 
-    /** After this time without a job the writer tidies up. */
+    /** The time without a job after which the writer tidies up. */
     private static final Duration QUIET = Duration.ofSeconds(1);
 
     private static final String CLOSED = "the message store is closed";
@@ -73,7 +75,7 @@ public final class MessageStore implements AutoCloseable {
     private final CompletableFuture<Void> threads;
     private volatile boolean closed;
 
-    /** The kinds of failure that an operator has to tell apart. */
+    /** The kinds of failure, each of which an operator handles in another way. */
     public enum Failing {
         READING,
         WRITING,
@@ -81,7 +83,7 @@ public final class MessageStore implements AutoCloseable {
         DAMAGED
     }
 
-    /** Thrown, with one sentence for a person, if the store cannot do its work. */
+    /** Thrown if the store cannot do its work; the message is one sentence for a person. */
     public static final class StoreException extends Exception {
         private static final long serialVersionUID = 1;
 
@@ -97,7 +99,7 @@ public final class MessageStore implements AutoCloseable {
     /** A message of a mailbox. */
     public record Message(String sender, String text) {}
 
-    /** A caller's request: either a message, stored in a batch, or work, done alone. */
+    /** A caller's request: either a message, which is stored in a batch, or other work. */
     private static final class Job extends CompletableFuture<Object> {
         final Function<UUID, Database.Entry> message;
         final Database.Work<?> work;
@@ -121,16 +123,17 @@ public final class MessageStore implements AutoCloseable {
      *
      * @param place a file for SQLite, or {@code jdbc:postgresql://...} for a database that speaks
      *     PostgreSQL's protocol
-     * @param maxBytes the file grows no larger; beyond it stores are refused
+     * @param maxBytes the largest size of the file; a full file refuses further stores
      * @throws IllegalArgumentException if {@code place} is wrong in itself, on any machine
-     * @throws StoreException if the store cannot be trusted: it is not a database, or another
-     *     program's, open in another server, out of reach, not writable, or it ignores a setting
+     * @throws StoreException if the place cannot be trusted with messages: it holds no database or
+     *     another program's, is open in another server, out of reach or not writable, or ignores a
+     *     setting
      */
     public MessageStore(String place, long maxBytes) throws StoreException {
         this(place, maxBytes, UnaryOperator.identity());
     }
 
-    /** As above; each connection goes through {@code wrap}, for fault tests. */
+    /** As above; tests inject faults with {@code wrap}, which is applied to each connection. */
     MessageStore(String place, long maxBytes, UnaryOperator<Connection> wrap)
             throws StoreException {
         try {
@@ -144,7 +147,7 @@ public final class MessageStore implements AutoCloseable {
         sessions = new Sessions(database);
         try {
             ids = new Ids(database.prepare());
-            // A database that cannot be written or read is to be reported at the start.
+            // A database that cannot be written or read fails the start, not the first request.
             try (Database.Session check = database.open()) {
                 check.insert(List.of());
                 check.page(new Database.Range(""));
@@ -161,7 +164,7 @@ public final class MessageStore implements AutoCloseable {
         start("store-patience", this::endPatience);
     }
 
-    /** Starts a thread that repeats {@code step} until that returns false. */
+    /** Starts a thread that repeats {@code step} until the step returns false. */
     private CompletableFuture<Void> start(String name, BooleanSupplier step) {
         Runnable steps =
                 () -> {
@@ -169,8 +172,8 @@ public final class MessageStore implements AutoCloseable {
                         try {
                             goOn = step.getAsBoolean();
                         } catch (RuntimeException | Error e) {
-                            // Tolerated, or its queue would lose its thread. The callers of its
-                            // unfinished jobs are refused when their patience ends.
+                            // Tolerated, since jobs in the queue still need this thread. Callers
+                            // of unfinished jobs are refused when their patience ends.
                         }
                     }
                     sessions.drop();
@@ -178,7 +181,7 @@ public final class MessageStore implements AutoCloseable {
         return CompletableFuture.runAsync(steps, Thread.ofPlatform().name(name)::start);
     }
 
-    /** Opens the default store in a folder below {@code home}, which is made if it is missing. */
+    /** Opens the default store, in a folder below {@code home}; makes a missing folder. */
     public static MessageStore inHome(Path home, long maxBytes) throws StoreException {
         Path folder = home.resolve(".msg-server");
         try {
@@ -194,31 +197,31 @@ public final class MessageStore implements AutoCloseable {
         return new StoreException(Failing.READING, sentence, e);
     }
 
-    /** The place of the messages, to be shown: an absolute path, or a URL without parameters. */
+    /** The place of the messages, safe to show: an absolute path, or a URL without parameters. */
     public String place() {
         return database.shown();
     }
 
-    /** The file that messages are kept in, unless a database server keeps them. */
+    /** The file that holds the messages; empty if a database server keeps them. */
     public Optional<Path> file() {
         return database.file();
     }
 
-    /** Sentences that the operator should read; mostly none. */
+    /** Warnings for the operator; usually there are none. */
     public List<String> warnings() {
         return database.warnings();
     }
 
-    /** As {@link #close(Duration)}, with a caller's {@link #PATIENCE}. */
+    /** As {@link #close(Duration)}, with {@link #PATIENCE} as the limit. */
     @Override
     public void close() {
         close(PATIENCE);
     }
 
     /**
-     * Commits pending stores, stops the threads and leaves the database: SQLite's is then one file.
-     * Later stores and fetches are refused, and so are pending ones that the database does not
-     * answer within {@code limit}.
+     * Commits pending stores, stops the threads and closes the database. A database of SQLite is
+     * then one file. Later stores and fetches are refused. So are pending stores and fetches that
+     * the database does not answer within {@code limit}.
      */
     public void close(Duration limit) {
         closed = true;
@@ -229,7 +232,7 @@ public final class MessageStore implements AutoCloseable {
                         .completeOnTimeout(false, limit.toNanos(), TimeUnit.NANOSECONDS)
                         .join();
         pending.forEach(job -> job.completeExceptionally(new SQLException(CLOSED)));
-        if (ended) { // else a thread may still write, and the end of the process releases the file
+        if (ended) { // else a thread may still write; the end of the process releases the file
             database.release();
         }
     }
@@ -240,8 +243,8 @@ public final class MessageStore implements AutoCloseable {
      * Puts a message into a mailbox and returns when it is durable.
      *
      * @return the number of messages in its commit, this one included
-     * @throws StoreException if it could not be stored, or if its outcome is unknown after {@link
-     *     #PATIENCE}
+     * @throws StoreException if the message could not be stored, or if the outcome is unknown after
+     *     {@link #PATIENCE}
      */
     public int store(String recipient, String sender, String text) throws StoreException {
         return this.<Integer>outcome(
@@ -249,35 +252,36 @@ public final class MessageStore implements AutoCloseable {
                 new Job(id -> new Database.Entry(recipient, id, sender, text), null));
     }
 
-    /** Makes a change other than a message, on the writer's thread and durably. */
+    /** Makes another durable change than storing a message, on the writer's thread. */
     <A> A change(Database.Work<A> change) throws StoreException {
         return outcome(Failing.WRITING, new Job(null, change));
     }
 
     /**
-     * The writer: takes one store, and with it all that arrived while the previous commit was
-     * waiting for the disk. That is the whole of group commit; to wait for more stores on purpose
-     * would gain nothing.
+     * The writer's step, which is the group commit: it takes one store, and with it all stores that
+     * arrived while the previous commit waited for the disk. Waiting longer for more stores would
+     * gain nothing.
      */
     private boolean write() {
         Job first = take(writings);
         if (first == null) {
             database.tidyUp();
-            return !closed; // a step that failed may have taken LAST
+            return !closed; // a step that failed may have taken LAST off the queue
         }
         List<Job> batch = new ArrayList<>(List.of(first));
         writings.drainTo(batch, MAX_BATCH - 1);
         boolean goOn = !batch.removeIf(job -> job == LAST);
         batch.forEach(this::work);
-        batch.removeIf(Job::isDone); // a change, now made, or a message whose caller is gone
+        batch.removeIf(Job::isDone); // changes, which are made, and messages of refused callers
         commit(batch, batch.stream().map(job -> job.message.apply(ids.next())).toList());
         return goOn;
     }
 
     /**
-     * Stores all of {@code batch}. If the connection fails during an insert, its outcome is
-     * unknown: the writer sends the same ids again, and rows that are there already stay as they
-     * are. After any other failure it tries each message alone, so that only a bad one is refused.
+     * Stores all messages of {@code batch}. If the connection fails during an insert, the outcome
+     * is unknown. Then the writer sends the same ids again, and the database keeps rows that it has
+     * already. After any other failure the writer tries each message alone, so that only a bad
+     * message is refused.
      */
     private void commit(List<Job> batch, List<Database.Entry> entries) {
         long giveUp = System.nanoTime() + RETRY_FOR.toNanos();
@@ -289,7 +293,7 @@ public final class MessageStore implements AutoCloseable {
                 session.insert(entries);
                 batch.forEach(job -> job.complete(batch.size()));
             } catch (SQLException | RuntimeException | Error e) {
-                sessions.drop(); // in any case the writer goes on, with a new connection
+                sessions.drop(); // the writer goes on with a new connection
                 boolean passing =
                         underWay && e instanceof SQLException failure && database.mayRetry(failure);
                 if (passing && System.nanoTime() - giveUp < 0) {
@@ -307,7 +311,7 @@ public final class MessageStore implements AutoCloseable {
 
     // ---------------------------------------------------------------- reading
 
-    /** The result of {@code lookup}, on the thread of a reader. */
+    /** The result of {@code lookup}, which runs on the thread of a reader. */
     <A> A look(Database.Work<A> lookup) throws StoreException {
         return outcome(Failing.READING, new Job(null, lookup));
     }
@@ -317,7 +321,7 @@ public final class MessageStore implements AutoCloseable {
         return new Mailbox(new Database.Range(recipient));
     }
 
-    /** A mailbox being read. Between two pages it holds neither connection nor transaction. */
+    /** A mailbox being read. Between two pages it holds no connection and no transaction. */
     public final class Mailbox {
         private Database.Range rest;
 
@@ -325,16 +329,16 @@ public final class MessageStore implements AutoCloseable {
             rest = all;
         }
 
-        /** Whether there is another page; an empty mailbox has one, which is empty. */
+        /** Whether there is another page. An empty mailbox has one empty page. */
         public boolean hasNext() {
             return rest != null;
         }
 
         /**
-         * The next 256 messages at most, in the order of acceptance. Messages that arrive after the
-         * first full page was read are left for the next fetch, so reading a busy mailbox ends.
+         * The next 256 messages at most, in the order of acceptance. A fetch ends even if messages
+         * keep arriving: those that arrive after its first full page are left for the next fetch.
          *
-         * @throws StoreException if the database cannot be read; the page may be asked for again
+         * @throws StoreException if the database cannot be read; a second call tries the page again
          */
         public List<Message> nextPage() throws StoreException {
             Database.Range range = rest;
@@ -354,7 +358,7 @@ public final class MessageStore implements AutoCloseable {
 
     // ---------------------------------------------------------------- jobs
 
-    /** Hands a job to the threads for such jobs, and waits for its outcome. */
+    /** Hands a job to the writer or the readers, and waits for its outcome. */
     @SuppressWarnings("unchecked") // a job is completed with the result of its work
     private <A> A outcome(Failing failing, Job job) throws StoreException {
         pending.add(job);
@@ -369,7 +373,7 @@ public final class MessageStore implements AutoCloseable {
             boolean damaged = cause instanceof SQLException failure && database.isDamage(failure);
             throw new StoreException(damaged ? Failing.DAMAGED : failing, reason(cause), cause);
         } catch (InterruptedException e) {
-            job.cancel(false); // if no thread has begun it yet, none will
+            job.cancel(false); // a job in the queue is then skipped
             Thread.currentThread().interrupt();
             throw new StoreException(failing, "interrupted while waiting for the database", e);
         } finally {
@@ -377,7 +381,7 @@ public final class MessageStore implements AutoCloseable {
         }
     }
 
-    /** Does any work of {@code job}; after a failure once more, over a new connection. */
+    /** Does the work of {@code job}, if it has any; retries once, over a new connection. */
     private void work(Job job) {
         for (int attempt = 1; job.work != null && !job.isDone(); attempt++) {
             try {
@@ -391,18 +395,18 @@ public final class MessageStore implements AutoCloseable {
         }
     }
 
-    /** The next job, or null if none comes for a while. Nobody interrupts these threads. */
+    /** The next job, or null if none arrives within {@link #QUIET}. */
     private static Job take(BlockingQueue<Job> queue) {
         try {
             return queue.poll(QUIET.toNanos(), TimeUnit.NANOSECONDS);
         } catch (InterruptedException e) {
-            throw new AssertionError(e);
+            throw new AssertionError("nobody interrupts these threads", e);
         }
     }
 
     /**
-     * Refuses callers that have waited too long. One periodic look at all of them costs far less
-     * than a timer for each, which would wake a thread for every message.
+     * Refuses callers that have waited too long. One periodic look at all callers costs far less
+     * than a timer for each caller, since such timers would wake a thread for every message.
      */
     private boolean endPatience() {
         LockSupport.parkNanos(POLL.toNanos());
@@ -413,7 +417,7 @@ public final class MessageStore implements AutoCloseable {
         return !closed;
     }
 
-    /** One line. It names the last cause, since a driver may report only "I/O error". */
+    /** The reason in one line, with the last cause, since a driver may report "I/O error" only. */
     private static String reason(Throwable e) {
         Throwable last = e;
         while (last.getCause() != null) {

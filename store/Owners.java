@@ -3,8 +3,8 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 /**
- * The owner of each name, durably. Each question goes to the database, since other servers may
- * share it. The table appears with the first server that speaks TLS:
+ * The owner of each name. Each lookup goes to the database, since other servers may share it. The
+ * first server that speaks TLS makes the table:
  *
  * <pre>owner (name, key, since, PRIMARY KEY (name))</pre>
  */
@@ -20,7 +20,7 @@ final class Owners {
     }
 
     /**
-     * Makes the table if this server needs it and it is missing.
+     * Makes the table if this server speaks TLS and the table is missing.
      *
      * @param tls whether this server speaks TLS
      * @throws MessageStore.StoreException if TLS is off but some name already has an owner; or the
@@ -42,10 +42,10 @@ final class Owners {
     }
 
     /**
-     * Whether {@code key} may act as {@code name}, which it may if it is the owner.
+     * Whether {@code key} may act as {@code name}. The owner may.
      *
-     * @param claims if true, the key becomes the owner of a name without an owner, or is refused if
-     *     it owns {@link #MOST} names already; if false, any key may act as such a name
+     * @param claims decides about a name without an owner. If true, the key becomes the owner, or
+     *     is refused if it owns {@link #MOST} names already; if false, any key may act as the name
      */
     boolean allow(String name, String key, boolean claims) throws MessageStore.StoreException {
         String owner = store.look(session -> session.owner(name));

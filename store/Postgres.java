@@ -25,9 +25,9 @@ import java.util.function.UnaryOperator;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 
-/** Keeps messages in a database that speaks PostgreSQL's protocol, with other servers or alone. */
+/** Keeps messages in a database that speaks PostgreSQL's protocol; many servers may share it. */
 final class Postgres implements Database {
-    /** The driver's log, which would show URLs and with them passwords. */
+    /** The driver's logger, turned off, since it would show URLs and so passwords. */
     private static final Logger DRIVER = Logger.getLogger("org.postgresql");
 
     private static final Duration START_PATIENCE = Duration.ofSeconds(15);
@@ -36,12 +36,12 @@ final class Postgres implements Database {
     private final UnaryOperator<Connection> wrap;
     private final Properties settings = new Properties();
 
-    /** All hosts of the URL; the host that served last comes first. */
+    /** All hosts of the URL. The host of the last connection comes first. */
     private final List<String> hosts;
 
     /**
-     * @throws IllegalArgumentException if the driver does not understand {@code url}, if it has a
-     *     password where it would be shown, or if there is a limit in bytes
+     * @throws IllegalArgumentException if the driver does not understand {@code url}, if the URL
+     *     has a password where it would be shown, or if {@code maxBytes} sets a limit
      */
     Postgres(String url, long maxBytes, UnaryOperator<Connection> wrap) {
         if (maxBytes < Long.MAX_VALUE) {
@@ -52,19 +52,19 @@ final class Postgres implements Database {
         this.url = url;
         this.wrap = wrap;
         String all = shown().replaceFirst("jdbc:postgresql:(//([^/]*))?.*", "$2");
-        // With targetServerType, all hosts stay one entry: the driver chooses among them.
+        // With targetServerType the driver chooses a host, so all hosts stay one entry.
         hosts = new ArrayList<>(List.of(all.split(url.contains("targetServerType") ? "\n" : ",")));
         DRIVER.setLevel(Level.OFF);
         // The driver asks for a session in the JVM's zone, and PostgreSQL may lack that zone.
         TimeZone.setDefault(TimeZone.getTimeZone("UTC"));
-        // Checked here, since the driver's own exceptions name the whole URL.
+        // The URL is checked here, since exceptions of the driver quote the whole URL.
         if (url.matches("jdbc:postgresql://[^/?]*@.*")
                 || org.postgresql.Driver.parseURL(url, new Properties()) == null) {
             throw new IllegalArgumentException(
                     "write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME, the password into"
                             + " PGPASSWORD or .pgpass");
         }
-        // pgJDBC waits for ever by default. Settings in the URL override these.
+        // By default the driver waits for ever. Settings in the URL override the settings here.
         settings.putAll(
                 Map.of(
                         "ApplicationName", "MsgServer",
@@ -83,8 +83,8 @@ final class Postgres implements Database {
             try (Connection connection = connect()) {
                 return prepare(connection);
             } catch (SQLException e) {
-                // The database is starting, or full of connections; or another server makes the
-                // table at the same time, and then IF NOT EXISTS fails.
+                // The database is starting, or has no free connection. Or another server makes the
+                // table at the same time, and IF NOT EXISTS fails then.
                 if (!hasState(e, "57P03|53300|23505|42P07|42710")
                         || System.nanoTime() - giveUp > 0) {
                     throw e;
@@ -93,7 +93,7 @@ final class Postgres implements Database {
         }
     }
 
-    /** Returns the database's clock, since this machine's may have been set back. */
+    /** Returns the time of the database, since the clock of this machine may be set back. */
     private static long prepare(Connection connection) throws SQLException {
         String encoding = Database.run(connection, "SHOW server_encoding");
         if (!encoding.equals("UTF8")) {
@@ -116,12 +116,13 @@ final class Postgres implements Database {
     }
 
     /**
-     * A connection to the first host that takes writes. The driver could choose one, too, but would
-     * report only the last host's failure. {@link Sessions} lets one thread at a time in here.
+     * A connection to the first host that takes writes. The driver could choose a host as well, but
+     * would report the failure of the last host only. {@link Sessions} calls this method for one
+     * thread at a time.
      */
     @Override
     public Connection connect() throws SQLException {
-        // Errors are logged, and their details would hold the row and so a message's text.
+        // Errors are logged. Their details would quote the row, and with it the message's text.
         String quiet = url + (url.contains("?") ? "&" : "?") + "logServerErrorDetail=false";
         StringJoiner reasons = new StringJoiner("; ");
         SQLException last = null;
@@ -159,10 +160,10 @@ final class Postgres implements Database {
 
     private static final class PostgresSession extends Session {
         /**
-         * A condition that is always true. Whatever the defaults of the database or the user, a
-         * transaction that has it ends only once it is durable, or with a warning that it is not.
-         * Settings of the session would not do: a pooler may give each transaction another session.
-         * A relative of PostgreSQL may lack a setting, which is then NULL.
+         * A condition that is always true. A transaction with this condition ends only once it is
+         * durable, or with a warning if it is not, even if the defaults of the database or the user
+         * differ. Settings of the session are not enough, since a pooler may run each transaction
+         * in another session. In a relative of PostgreSQL, a setting that does not exist is NULL.
          */
         private static final String DURABLY =
                 "(SELECT concat(CASE current_setting('synchronous_commit', true) WHEN 'off'"
@@ -176,7 +177,7 @@ final class Postgres implements Database {
         PostgresSession(Connection connection) throws SQLException {
             super(connection, DURABLY);
             // On a retry, DO NOTHING would write nothing, and so would not wait for synchronous
-            // replicas that the first try may not have reached.
+            // replicas, which the first attempt may not have reached.
             insert =
                     connection.prepareStatement(
                             "INSERT INTO message (recipient, id, sender, text) "
@@ -188,9 +189,9 @@ final class Postgres implements Database {
         }
 
         /**
-         * A batch that conflicts is tried again in halves: if one row in a hundred conflicts, a
-         * thousand rows hardly ever succeed together. A retry leaves the rows that are stored as
-         * they are.
+         * Stores the batch; after a conflict, tries again in halves. If one row in a hundred
+         * conflicts, a batch of a thousand rows hardly ever succeeds. A row that is stored already
+         * keeps its text.
          */
         @Override
         void insert(List<Entry> batch) throws SQLException {
@@ -207,7 +208,7 @@ final class Postgres implements Database {
                     insert(batch.subList(half, batch.size()));
                     return;
                 }
-                // An error about data quotes it and is logged, but no log holds a message's text.
+                // The text of an error about data quotes these data, and no log may hold them.
                 if (hasState(e, "(22|23|44|P0).*")) {
                     String state = e.getSQLState();
                     throw new SQLException(
@@ -215,8 +216,8 @@ final class Postgres implements Database {
                 }
                 throw e;
             }
-            // A cancelled wait for a replica gives only a warning, with the SQLSTATE that any
-            // warning has. The name of the routine that warns identifies it, the same since 9.1.
+            // A cancelled wait for a replica gives only a warning, with the SQLSTATE of every
+            // warning. The name of the routine identifies it; the name is the same since 9.1.
             for (SQLWarning it = insert.getWarnings(); it != null; it = it.getNextWarning()) {
                 if (it instanceof PSQLWarning warning
                         && "SyncRepWaitForLSN"

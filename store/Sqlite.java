@@ -45,20 +45,21 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * Keeps messages in one SQLite file, for one server; called on platform threads only. SQLite up to
- * 3.51.2 loses commits ("WAL-reset" on sqlite.org/wal.html); the driver above contains a later one.
+ * Keeps the messages of one server in one SQLite file. Only platform threads may call it; {@link
+ * MessageStore} has them. SQLite up to 3.51.2 may lose commits ("WAL-reset" on
+ * sqlite.org/wal.html), and the driver above contains a later version.
  */
 final class Sqlite implements Database {
 
     /** PRAGMA application_id of a file with messages: "MSGS". */
     private static final int MESSAGES = 0x4d534753;
 
-    /** The same if names may have owners, "MSGO": versions without owners refuse the file. */
+    /** The id of a file in which names may have owners, "MSGO"; older versions refuse this file. */
     private static final int OWNED_MESSAGES = 0x4d53474f;
 
     /**
-     * Turned off, since the driver logs each exception that it throws. Held here, since a logger
-     * that is collected loses its level.
+     * The driver's logger, turned off, since the driver logs each exception that it throws. This
+     * field holds the logger, since a logger that is garbage-collected loses its level.
      */
     private static final Logger DRIVER = Logger.getLogger("org.sqlite");
 
@@ -66,7 +67,7 @@ final class Sqlite implements Database {
     private final long maxBytes;
     private final UnaryOperator<Connection> wrap;
 
-    /** Keeps {@link #lock} until the store closes, see {@link #takeLock}; serves no request. */
+    /** A connection that keeps {@link #lock} alive, see {@link #takeLock}; it serves no request. */
     private Connection anchor;
 
     private FileLock lock;
@@ -76,14 +77,14 @@ final class Sqlite implements Database {
     private volatile boolean gone;
 
     /**
-     * @param maxBytes the file grows no larger than this
-     * @throws IllegalArgumentException if {@code place} is no name of a file
-     * @throws IOException if something else is at that place
+     * @param maxBytes the largest size of the file
+     * @throws IllegalArgumentException if {@code place} is no file name
+     * @throws IOException if something other than a file is at that place
      */
     Sqlite(String place, long maxBytes, UnaryOperator<Connection> wrap) throws IOException {
         this.maxBytes = maxBytes;
         this.wrap = wrap;
-        // A URL, "host=db1 dbname=msg", ":memory:". A single letter before a colon is a drive.
+        // Matches a URL, "host=db1 dbname=msg" and ":memory:", but not "C:", a drive of Windows.
         if (place.matches("(?s)([A-Za-z][A-Za-z0-9+._-]+ *)?[:=].*")) {
             throw new IllegalArgumentException(
                     "write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME, or the name of a file;"
@@ -93,7 +94,7 @@ final class Sqlite implements Database {
             throw new IllegalArgumentException("nobody replaced the ~; write the whole path");
         }
         Path path = Path.of(place).toAbsolutePath().normalize();
-        // sqlite-jdbc would read settings after a question mark, and drops blanks at the ends.
+        // sqlite-jdbc reads settings after a question mark, and drops blanks at both ends.
         if (path.getParent() == null || place.contains("?") || !place.equals(place.trim())) {
             throw new IllegalArgumentException("name a file, without '?' and blanks around it");
         }
@@ -106,7 +107,7 @@ final class Sqlite implements Database {
         }
     }
 
-    /** Loads the classes that slow an opening down most; call it beside other work. */
+    /** Loads the classes that take longest; another thread does so while the program starts. */
     static void loadAhead() {
         OSInfo.getNativeLibFolderPathForCurrentOS(); // runs uname, slow only the first time
         new SQLiteConfig().newConnectionConfig();
@@ -131,7 +132,7 @@ final class Sqlite implements Database {
             }
             configure(anchor);
             lock.release();
-            takeLock(); // again, see takeLock
+            takeLock(); // for the second time, see there
             if (application == 0) {
                 Database.run(anchor, "PRAGMA application_id = " + MESSAGES);
             }
@@ -143,7 +144,7 @@ final class Sqlite implements Database {
             opened = files();
             return TimeUnit.MINUTES.toMillis(reserved(anchor));
         } catch (SQLiteException e) {
-            // A start makes the -shm file, 32 KB, and a page of the -wal file, if they are missing.
+            // A start may make the -shm file, of 32 KB, and a page of the -wal file.
             throw e.getResultCode() == SQLiteErrorCode.SQLITE_IOERR_SHMSIZE
                     ? new SQLException("the disk is full; a start takes 40 KB")
                     : e;
@@ -157,15 +158,15 @@ final class Sqlite implements Database {
 
     private static final Duration LOOK_EVERY = Duration.ofSeconds(1);
 
-    /** The stores that this process has open, by device and inode of their files. */
+    /** The stores that are open in this process, by device and inode of their files. */
     private static final Map<Object, Sqlite> HELD = new ConcurrentHashMap<>();
 
     private static final String TAKEN = "another server has it open";
 
-    /** Makes sure that no other server has the file open, in this process or another one. */
+    /** Takes the file for this store; fails if a store in any process has it open. */
     private void hold() throws IOException {
         if (!Files.exists(file)) {
-            Files.createFile(file, OwnFiles.only("rw-------")); // the log beside it gets the same
+            Files.createFile(file, OwnFiles.only("rw-------")); // SQLite gives its log the same
         }
         if (HELD.putIfAbsent(Objects.requireNonNullElse(key(file), file), this) != null) {
             throw new IOException(TAKEN);
@@ -173,8 +174,8 @@ final class Sqlite implements Database {
         channel = FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE);
         takeLock();
         if (OwnFiles.POSIX && (int) Files.getAttribute(file, "unix:nlink") > 1) {
-            // SQLite has a log for each name; under one, messages in the other's log would be
-            // missing.
+            // SQLite keeps one log for each name, so messages in the log of one name are missing
+            // under the other name.
             throw new IOException("it has a second name, a hard link; remove one of them");
         }
         if (isMounted()) {
@@ -184,11 +185,11 @@ final class Sqlite implements Database {
 
     /**
      * Whether the file itself is a mount point, as a container's volume may be. Its log would lie
-     * in the container's folder, and be missing wherever else the file is mounted. See proc(5),
-     * mountinfo, which writes some characters as octal escapes.
+     * in the folder of the container, and be missing after the file is mounted elsewhere. The list
+     * of mounts writes some characters as octal escapes, see proc(5), mountinfo.
      */
     private boolean isMounted() throws IOException {
-        Path mounts = Path.of("/proc/self/mountinfo"); // Linux; elsewhere only folders are mounted
+        Path mounts = Path.of("/proc/self/mountinfo"); // Linux only; other systems mount folders
         Matcher special = Pattern.compile("[ \t\n\\\\]").matcher(file.toString());
         String name = special.replaceAll(it -> "\\\\%03o".formatted((int) it.group().charAt(0)));
         Charset charset = Charset.forName(System.getProperty("sun.jnu.encoding"));
@@ -199,12 +200,16 @@ final class Sqlite implements Database {
     }
 
     /**
-     * Locks the database file itself, so that the lock holds whatever name the file has or gets. A
-     * process loses the lock in two ways. The first is to close any handle of the file
-     * (sqlite.org/howtocorrupt.html, section 2.2): so the file is opened once, before SQLite opens
-     * it, and closed last. The second is that SQLite gives up its own last lock, which unlocks all
-     * bytes. In WAL mode {@link #anchor} keeps SQLite's lock until it is closed. Until WAL mode is
-     * on, SQLite may unlock; so {@link #prepare} takes the lock again once it is on.
+     * Locks the database file itself, so that the lock holds under every name of the file. A
+     * process loses the lock in two ways.
+     *
+     * <p>First, a process that closes any handle of the file loses all its locks
+     * (sqlite.org/howtocorrupt.html, section 2.2). So this class opens the file once, before SQLite
+     * does, and closes it last.
+     *
+     * <p>Second, when SQLite gives up its own last lock, it unlocks all bytes. In WAL mode, {@link
+     * #anchor} keeps a lock of SQLite until the anchor is closed. Before WAL mode is on, SQLite may
+     * unlock the file, so {@link #prepare} takes the lock once more afterwards.
      */
     private void takeLock() throws IOException {
         lock = channel.tryLock(LOCK_AT, 1, false);
@@ -214,9 +219,9 @@ final class Sqlite implements Database {
     }
 
     /**
-     * Data in a file that was deleted or replaced is lost when the server ends. The same holds for
-     * the two files that SQLite keeps beside it. Once one of them was gone, only a new start helps,
-     * since its contents may have changed.
+     * Looks for the file and the two files that SQLite keeps beside it. Data in a deleted or
+     * replaced file is lost when the server ends. A file that was gone and is back may have other
+     * contents, so only a new start of the server helps.
      */
     @Override
     public void requireInPlace() throws SQLException {
@@ -224,7 +229,7 @@ final class Sqlite implements Database {
             looked = System.nanoTime();
             if (!files().equals(opened)) {
                 gone = true;
-                tidyUp(); // acknowledged messages are to be in the file, wherever it is now
+                tidyUp(); // so that a moved file holds all acknowledged messages
             }
         }
         if (gone) {
@@ -238,7 +243,7 @@ final class Sqlite implements Database {
         return Arrays.asList(key(file), key(beside("-wal")), key(beside("-shm")));
     }
 
-    /** Device and inode; null if there is no such file, or if the system has neither. */
+    /** Device and inode of the file; null without such a file, or on a system without inodes. */
     private static Object key(Path path) {
         try {
             return Files.readAttributes(path, BasicFileAttributes.class).fileKey();
@@ -268,24 +273,24 @@ final class Sqlite implements Database {
     }
 
     private void configure(Connection connection) throws SQLException {
-        // Each message rewrites a whole page, so pages are small. SQLite ignores this once there
-        // are tables.
+        // Each message rewrites a whole page, so pages are small. SQLite ignores this setting once
+        // the database has tables.
         Database.run(connection, "PRAGMA page_size = 2048");
         set(connection, "journal_mode", "wal");
         set(connection, "synchronous", "2"); // FULL: each commit is flushed
-        set(connection, "fullfsync", "1"); // on macOS a flush alone leaves the disk's cache
+        set(connection, "fullfsync", "1"); // macOS: else a flush ends in the disk's cache
         set(connection, "busy_timeout", "2000"); // ms
-        // Pages in the log before it is copied into the database. The number is high, since a page
-        // of a busy mailbox that was written ten times is copied once.
+        // The log is copied into the database at this number of pages. The number is high: a page
+        // of a busy mailbox that was written ten times is then copied once.
         set(connection, "wal_autocheckpoint", "32000");
-        set(connection, "cache_size", "-16000"); // KiB; a few thousand mailboxes in use fit
+        set(connection, "cache_size", "-16000"); // KiB, room for a few thousand busy mailboxes
         if (maxBytes < Long.MAX_VALUE) {
             long page = Long.parseLong(Database.run(connection, "PRAGMA page_size"));
             Database.run(connection, "PRAGMA max_page_count = " + maxBytes / page);
         }
     }
 
-    /** The store's promises rest on these settings, so each is read back. */
+    /** Sets a setting and reads it back, since the promises of the store need it. */
     private static void set(Connection connection, String setting, String wanted)
             throws SQLException {
         Database.run(connection, "PRAGMA " + setting + " = " + wanted);
@@ -300,13 +305,13 @@ final class Sqlite implements Database {
         return e.getErrorCode() == SQLiteErrorCode.SQLITE_CORRUPT.code;
     }
 
-    /** Copies the log into the database, so that a plain copy of a quiet file has everything. */
+    /** Copies the log into the database, so that a plain copy of a quiet file is complete. */
     @Override
     public void tidyUp() {
         try {
             Database.run(anchor, "PRAGMA wal_checkpoint(PASSIVE)");
         } catch (SQLException e) {
-            // Tolerated: the log has everything, and the next second brings another try.
+            // Tolerated: the log keeps the messages, and the next call tries again.
         }
     }
 
@@ -325,7 +330,7 @@ final class Sqlite implements Database {
     @Override
     public List<String> warnings() {
         try {
-            // The group and others need r of the file (04) and x of its folder (01).
+            // Other users need the bit r of the file (04) and the bit x of its folder (01).
             int readable = mode(file) >> 2 & mode(file.getParent()) & 011;
             String cure =
                     "Other users of this machine can read all messages; to end that: chmod go= ";
@@ -346,10 +351,10 @@ final class Sqlite implements Database {
     }
 
     /**
-     * Lets the driver unpack its native library beside the database, unless the user has named a
-     * folder. The driver's default is /tmp, which may not be executable, and where each kill -9
-     * would leave a library. The library is deleted once it is loaded. If the database's folder is
-     * not executable either, the driver falls back to its default.
+     * Makes the driver unpack its native library beside the database, unless the user has set
+     * another folder, and deletes the library after it is loaded. The driver's default folder is
+     * /tmp, which may be mounted noexec, and each kill -9 would leave a library there. If the
+     * database's folder is mounted noexec, too, the driver uses its default folder.
      */
     private void loadDriver() throws IOException {
         Path folder = beside(".driver");
@@ -361,7 +366,7 @@ final class Sqlite implements Database {
             try {
                 SQLiteJDBCLoader.initialize();
             } catch (Exception notExecutable) { // the driver declares no less
-                // Tolerated: the first connection tries again, at the driver's default.
+                // Tolerated: the first connection tries again, in the driver's default folder.
             } finally {
                 System.clearProperty(setting);
             }
@@ -370,8 +375,8 @@ final class Sqlite implements Database {
     }
 
     /**
-     * Deletes the driver's libraries, and the folder if that was all; a link is not followed.
-     * Windows deletes no library in use, so the next start does.
+     * Deletes the driver's libraries, and the folder if it is then empty; follows no link. Windows
+     * does not delete a library in use, so the next start deletes it.
      */
     private static void delete(Path folder) {
         if (!Files.isSymbolicLink(folder)) {
@@ -386,9 +391,9 @@ final class Sqlite implements Database {
     private static final int RESERVED_MINUTES = 2;
 
     /**
-     * A time that no id of this run reaches and that all ids of the next run follow. So the order
-     * holds even if the clock is set back between two runs. It is in minutes since 1970, since
-     * SQLite's user_version has 32 bits.
+     * A time in minutes since 1970. All ids of this run are earlier, and all ids of the next run
+     * are later. So the order of messages holds even if the clock is set back between two runs.
+     * SQLite keeps the time in user_version, which has 32 bits.
      */
     private static long reserved(Connection connection) throws SQLException {
         return Long.parseLong(Database.run(connection, "PRAGMA user_version"));
@@ -413,7 +418,7 @@ final class Sqlite implements Database {
          */
         @Override
         void insert(List<Entry> batch) throws SQLException {
-            // Not setAutoCommit(false), with which a full disk leaves the driver's state wedged.
+            // With setAutoCommit(false) instead, a full disk would confuse the driver for good.
             Database.run(connection, "BEGIN IMMEDIATE");
             long last = reserved - RESERVED_MINUTES; // an empty batch writes the same number again
             for (Entry entry : batch) {
@@ -449,7 +454,7 @@ final class Sqlite implements Database {
             return "SELECT count(*) FROM sqlite_schema WHERE name = 'owner'";
         }
 
-        /** Marks the file, too, so that no version without owners gives out their mail. */
+        /** Marks the file, too, so that no version without owners serves it. */
         @Override
         boolean openOwners(boolean tls) throws SQLException {
             boolean owned = super.openOwners(tls);

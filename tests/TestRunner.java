@@ -30,7 +30,7 @@
  * PostgreSQL: reached badly, away, shared        PostgresTest, PostgresAwayTest, ScaleOutTest
  * TLS: keys, the server's side, who owns a name  TlsTest, TlsServerTest, OwnersTest
  * TLS: whom the client trusts                    TrustTest, KnownServersTest
- * the client: requests, menu, at a terminal      MsgClientTest, MenuTest, ScreenTest
+ * the client: requests, menu, at a terminal      MsgClientTest, MenuTest, PromptTest
  * the launcher, the check                        LauncherTest, CheckTest
  * a document                                     ReadmeTest, LessonTest, OperatingTest
  * </pre>

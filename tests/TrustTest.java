@@ -187,8 +187,8 @@ class TrustTest extends TlsUser {
             // The sentence had the stranger's key in a command, ready to be pasted.
             String sentence =
                     "127.0.0.1 port %s shows the key %s instead of %s, and nothing was sent. Either"
-                            + " it was set up anew, or another answers in its place: ask who runs"
-                            + " it, by another way than this server, for the key that it printed.";
+                        + " it was set up anew, or another server answers in its place: ask who"
+                        + " runs it, by another way than this server, for the key that it printed.";
             ClientRun given = piped("1\nbob\nhi\n3\n", port, "--tls", OTHER_KEY);
             assertEquals(sentence.formatted(port, shown, OTHER_KEY), given.sentence());
             assertEquals(1, given.exit());
@@ -196,7 +196,7 @@ class TrustTest extends TlsUser {
             String lines = "name.invalid 5000 K\n127.0.0.1 P K\n\nlocalhost P K\n";
             Files.writeString(knownServers(), lines.replace("P", port).replace("K", key));
             String remove =
-                    " If that is the new one, delete line 2 and line 4 of %s and start again with"
+                    " If that is the new key, delete line 2 and line 4 of %s and start again with"
                             + " --tls.";
             for (String[] options : new String[][] {{"--tls"}, {}}) {
                 for (boolean person : new boolean[] {true, false}) {

@@ -49,7 +49,7 @@ import java.util.stream.Stream;
  */
 @EnabledOnOs(OS.LINUX) // whose "script" takes a command
 @Order(2) // it takes long
-class ScreenTest {
+class PromptTest {
     private static final String ENTER = "\r";
 
     /** Nothing can be unpacked there, so that JLine has to call stty. */

@@ -28,34 +28,34 @@ import java.util.logging.Level;
 import java.util.logging.Logger;
 
 /**
- * A person at a terminal, with JLine's line editor: arrow keys, a history for each question, and
- * pastes in one piece. The JDK's own console does not report the terminal's size.
+ * A person at a terminal. JLine's line editor gives arrow keys, a history for each question, and a
+ * paste in one piece. The JDK's console does not report the terminal's size.
  */
-final class Screen implements Answers {
-    private static final Logger JLINE_LOG = Logger.getLogger("org.jline"); // logs to the terminal
+final class Prompt implements Answers {
+    private static final Logger JLINE_LOG = Logger.getLogger("org.jline"); // writes to the terminal
 
     private final Terminal terminal;
     private final PrintWriter out;
     private final Map<String, LineReader> readers = new HashMap<>(); // one for each question
     private Size size;
 
-    private Screen(Terminal terminal, PrintWriter out) {
+    private Prompt(Terminal terminal, PrintWriter out) {
         this.terminal = terminal;
         this.out = out;
         measure();
-        // Ctrl+C outside a question. JLine would leave the signal to the system, which ends the
-        // process without the shutdown hooks that restore the terminal. For a dumb terminal JLine
-        // catches no signals, so this one is registered here.
+        // For Ctrl+C outside a question. JLine would leave the signal to the system, which ends the
+        // process without the shutdown hooks that restore the terminal. For a dumb terminal, JLine
+        // handles no signals, so the second line registers this one.
         terminal.handle(Terminal.Signal.INT, signal -> System.exit(Program.Exit.INTERRUPTED.code));
         Signals.register("INT", () -> terminal.raise(Terminal.Signal.INT));
     }
 
     /**
-     * The terminal of this process, or null where lines cannot be edited. Except on Windows, JLine
-     * calls stty: JLine's native library would set the speed of a serial line to 0, and unpacks
+     * The terminal of this process, or null if JLine cannot edit lines there. Except on Windows,
+     * JLine calls stty. Its native library would set the speed of a serial line to 0, and unpack
      * itself into the temporary folder.
      */
-    static Screen open(PrintWriter out) {
+    static Prompt open(PrintWriter out) {
         JLINE_LOG.setLevel(Level.OFF);
         try {
             Terminal terminal =
@@ -64,9 +64,9 @@ final class Screen implements Answers {
                             .dumb(false)
                             .encoding(StandardCharsets.UTF_8)
                             .build();
-            return new Screen(terminal, out);
+            return new Prompt(terminal, out);
         } catch (IOException | IllegalStateException e) {
-            return null; // Answers then reads lines without an editor
+            return null; // the client then reads lines without an editor
         }
     }
 
@@ -85,9 +85,9 @@ final class Screen implements Answers {
     }
 
     /**
-     * Asks until the answer is one line. Several lines are a paste, and would answer the following
-     * questions, too: the second line of a letter would be a choice of the menu, the third a
-     * recipient.
+     * Asks until the answer is one line. Several lines are a paste, whose further lines would
+     * answer the next questions: the second line of a letter would be a choice of the menu, the
+     * third line a recipient.
      */
     @Override
     public String ask(String question) throws IOException {
@@ -112,18 +112,18 @@ final class Screen implements Answers {
         } catch (EndOfFileException e) {
             throw new EOFException();
         } catch (IllegalStateException | IOError e) {
-            // The process is ending, and JLine has closed the terminal. exit() waits for that end.
+            // The process is ending, and JLine has closed the terminal. exit() waits for the end.
             System.exit(Program.Exit.INTERRUPTED.code);
             throw e;
         }
     }
 
     /**
-     * Reads pending input until the terminal has been quiet for 0.1 s, or for 1 s once anything
-     * came, since a paste may come in pieces.
+     * Reads pending input until the terminal has been quiet for 0.1 s. After the first character
+     * the limit is 1 s, since a paste may arrive in pieces.
      */
     private String pending() throws IOException {
-        Attributes before = terminal.enterRawMode(); // so that a read ends without a line end
+        Attributes before = terminal.enterRawMode(); // a read then needs no line end
         try {
             StringBuilder typed = new StringBuilder();
             for (int tenths = 0; tenths < (typed.isEmpty() ? 1 : 10); ) {
@@ -140,8 +140,8 @@ final class Screen implements Answers {
     }
 
     /**
-     * Reads the terminal's size. A terminal without one, such as a serial line, gets 80 by 24,
-     * since JLine needs a size. A dumb terminal keeps none, so that JLine leaves the echo to it.
+     * Reads the terminal's size. A terminal without a size, such as a serial line, gets 80 by 24,
+     * since JLine needs a size. A dumb terminal gets none, so that JLine leaves the echo to it.
      */
     private void measure() {
         size = terminal.getSize();
