@@ -9,14 +9,14 @@ address = (sys.argv[1], int(sys.argv[2]))
 
 
 def request(line):
-    """Sends one request over a connection of its own; returns the reply, without its last LF."""
+    """Sends one request over a new connection; returns the reply without its last LF."""
     with socket.create_connection(address, timeout=5) as server:
         server.sendall(line.encode("utf-8"))
         server.shutdown(socket.SHUT_WR)  # the end of the request
         reply = b""
-        while piece := server.recv(4096):  # until the server closes: a piece is not a reply
+        while piece := server.recv(4096):  # read to the close: a piece is not a reply
             reply += piece
-    return reply.decode("utf-8").removesuffix("\n")  # at the end: a character may come in two pieces
+    return reply.decode("utf-8").removesuffix("\n")  # at the end: a character may be in two pieces
 
 
 def send(user):
@@ -60,7 +60,7 @@ def menu():
             elif choice == "2":
                 read(user)
         except OSError as e:
-            print("It failed:", e)
+            print("The request failed:", e)
 
 
 try:

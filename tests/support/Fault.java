@@ -41,7 +41,7 @@ enum Fault {
             "converse(connection)",
             "clients that send nothing hold up nobody"),
     ENDS_AT_A_RESET(
-            "        pass  # it has left",
+            "        pass  # the client has left",
             "        print('cannot go on', file=sys.stderr, flush=True)\n        os._exit(3)",
             "clients that leave early harm nobody"),
     NEVER_CLOSES(
@@ -125,7 +125,7 @@ enum Fault {
             "a client gives up on a reply that stops in the middle",
             "a client gives up on a reply without a close"),
     TAKES_A_PIECE_FOR_A_REPLY(
-            "        while piece := server.recv(4096):  # until the server closes: a piece is"
+            "        while piece := server.recv(4096):  # read to the close: a piece is"
                     + " not a reply\n"
                     + "            reply += piece\n",
             "        reply = server.recv(4096)\n",
