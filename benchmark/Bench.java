@@ -174,7 +174,7 @@ public final class Bench implements Callable<Integer> {
                 case String peer when Peer.of(peer) != null -> {
                     try {
                         var target = new Target(peer, List.of(starter.peer(peer)));
-                        target.count(); // none yet; NATS creates its stream
+                        target.count(); // none yet, but NATS creates its stream
                         all.add(target);
                     } catch (IOException e) {
                         System.err.println("Without " + peer + ": " + e.getMessage());

@@ -19,7 +19,7 @@ record Idle(Target target, List<SocketChannel> channels) implements AutoCloseabl
 
     /**
      * Connects clients up to {@code count}, and returns when the server has accepted them all. A
-     * server accepts connections in their order, so the reply to a later client proves it. The
+     * server accepts connections in their order, so the reply to a later client proves that. The
      * clients connect in portions, because the server's backlog is short.
      *
      * @throws IOException if the server does not accept them all

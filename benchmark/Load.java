@@ -102,7 +102,7 @@ final class Load {
             try {
                 // On loopback a connect does not wait, as long as the backlog has room.
                 var channel = SocketChannel.open(target.address(left));
-                channel.write(target.store(number)); // all at once: it is short
+                channel.write(target.store(number)); // one write: it is short
                 target.endInput(channel.socket());
                 channel.configureBlocking(false);
                 var request = new Request(number, channel, reply.clear(), begun);

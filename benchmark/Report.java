@@ -85,7 +85,7 @@ record Report(List<Lane> lanes, List<Target.Count> counts, List<String> bars, Sp
         System.out.println(
                 "Medians of the rounds. CPU: the server's for a request; load: the generator's.");
         System.out.printf("One flush of this disk takes %s us", flush.text("%.0f"));
-        System.out.println("; less than 10 us is memory: choose a disk with --dir.");
+        System.out.println("; below 10 us it is memory, not a disk: see --dir.");
     }
 
     /** Compares our server, or else the first target, with each other at as many clients. */

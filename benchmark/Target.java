@@ -45,7 +45,7 @@ final class Target implements AutoCloseable {
 
     final String name;
     final Peer peer; // null for our server and the yardsticks
-    final boolean staysOpen; // its connection, after the acknowledgement
+    final boolean staysOpen; // the connection, after the acknowledgement
     private final BitSet acknowledged = new BitSet();
     private int issued;
 
@@ -105,7 +105,7 @@ final class Target implements AutoCloseable {
         }
     }
 
-    /** Returns whether {@code reply} acknowledges message {@code number}, and records that. */
+    /** Returns whether {@code reply} acknowledges message {@code number}, and records it. */
     boolean accept(int number, String reply) {
         acknowledged.set(number, STORED.matcher(reply).find());
         return acknowledged.get(number);

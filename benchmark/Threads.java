@@ -37,13 +37,13 @@ final class Threads {
     /** Descriptors and processes that the machine needs for everything else. */
     private static final int SPARE = 300;
 
-    /** The most memory that a client costs: a process, whose memory is mostly the kernel's. */
+    /** The most memory that a client costs, as a process, mostly in the kernel. */
     private static final int CLIENT_KB = 200;
 
     /** The stack that Linux keeps for each thread on x86-64 and on arm64. */
     private static final int KERNEL_STACK_KB = 16;
 
-    /** One kind of server. */
+    /** A kind of server: its name in the table, and its start. */
     private record Kind(String name, Starter starter) {}
 
     private interface Starter {
