@@ -80,8 +80,8 @@ record Servers(Path folder) {
             }
             LockSupport.parkNanos(2_000_000);
         }
-        var said = String.join(" ", command) + "\n" + Files.readString(log).strip();
-        throw new IOException(name + " did not start: " + said);
+        var output = String.join(" ", command) + "\n" + Files.readString(log).strip();
+        throw new IOException(name + " did not start: " + output);
     }
 
     /** Returns the number after {@code key} in a file in {@code /proc}, or 0 without a file. */

@@ -95,7 +95,7 @@ record Case(String name, Body body) {
         private final Map<String, List<String>> failed = new LinkedHashMap<>();
         private final Map<String, String> firsts = new HashMap<>();
         private int passed;
-        private boolean said;
+        private boolean printed;
 
         /** Prints to {@code out}, and runs only the cases with {@code only} in their name. */
         Report(PrintWriter out, String only) {
@@ -166,7 +166,7 @@ record Case(String name, Body body) {
         void say(String line) {
             out.println(line);
             out.flush();
-            said = true;
+            printed = true;
         }
 
         /** Prints the lists of failed cases and the last line. Returns the exit code. */
@@ -184,7 +184,7 @@ record Case(String name, Body body) {
 
         /** Returns whether nothing was printed, because no case was chosen. */
         boolean isEmpty() {
-            return !said;
+            return !printed;
         }
     }
 

@@ -24,7 +24,7 @@ def send(user):
     message = input("Text: ")
     line = f"store;{recipient};{user};{message}"
     if len(line.encode("utf-8")) > 255:
-        print("That is too long.")
+        print("The message is too long.")
         return
     reply = request(line)
     if reply == "Message accepted and stored:":
@@ -45,7 +45,7 @@ def read(user):
     for message in messages[:-1] if whole else messages:
         _, sender, text = (message.split(";", 2) + ["", ""])[:3]
         print(f"{sender} writes: {text}")
-    print("That is all." if whole else "The rest is missing.")
+    print("The mailbox is complete." if whole else "The end of the mailbox is missing.")
 
 
 def menu():

@@ -151,7 +151,7 @@ enum Fault {
             "message = input(\"Text: \").strip()",
             "a message goes out with the spaces at its ends"),
     CUTS_A_LONG_MESSAGE(
-            "        print(\"That is too long.\")\n        return\n",
+            "        print(\"The message is too long.\")\n        return\n",
             "        line = line[:255]\n",
             "a message that is too long is not cut"),
     SENDS_WHAT_WINDOWS_SENDS(
@@ -174,15 +174,16 @@ enum Fault {
             "        sys.exit(\"Not sent: \" + reply)\n",
             "after a refusal the menu goes on"),
     TAKES_A_CUT_REPLY_FOR_A_WHOLE_ONE(
-            "\"That is all.\" if whole else",
-            "\"That is all.\" if True else",
+            "\"The mailbox is complete.\" if whole else",
+            "\"The mailbox is complete.\" if True else",
             "a mailbox that was cut off differs from a whole mailbox"),
     TAKES_ANY_LAST_LINE_FOR_THE_LAST(
             "whole = messages[-1:] == [\"NO MORE MESSAGES\"]",
             "whole = True",
             "a mailbox that was cut off differs from a whole mailbox"),
     TELLS_IT_BY_A_CLOCK_ONLY(
-            "print(\"That is all.\" if whole else \"The rest is missing.\")",
+            "print(\"The mailbox is complete.\" if whole else \"The end of the mailbox is"
+                + " missing.\")",
             "print(__import__(\"time\").ctime(), __import__(\"time\").time())",
             "a mailbox that was cut off differs from a whole mailbox"),
     CRASHES_WITHOUT_A_SERVER(
