@@ -31,7 +31,7 @@ public final class EventLoop {
 
     private EventLoop() {}
 
-    /** Serves on any free port, which it prints, until it is killed. */
+    /** Serves on a free port, which it prints, until a kill. */
     public static void main(String... args) throws IOException {
         try (var selector = Selector.open();
                 var listener = ServerSocketChannel.open()) {

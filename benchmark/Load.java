@@ -17,8 +17,8 @@ import java.nio.charset.StandardCharsets;
  * The load generator: a closed loop on one thread and one selector. Each client connects, sends its
  * request in one write, shuts down its sending side, reads to the end, and begins again.
  *
- * <p>The latency of a request runs from before its socket is made until the end of its reply has
- * been read, so it includes the connection, and the time that the reply waits for this thread.
+ * <p>The latency of a request begins before its socket exists and ends with the last byte of its
+ * reply. So it includes the connection, and the time that the reply waits for this thread.
  */
 final class Load {
     /**

@@ -46,7 +46,7 @@ record Report(List<Lane> lanes, List<Target.Count> counts, List<String> bars, Sp
         }
     }
 
-    /** Median, smallest and largest. */
+    /** Median, smallest and largest value. */
     record Spread(double median, double min, double max) {
         /** Takes at least one value. */
         static Spread of(DoubleStream values) {

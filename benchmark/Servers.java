@@ -90,7 +90,7 @@ record Servers(Path folder) {
             var line = lines.filter(text -> text.startsWith(key + ":")).findFirst();
             return Double.parseDouble(line.orElse("0").replaceAll("\\D", ""));
         } catch (IOException | UncheckedIOException e) {
-            return 0; // no Linux, or a process that has just ended
+            return 0; // not on Linux, or the process has just ended
         }
     }
 

@@ -71,7 +71,7 @@ final class Threads {
         this.bench = bench;
     }
 
-    /** Measures, prints a table, and draws it into {@code folder}. */
+    /** Measures, prints a table, and draws the chart into {@code folder}. */
     void compare(Path folder) throws IOException {
         Thread.ofPlatform().daemon().start(Threads::endInTime);
         for (var kind : kinds()) {

@@ -72,7 +72,7 @@ final class Yardsticks {
             store.accept(line.flip());
             client.write(ByteBuffer.wrap(STORED));
         } catch (IOException e) {
-            // Tolerated: a client that went away, at the end of a turn.
+            // Tolerated: the client went away at the end of a turn.
         }
     }
 

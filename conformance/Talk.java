@@ -102,7 +102,7 @@ final class Talk {
     void storeAtOnce(List<String> messages) throws Exception {
         List<FutureTask<Answer>> tasks = new ArrayList<>();
         for (String message : messages) {
-            Talk own = new Talk(server, patience.multipliedBy(4), lenient, says); // a slow disk
+            Talk own = new Talk(server, patience.multipliedBy(4), lenient, says); // disks are slow
             own.sentBefore = "others at the same time";
             tasks.add(inBackground(() -> own.store(message).gives(STORED)));
         }

@@ -183,7 +183,7 @@ enum Fault {
             "a mailbox that was cut off differs from a whole mailbox"),
     TELLS_IT_BY_A_CLOCK_ONLY(
             "print(\"The mailbox is complete.\" if whole else \"The end of the mailbox is"
-                + " missing.\")",
+                    + " missing.\")",
             "print(__import__(\"time\").ctime(), __import__(\"time\").time())",
             "a mailbox that was cut off differs from a whole mailbox"),
     CRASHES_WITHOUT_A_SERVER(
