@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Formats every Java file of the project; --check only lists those that need it
+//DESCRIPTION Formats every Java file of the project; --check only lists the unformatted files
 //JAVA 21+
 //DEPS com.google.googlejavaformat:google-java-format:2.0.0
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
@@ -22,12 +22,12 @@ import java.util.List;
 import java.util.stream.Stream;
 
 /**
- * google-java-format, AOSP style, for files that begin with JBang's directives. Those stay as they
- * are: the formatter would write {@code // JAVA 21+} and wrap a long line, which JBang then no
- * longer reads. Everything after them is formatted as a file of its own.
+ * Runs google-java-format, AOSP style, on files that begin with JBang's directives. The directives
+ * stay unchanged: the formatter would write {@code // JAVA 21+} and wrap long lines, which JBang
+ * could not read. The text after the directives is formatted as a separate file.
  *
- * <p>Exit codes: 0 nothing left to do, 1 a file cannot be formatted or, with {@code --check}, needs
- * formatting, 2 wrong usage.
+ * <p>Exit codes: 0 all files are formatted, 1 a file cannot be formatted or, with {@code --check},
+ * needs formatting, 2 wrong usage.
  */
 public final class Format {
     private static final Formatter FORMATTER =
@@ -36,7 +36,7 @@ public final class Format {
 
     private Format() {}
 
-    /** Formats the files named, or else every file of the checkout around the working folder. */
+    /** Formats the named files, or else all files of the checkout around the working folder. */
     public static void main(String[] args) throws IOException {
         var arguments = new ArrayList<>(List.of(args));
         var check = arguments.remove("--check");
@@ -52,7 +52,7 @@ public final class Format {
         System.exit(good ? 0 : 1);
     }
 
-    /** The nearest folder with a catalog, from the working folder upwards. */
+    /** Returns the nearest folder with a catalog, from the working folder upwards. */
     private static Path checkout() {
         for (var at = Path.of("").toAbsolutePath(); at != null; at = at.getParent()) {
             if (Files.exists(at.resolve("jbang-catalog.json"))) {
@@ -62,7 +62,7 @@ public final class Format {
         throw new IllegalStateException("Run this inside the checkout.");
     }
 
-    /** Depth 3: the programs, the rooms beside them, and the folders of the tests. */
+    /** Searches to depth 3: the programs, the folders beside them, the folders of the tests. */
     private static List<Path> javaFiles(Path checkout) throws IOException {
         try (Stream<Path> files =
                 Files.find(checkout, 3, (file, kind) -> file.toString().endsWith(".java"))) {

@@ -12,12 +12,12 @@ import java.util.List;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.DoubleStream;
 
-/** Everything that is needed to judge the project's goals for speed, in one run. */
+/** Measures all figures for the project's goals of speed in one run. */
 final class Bars {
     private static final int BUSY = 64;
 
-    /** A script that does as little as one with a command line can. */
-    private static final String HELLO = // what it says is in no line of JBang about Hello.java
+    /** The smallest script with a command line. */
+    private static final String HELLO = // its output is in no line of JBang about Hello.java
             """
             //JAVA 21+
             //DEPS info.picocli:picocli:4.7.7
@@ -40,7 +40,7 @@ final class Bars {
     }
 
     private int count(int full) {
-        return bench.quick ? full / 50 : full; // to show that it works, nothing more
+        return bench.quick ? full / 50 : full; // a quick run only shows that the benchmark works
     }
 
     Report report() throws IOException {
@@ -50,7 +50,7 @@ final class Bars {
         return load();
     }
 
-    /** Command to ready line and command to menu, each over the hello world of the same round. */
+    /** Measures both programs' starts, each over the hello world of the same round. */
     private void starts() throws IOException {
         var folder = bench.starter.folder();
         var store = folder.resolve("starts.db").toString();
@@ -65,12 +65,12 @@ final class Bars {
             ready.add(millisUntil("Listening on port", server) / hello);
             menu.add(millisUntil("Exit", client) / hello);
         }
-        // Not the first time, which compiles, and makes the store.
+        // Without the first round, which compiles, and creates the store.
         bar("server: command to ready / picocli hello", "<= 1.45", "%.2f", ready.build().skip(1));
         bar("client: command to menu / picocli hello", "<= 1.1", "%.2f", menu.build().skip(1));
     }
 
-    /** From starting {@code command} until it has written {@code text}. */
+    /** Returns the time from the start of {@code command} until it has written {@code text}. */
     private double millisUntil(String text, List<String> command) throws IOException {
         long start = System.nanoTime();
         var program = bench.starter.start("starts", command, text);
@@ -92,14 +92,14 @@ final class Bars {
         bar("RSS after %,d stores".formatted(stores), "<= 120", "%.0f MB", resident.build());
     }
 
-    /** All of one mailbox, again and again, by a client that reads as fast as it can. */
+    /** Fetches one big mailbox again and again, as fast as a client can read. */
     private void bigMailbox() throws IOException {
         int messages = count(1_000_000);
         var rates = DoubleStream.builder();
         try (var target = bench.ours("mailbox")) {
             target.mailboxes = 1;
             bench.preload(target, messages);
-            counts.add(target.count()); // and warms up
+            counts.add(target.count()); // also warms up
             double before = target.memory("VmRSS");
             for (int i = 1; i <= bench.rounds; i++) {
                 bench.progress("fetching %,d messages, round %d".formatted(messages, i));
@@ -112,11 +112,11 @@ final class Bars {
             var what = "messages a second, of a mailbox of %,d".formatted(messages);
             bar(what, ">= 300000", "%,.0f", rates.build());
             var peak = DoubleStream.of(target.memory("VmHWM"));
-            bar("RSS during that: flat, + 10%", "<= %.0f".formatted(1.1 * before), "%.0f MB", peak);
+            bar("RSS meanwhile: flat, + 10%", "<= %.0f".formatted(1.1 * before), "%.0f MB", peak);
         }
     }
 
-    /** All targets at once, and what the others have shown. */
+    /** Measures all targets under load. Returns the report with all bars. */
     private Report load() throws IOException {
         int messages = count(2_000_000);
         int silent = count(9_000);
@@ -128,7 +128,7 @@ final class Bars {
         var disturbed = bench.ours("with-idle");
         lanes.add(new Report.Lane(disturbed, BUSY));
         try (var idle = new Idle(disturbed)) {
-            Load.turn(disturbed, 1, 120, 1); // loads what a conversation needs
+            Load.turn(disturbed, 1, 120, 1); // loads the classes of a conversation
             double before = disturbed.memory("VmRSS");
             idle.hold(silent);
             var cost = DoubleStream.of(disturbed.memory("VmRSS") - before);
@@ -145,7 +145,7 @@ final class Bars {
             ratio("rate", Load.Turn::rate, "ours at 1000", "floor at 1000", ">= 0.85");
             ratio("rate", Load.Turn::rate, "preloaded at 64", "ours at 64", ">= 0.9");
             ratio("p99", Load.Turn::p99, "with-idle at 64", "ours at 64", "<= 1.1");
-            // A store has to wait for the disk once, and may take 100 us more than no store at all.
+            // A store waits for one flush of the disk, and may take 100 us more than the floor.
             var goal = "<= %.0f".formatted(measured.flush().median() + 100);
             var floor = lane("floor at 1").of(Load.Turn::p50).iterator();
             var beyond = lane("ours at 1").of(Load.Turn::p50).map(p50 -> p50 - floor.next());
@@ -154,14 +154,14 @@ final class Bars {
         }
     }
 
-    /** Null where there is none. */
+    /** Returns null if there is no such lane. */
     private Report.Lane lane(String name) {
         return lanes.stream().filter(l -> l.toString().equals(name)).findFirst().orElse(null);
     }
 
     private void ratio(
             String what, ToDoubleFunction<Load.Turn> of, String over, String under, String goal) {
-        if (lane(under) != null) { // without Redis there is no bar for it
+        if (lane(under) != null) { // without Redis its bars are left out
             var ratios = lane(over).over(lane(under), of);
             bar(what + ": " + over + " / " + under, goal, "%.2f", ratios);
         }

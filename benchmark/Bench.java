@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Measures the server beside bare servers and what one might take instead, and prints ratios
+//DESCRIPTION Compares the server with bare servers and other message stores, and prints ratios
 //JAVA 21+
 //MAIN Bench
 //DEPS info.picocli:picocli:4.7.7
@@ -27,15 +27,15 @@ import java.util.concurrent.Callable;
 import java.util.stream.DoubleStream;
 
 /**
- * Puts the same load on our server, on bare servers ({@link Yardsticks}) and on what one might take
- * instead ({@link Peer}), in turn.
+ * Puts the same load on our server, on bare servers ({@link Yardsticks}) and on other message
+ * stores ({@link Peer}), in turn.
  *
- * <p>Each target is a process of its own that stays up over all rounds. A round visits every target
- * at every number of clients, in an order that changes. What counts is the ratio of two figures of
- * the same round: the rates themselves are those of this machine, today, and of a generator that
- * shares its processors. Afterwards every message is fetched and counted. (The generator is
- * compiled by C1 only: what it does is system calls, and C2 would compile it on the processors that
- * are being measured.) docs/benchmark.md lists their limits.
+ * <p>Each target is a separate process that stays up over all rounds. A round visits every target
+ * at every number of clients, in random order. The ratio of two figures of the same round is
+ * meaningful. A rate depends on the machine, on its other work, and on the generator, which shares
+ * the processors. Afterwards the benchmark fetches and counts every message. (Only C1 compiles the
+ * generator, which mostly makes system calls; C2 would compile on the processors that are
+ * measured.) docs/benchmark.md lists the limits of the figures.
  */
 @Command(
         name = "bench",
@@ -47,61 +47,65 @@ import java.util.stream.DoubleStream;
             "  ./jbang bench --bars",
             "  ./jbang bench --clients 64 --rounds 9 --targets ours,../another-checkout%n"
         },
-        description = "Measures the server beside bare servers and others, in turn.%n",
-        footer = "%nExit codes: 0 fine, 1 a request failed or a message is missing, 2 wrong usage.")
+        description = "Compares the server with bare servers and other message stores, in turn.%n",
+        footer = "%nExit codes: 0 success, 1 a failed request or a missing message, 2 wrong usage.")
 public final class Bench implements Callable<Integer> {
     private static final Path HERE = Path.of("");
 
-    /** Yardsticks, which give nothing back. */
+    /** The yardsticks, which have no messages to count. */
     private static final List<String> BARE = List.of("floor", "shape", "loop");
 
-    @Option(names = "--targets", split = ",", description = "these, or other checkouts of ours")
+    @Option(names = "--targets", split = ",", description = "servers, or other checkouts")
     List<String> names = List.of("floor", "shape", "redis", "ours");
 
-    @Option(names = "--clients", split = ",", defaultValue = "1,64,1000", description = "at once")
+    @Option(
+            names = "--clients",
+            split = ",",
+            defaultValue = "1,64,1000",
+            description = "clients at once")
     List<Integer> clients;
 
-    @Option(names = "--rounds", defaultValue = "5", description = "turns of each")
+    @Option(names = "--rounds", defaultValue = "5", description = "turns of each target")
     int rounds;
 
-    @Option(names = "--seconds", defaultValue = "2", description = "how long a turn is")
+    @Option(names = "--seconds", defaultValue = "2", description = "seconds of a turn")
     double seconds;
 
-    @Option(names = "--warmup", defaultValue = "3", description = "seconds of load before")
+    @Option(names = "--warmup", defaultValue = "3", description = "seconds of load before round 1")
     double warmup;
 
-    @Option(names = "--store", description = "a database for ours; its messages stay there")
+    @Option(names = "--store", description = "a database for our servers; keeps the messages")
     String place;
 
-    @Option(names = "--servers", split = ",", description = "so many of ours, sharing that --store")
+    @Option(names = "--servers", split = ",", description = "numbers of our servers on one --store")
     List<Integer> servers = List.of(1);
 
-    @Option(names = "--dir", description = "where the files of all servers go; not into memory")
+    @Option(names = "--dir", description = "the folder for all files; must be on a disk")
     Path parent = Path.of(System.getProperty("java.io.tmpdir"));
 
-    @Option(names = "--bars", description = "everything needed to judge the project's goals")
+    @Option(names = "--bars", description = "measures all figures for the project's goals")
     boolean bars;
 
-    @Option(names = "--peers", description = "what one might take instead, where it is installed")
+    @Option(names = "--peers", description = "compares other message stores, if installed")
     boolean peers;
 
-    @Option(names = "--threads", description = "processes, platform threads and virtual threads")
+    @Option(names = "--threads", description = "compares processes, threads and virtual threads")
     boolean threads;
 
-    @Option(names = "--tls", description = "what --tls costs")
+    @Option(names = "--tls", description = "measures the cost of --tls")
     boolean tls;
 
-    @Option(names = "--plot", description = "the folder for what --threads draws; else a new one")
+    @Option(names = "--plot", description = "the folder for the chart of --threads; default: new")
     Path plot;
 
-    @Option(names = "--quick", description = "small counts: shows that it works, nothing more")
+    @Option(names = "--quick", description = "small counts, only to show that the benchmark works")
     boolean quick;
 
     Servers starter;
 
     /** Runs the benchmark. */
     public static void main(String... args) {
-        Locale.setDefault(Locale.ROOT); // a point for a decimal
+        Locale.setDefault(Locale.ROOT); // for decimal points
         var line = new CommandLine(new Bench());
         line.setExecutionExceptionHandler((e, command, parsed) -> {
             System.err.println(e.getMessage() == null ? e : e.getMessage());
@@ -122,7 +126,7 @@ public final class Bench implements Callable<Integer> {
             seconds = warmup = 0.3;
         }
         starter = new Servers(Files.createTempDirectory(parent, "msg-bench"));
-        // However the run ends: main leaves through System.exit.
+        // The hook also runs after a failure, because main ends with System.exit.
         Runtime.getRuntime().addShutdownHook(new Thread(this::cleanUp, "bench-cleaner"));
         if (threads) {
             new Threads(this)
@@ -141,7 +145,7 @@ public final class Bench implements Callable<Integer> {
         try (var files = Files.walk(starter.folder())) {
             files.sorted(Comparator.reverseOrder()).forEach(file -> file.toFile().delete());
         } catch (IOException e) {
-            progress("Not all deleted: " + e.getMessage());
+            progress("Some files are not deleted: " + e.getMessage());
         }
     }
 
@@ -154,7 +158,7 @@ public final class Bench implements Callable<Integer> {
         return measure(lanes);
     }
 
-    /** Starts one of each name, without the peers that are not installed. */
+    /** Starts a target for each name, except peers that are not installed. */
     List<Target> targets(List<String> names) throws IOException {
         var all = new ArrayList<Target>();
         for (var name : names) {
@@ -170,7 +174,7 @@ public final class Bench implements Callable<Integer> {
                 case String peer when Peer.of(peer) != null -> {
                     try {
                         var target = new Target(peer, List.of(starter.peer(peer)));
-                        target.count(); // as yet none
+                        target.count(); // none yet, but NATS creates its stream
                         all.add(target);
                     } catch (IOException e) {
                         System.err.println("Without " + peer + ": " + e.getMessage());
@@ -204,7 +208,8 @@ public final class Bench implements Callable<Integer> {
     }
 
     /**
-     * Stores so many messages, and starts the server anew, so that it has done no more than others.
+     * Stores {@code messages}, and starts the server again, so that it has done no more work than
+     * other servers.
      */
     Target preload(Target target, int messages) throws IOException {
         progress("storing %,d messages".formatted(messages));
@@ -214,11 +219,11 @@ public final class Bench implements Callable<Integer> {
         return target;
     }
 
-    /** Gives every lane its turns, then looks for every message that has been acknowledged. */
+    /** Gives every lane its turns, then looks for every acknowledged message. */
     Report measure(List<Report.Lane> lanes) throws IOException {
         var fsyncMicros = DoubleStream.builder();
         var order = new ArrayList<>(lanes);
-        for (int round = 0; round <= rounds; round++) { // the first one warms up
+        for (int round = 0; round <= rounds; round++) { // round 0 warms up
             fsyncMicros.add(fsyncMicros());
             Collections.shuffle(order);
             for (var lane : order) {
@@ -241,7 +246,7 @@ public final class Bench implements Callable<Integer> {
         return new Report(lanes, counts, List.of(), Report.Spread.of(fsyncMicros.build()));
     }
 
-    /** The median of what one flush of 4 KiB costs: no durable store can take less. */
+    /** Returns the median time of a flush of 4 KiB: no durable store can take less. */
     private double fsyncMicros() throws IOException {
         var micros = DoubleStream.builder();
         try (var file = new RandomAccessFile(starter.folder().resolve("fsync").toFile(), "rw")) {
@@ -256,7 +261,7 @@ public final class Bench implements Callable<Integer> {
         return Report.Spread.of(micros.build()).median();
     }
 
-    /** One line that changes, on a terminal; else one line each. */
+    /** Shows the progress in one changing line on a terminal, otherwise in a new line. */
     void progress(String what) {
         System.err.printf(System.console() != null ? "\r%-78s\r" : "%s%n", what);
     }

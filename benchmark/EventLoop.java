@@ -13,13 +13,15 @@ import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 
 /**
- * The third way, beside a process and a thread for each connection: one thread for all of them. It
- * asks the system which connections have something for it, and gives each a moment.
+ * A server with one thread for all connections, in place of a process or a thread for each
+ * connection. The thread asks the system for the connections that are ready, and serves them in
+ * turn.
  *
- * <p>No call may wait, or all clients would. A thread keeps on its stack how far its conversation
- * is; here the line so far hangs on the connection's key, and the conversation is cut into what
- * happens at each event. This server stores nothing. A server that stores messages would leave the
- * disk to another thread, whose report is one more event.
+ * <p>No call may wait, because all clients would wait for it. A thread keeps the state of its
+ * conversation on its stack. An event loop keeps this state, here the line so far, in an attachment
+ * of the connection's key, and the code handles one event at a time. This server stores nothing. A
+ * server that stores messages would leave the disk to another thread, whose report would be one
+ * more event.
  */
 public final class EventLoop {
     private static final int BACKLOG = 1024;
@@ -29,7 +31,7 @@ public final class EventLoop {
 
     private EventLoop() {}
 
-    /** Serves on any free port, which it prints, until it is killed. */
+    /** Serves on a free port, which it prints, until a kill. */
     public static void main(String... args) throws IOException {
         try (var selector = Selector.open();
                 var listener = ServerSocketChannel.open()) {
@@ -58,14 +60,14 @@ public final class EventLoop {
         client.register(selector, SelectionKey.OP_READ, ByteBuffer.allocate(LONGEST_LINE));
     }
 
-    /** Takes what has come, and answers once the client has shut down its sending side. */
+    /** Reads the available bytes, and replies when the client has shut down its sending side. */
     private static void read(SocketChannel client, ByteBuffer line) throws IOException {
         boolean more = false;
         try {
             more = client.read(line) >= 0 && line.hasRemaining();
             if (!more) {
-                // The system has room for a short answer. A long one would take an event for each
-                // part of it that the client has taken.
+                // The system has room for a short reply. A long reply would need an event for each
+                // part that the client has taken.
                 client.write(ByteBuffer.wrap(STORED));
             }
         } finally {

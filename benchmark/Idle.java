@@ -8,7 +8,7 @@ import java.nio.channels.SocketChannel;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Clients of one target that are connected and never say anything. */
+/** Clients of one target that stay connected and send nothing. */
 record Idle(Target target, List<SocketChannel> channels) implements AutoCloseable {
     private static final int PORTION = 250;
     private static final int LIMIT_S = 10;
@@ -18,11 +18,11 @@ record Idle(Target target, List<SocketChannel> channels) implements AutoCloseabl
     }
 
     /**
-     * Connects until there are {@code count}, and returns when the server has taken them all: it
-     * accepts in the order they came, so an answer to a later client tells. In portions, since its
-     * backlog is short.
+     * Connects clients up to {@code count}, and returns when the server has accepted them all. A
+     * server accepts connections in their order, so the reply to a later client proves that. The
+     * clients connect in portions, because the server's backlog is short.
      *
-     * @throws IOException if the server cannot take so many
+     * @throws IOException if the server does not accept them all
      */
     void hold(int count) throws IOException {
         while (channels.size() < count) {
@@ -31,12 +31,13 @@ record Idle(Target target, List<SocketChannel> channels) implements AutoCloseabl
             channel.socket().connect(target.address(channels.size()), 1000 * LIMIT_S);
             if ((channels.size() % PORTION == 0 || channels.size() == count)
                     && Load.turn(target, 1, LIMIT_S, 1).failures() > 0) {
-                throw new IOException("No answer beside %,d idle.".formatted(channels.size()));
+                throw new IOException(
+                        "No reply beside %,d idle clients.".formatted(channels.size()));
             }
         }
     }
 
-    /** Whether the server has kept all of them; each is asked without waiting. */
+    /** Counts the clients that the server has cut off, without waiting for any client. */
     Target.Count count() throws IOException {
         int lost = 0;
         for (var channel : channels) {

@@ -17,16 +17,16 @@ import java.nio.charset.StandardCharsets;
  * The load generator: a closed loop on one thread and one selector. Each client connects, sends its
  * request in one write, shuts down its sending side, reads to the end, and begins again.
  *
- * <p>The latency of a request runs from before its socket is made until the end of its reply has
- * been read, so it includes the connection, and the time that the reply waits for this thread.
+ * <p>The latency of a request begins before its socket exists and ends with the last byte of its
+ * reply. So it includes the connection, and the time that the reply waits for this thread.
  */
 final class Load {
     /**
-     * What one turn gave; times in microseconds.
+     * The figures of one turn; times in microseconds.
      *
      * @param rate requests a second
      * @param cpu user and system time of the server for each request
-     * @param load the same of this generator, which has to share the machine
+     * @param load the same time of this generator, which shares the machine
      * @param resident the server's memory in megabytes
      */
     record Turn(
@@ -38,7 +38,7 @@ final class Load {
             double load,
             double resident) {}
 
-    /** One request under way. */
+    /** One pending request. */
     private record Request(int number, SocketChannel channel, ByteBuffer reply, long begun) {}
 
     private final Selector selector;
@@ -57,7 +57,7 @@ final class Load {
         left = requests;
     }
 
-    /** Gives {@code target} its turn: so many clients at once, until one of the two bounds. */
+    /** Gives {@code target} a turn with {@code clients} at once, up to one of the two bounds. */
     static Turn turn(Target target, int clients, double seconds, int requests) throws IOException {
         try (var selector = Selector.open()) {
             return new Load(target, selector, seconds, requests).run(clients);
@@ -71,11 +71,11 @@ final class Load {
         for (int i = 0; i < clients; i++) {
             begin(ByteBuffer.allocateDirect(1024));
         }
-        while (running > 0 && System.nanoTime() < deadline + 15e9) { // for the last answers
+        while (running > 0 && System.nanoTime() < deadline + 15e9) { // for the last replies
             selector.select(this::proceed, 1000);
         }
         while (running-- > 0) {
-            fail("no whole answer in time");
+            fail("no whole reply in time");
         }
         double seconds = (System.nanoTime() - start) / 1e9;
         double done = Math.max(1, nanos.getTotalCount());
@@ -93,16 +93,16 @@ final class Load {
         return ManagementFactory.getThreadMXBean().getCurrentThreadCpuTime() / 1e3;
     }
 
-    /** Sends a client's next request, or lets the client go when the turn is over. */
+    /** Sends a client's next request, or ends the client when the turn is over. */
     private void begin(ByteBuffer reply) {
         while (left > 0 && System.nanoTime() < deadline) {
             left--;
             int number = target.next();
             long begun = System.nanoTime();
             try {
-                // On loopback this waits for nobody, as long as the backlog has room.
+                // On loopback a connect does not wait, as long as the backlog has room.
                 var channel = SocketChannel.open(target.address(left));
-                channel.write(target.store(number)); // all of it: short, into an empty socket
+                channel.write(target.store(number)); // one write: it is short
                 target.endInput(channel.socket());
                 channel.configureBlocking(false);
                 var request = new Request(number, channel, reply.clear(), begun);
@@ -141,7 +141,7 @@ final class Load {
         begin(request.reply);
     }
 
-    /** Says why, once in a turn. */
+    /** Counts a failure, and prints the reason of the first failure in a turn. */
     private void fail(String why) {
         if (failures++ == 0) {
             System.err.printf("%n%s: %s%n", target.name, why);

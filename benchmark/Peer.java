@@ -5,16 +5,17 @@ import java.util.concurrent.ThreadLocalRandom;
 import java.util.function.BinaryOperator;
 
 /**
- * What a user might take instead of our server. Libraries keep their connections, and here each
- * message has one of its own: so the protocols are spoken by hand, a whole session in one write.
+ * Another message store, which a user might take in place of our server. Client libraries keep
+ * their connections, but here each message has its own connection. So the benchmark speaks each
+ * protocol itself, a whole session in one write.
  *
- * @param safe where a message is once it is acknowledged
- * @param command for a shell, with a folder for DIR and a free port for PORT
- * @param store the session that stores in a mailbox a text
- * @param count the session that asks how many messages there are
+ * @param safe the place of an acknowledged message
+ * @param command a shell command; DIR stands for a folder, and PORT for a free port
+ * @param store gives the session that stores a text in a mailbox
+ * @param count the session that asks for the number of messages
  */
 record Peer(String safe, String command, BinaryOperator<String> store, String count) {
-    // What they write when they are ready, and what is in their replies to store and to count.
+    // Patterns for the output of a ready server, and for its replies to store and to count.
     static final String READY = "accept connections|bind \\d|Server is ready|version \\S+ running";
     static final String STORED = "^:\\d+\r\n$|INSERTED|\"seq\":|@\2\0\1|INSERT 0 1";
     static final String COUNTED =
@@ -33,13 +34,13 @@ record Peer(String safe, String command, BinaryOperator<String> store, String co
                             (box, text) -> "RPUSH " + box + " \"" + text + "\"\r\n",
                             "EVAL \"local n = 0 for _, key in ipairs(redis.call('keys', '*')) do"
                                     + " n = n + redis.call('llen', key) end return n\" 0\r\n");
-            case "beanstalkd" -> // is told that a text has 46 bytes
+            case "beanstalkd" -> // put names the 46 bytes of a text
                     new Peer(
                             "flushed",
                             "exec beanstalkd -V -b DIR -f 0 -p PORT",
                             (box, text) -> "use " + box + "\r\nput 0 0 9 46\r\n" + text + "\r\n",
                             "stats\r\n");
-            case "nats" -> // makes its stream when it is first counted
+            case "nats" -> // the first count creates the stream
                     new Peer(
                             "written",
                             "exec nats-server -js -sd DIR -p PORT",
@@ -60,7 +61,7 @@ record Peer(String safe, String command, BinaryOperator<String> store, String co
                                             box + text.replaceAll("\\D+", "/"),
                                             "\0\1" + text),
                             mqtt('\u0082', "\0\1", "$SYS/broker/retained messages/count", "\0"));
-            case "postgresql" -> // refuses to run as root, whom unshare makes nobody
+            case "postgresql" -> // refuses root; unshare makes root nobody
                     new Peer(
                             "flushed",
                             "PATH=$PATH:$(ls -d /usr/lib/postgresql/*/bin | tail -n 1); [ $(id -u)"
@@ -75,14 +76,14 @@ record Peer(String safe, String command, BinaryOperator<String> store, String co
         };
     }
 
-    /** A session that sends {@code body} and has the answer sent to an inbox of its own. */
+    /** A session that sends {@code body} and receives the reply in a new inbox. */
     private static String nats(String subject, String body) {
         var inbox = "in." + ThreadLocalRandom.current().nextLong(Long.MAX_VALUE);
         return "CONNECT {\"verbose\":false}\r\nSUB %s 1\r\nPUB %s %1$s %d\r\n%s\r\n"
                 .formatted(inbox, subject, body.length(), body);
     }
 
-    /** A session of MQTT 3.1.1 with one packet, which has a topic in it. */
+    /** A session of MQTT 3.1.1 with one packet, which contains a topic. */
     private static String mqtt(char type, String before, String topic, String after) {
         var body = before + "\0" + (char) topic.length() + topic + after;
         return "\20\14\0\4MQTT\4\2\0\74\0\0" + type + (char) body.length() + body;

@@ -39,22 +39,22 @@ import java.util.function.ToDoubleFunction;
 import javax.imageio.ImageIO;
 
 /**
- * One page that tells the story of {@link Threads} from the back row. It brings its own white, and
- * so can be read on a dark page, too.
+ * Draws the figures of {@link Threads}, large enough for the last row of a classroom. The
+ * background is white, so the chart is readable on a dark page, too.
  */
 final class Plot {
     private static final int WIDTH = 1280;
     private static final int HEIGHT = 720;
     private static final int TITLE = 100;
 
-    /** To the right of the lines, for their names. */
+    /** The width for the names, to the right of the lines. */
     private static final int NAMES = 320;
 
     private static final int NAME_HEIGHT = 58;
     private static final Color INK = new Color(0x1f2328);
     private static final Color GRID = new Color(0xd0d7de);
 
-    /** A hue for each kind of thread; ours is the darker and thicker one. */
+    /** A hue for each kind of thread; the line of our server is darker and thicker. */
     private static final Map<String, Color> COLORS =
             Map.of(
                     "fork", new Color(0x57606a),
@@ -71,7 +71,7 @@ final class Plot {
         System.setProperty("java.awt.headless", "true");
         var svg = new SVGGraphics2D(WIDTH, HEIGHT);
         page(svg, points);
-        var view = new ViewBox(0, 0, WIDTH, HEIGHT); // so that a page can make it smaller
+        var view = new ViewBox(0, 0, WIDTH, HEIGHT); // so that a page can scale it
         var document = svg.getSVGElement(null, true, view, null, null);
         Files.writeString(folder.resolve("threads.svg"), document);
         var image = new BufferedImage(2 * WIDTH, 2 * HEIGHT, BufferedImage.TYPE_INT_RGB);
@@ -141,7 +141,7 @@ final class Plot {
         addNames(page, List.copyOf(ends.values()), plot, drawn.getPlotInfo().getDataArea());
     }
 
-    /** Logarithmic, with a number at each power of ten. */
+    /** Returns a logarithmic axis with a number at each power of ten. */
     private static LogAxis axis(
             String what, List<Threads.Point> points, ToDoubleFunction<Threads.Point> figure) {
         var figures = points.stream().mapToDouble(figure).summaryStatistics();
@@ -157,7 +157,7 @@ final class Plot {
         return axis;
     }
 
-    /** Each line's name and last values at its end; those that would cover others move down. */
+    /** Draws each line's name and last values at its end, further down if another is there. */
     private static void addNames(
             Graphics2D page, List<Threads.Point> ends, XYPlot plot, Rectangle2D area) {
         double last = 0;

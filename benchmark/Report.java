@@ -14,7 +14,7 @@ import java.util.stream.DoubleStream;
  * @param flush microseconds that one flush of the disk takes
  */
 record Report(List<Lane> lanes, List<Target.Count> counts, List<String> bars, Spread flush) {
-    /** Of each turn: first those of which ratios are printed. */
+    /** The figures of a turn. The report has ratios of the first four. */
     private static final List<ToDoubleFunction<Load.Turn>> FIGURES =
             List.of(
                     Load.Turn::rate,
@@ -24,7 +24,7 @@ record Report(List<Lane> lanes, List<Target.Count> counts, List<String> bars, Sp
                     Load.Turn::load,
                     Load.Turn::resident);
 
-    /** One target at one number of clients, and what its turns gave, one a round. */
+    /** One target at one number of clients, with a turn for each round. */
     record Lane(Target target, int clients, List<Load.Turn> turns) {
         Lane(Target target, int clients) {
             this(target, clients, new ArrayList<>());
@@ -34,7 +34,7 @@ record Report(List<Lane> lanes, List<Target.Count> counts, List<String> bars, Sp
             return turns.stream().mapToDouble(figure);
         }
 
-        /** Round by round, the figure of this lane over that of another. */
+        /** Returns, round by round, the figure of this lane over the figure of {@code other}. */
         DoubleStream over(Lane other, ToDoubleFunction<Load.Turn> figure) {
             var others = other.of(figure).iterator();
             return of(figure).map(value -> value / others.next());
@@ -46,9 +46,9 @@ record Report(List<Lane> lanes, List<Target.Count> counts, List<String> bars, Sp
         }
     }
 
-    /** Median, smallest and largest. */
+    /** Median, smallest and largest value. */
     record Spread(double median, double min, double max) {
-        /** Of at least one value. */
+        /** Takes at least one value. */
         static Spread of(DoubleStream values) {
             var sorted = values.sorted().toArray();
             int last = sorted.length - 1;
@@ -56,13 +56,13 @@ record Report(List<Lane> lanes, List<Target.Count> counts, List<String> bars, Sp
             return new Spread(median, sorted[0], sorted[last]);
         }
 
-        /** With each number in {@code format}. */
+        /** Returns the three numbers, each in {@code format}. */
         String text(String format) {
             return "%s (%s..%s)".replace("%s", format).formatted(median, min, max);
         }
     }
 
-    /** Returns whether no request has failed and every message is where it belongs. */
+    /** Prints the report. Returns whether no request failed and no message is missing. */
     boolean print() {
         printFigures();
         printRatios();
@@ -82,12 +82,13 @@ record Report(List<Lane> lanes, List<Target.Count> counts, List<String> bars, Sp
             }
             System.out.println();
         }
-        System.out.println("Medians of the rounds; a request's CPU: the server's, load: our own.");
+        System.out.println(
+                "Medians of the rounds. CPU: the server's for a request; load: the generator's.");
         System.out.printf("One flush of this disk takes %s us", flush.text("%.0f"));
-        System.out.println("; if less than 10, it is memory: choose a disk with --dir.");
+        System.out.println("; below 10 us it is memory, not a disk: see --dir.");
     }
 
-    /** Compares our server, or else the first, with each other one at as many clients. */
+    /** Compares our server, or else the first target, with each other at as many clients. */
     private void printRatios() {
         var names = lanes.stream().map(lane -> lane.target.name).toList();
         var reference = names.contains("ours") ? "ours" : names.getFirst();

@@ -14,31 +14,31 @@ import java.util.concurrent.locks.LockSupport;
 import java.util.regex.Pattern;
 
 /**
- * Starts the servers that are measured, each as a process of its own: ours the way a user does,
- * through JBang, whose launcher puts the java command in its own place; the yardsticks from the
- * benchmark's own class path; what else one might take.
+ * Starts the measured servers, each as a separate process. Our server starts through JBang, as for
+ * a user; the launcher replaces itself with the java command. The yardsticks run from the
+ * benchmark's class path. The peers have their own commands.
  *
- * @param folder for all that they write
+ * @param folder the folder for all files of the servers
  */
 record Servers(Path folder) {
     static final String READY = "Listening on port (\\d+)(?=,|\\R)";
 
-    /** The command that runs a script through JBang. */
+    /** Returns the command that runs a script through JBang. */
     static List<String> script(Path file, String... arguments) {
         var command = new ArrayList<>(List.of("./jbang", "run", file.toString()));
         command.addAll(List.of(arguments));
         return command;
     }
 
-    /** Our server from the sources in {@code checkout}. */
+    /** Starts our server from the sources in {@code checkout}. */
     Server ours(String name, Path checkout, String store, String... options) throws IOException {
         var command = script(checkout.resolve("MsgServer.java"), options);
-        // The longest timeout that it takes, so that idle clients outlast the run.
+        // The longest timeout, so that idle clients outlast the run.
         command.addAll(List.of("0", "--store", store, "--timeout", "3600", "--quiet"));
         return start(name, command, READY);
     }
 
-    /** One of the servers in {@link Yardsticks}, with our server's JVM options. */
+    /** Starts one of the servers in {@link Yardsticks}, with our server's JVM options. */
     Server yardstick(String name) throws IOException {
         var java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
         var command = new ArrayList<>(List.of(java, "-XX:+UseSerialGC", "-Xmn16m"));
@@ -47,7 +47,7 @@ record Servers(Path folder) {
         return start(name, command, READY);
     }
 
-    /** A {@link Peer}, which listens on every address, since the load comes to many. */
+    /** Starts a {@link Peer}. It listens on every address, because the load uses many. */
     Server peer(String name) throws IOException {
         var peer = Peer.of(name);
         var home = Files.createDirectory(folder.resolve(name)).toString();
@@ -62,15 +62,16 @@ record Servers(Path folder) {
     }
 
     /**
-     * Waits until {@code command} has said that it is ready; the first group of {@code ready}, if
-     * there is one, is its port. The user's settings for server and client do not reach it.
+     * Starts {@code command}, and waits until its output matches {@code ready}. The first group of
+     * {@code ready}, if there is one, is the port. The user's settings for server and client do not
+     * reach the process.
      */
     Server start(String name, List<String> command, String ready) throws IOException {
         var log = folder.resolve(name + ".log");
         var builder = new ProcessBuilder(command).redirectErrorStream(true);
         builder.environment().keySet().removeIf(variable -> variable.startsWith("MSG_"));
         var process = builder.redirectOutput(log.toFile()).start();
-        long limit = System.nanoTime() + 120_000_000_000L; // it may have to be compiled
+        long limit = System.nanoTime() + 120_000_000_000L; // JBang may have to compile
         while (process.isAlive() && System.nanoTime() < limit) {
             var found = Pattern.compile(ready).matcher(Files.readString(log));
             if (found.find()) {
@@ -79,23 +80,23 @@ record Servers(Path folder) {
             }
             LockSupport.parkNanos(2_000_000);
         }
-        var said = String.join(" ", command) + "\n" + Files.readString(log).strip();
-        throw new IOException(name + " did not start: " + said);
+        var output = String.join(" ", command) + "\n" + Files.readString(log).strip();
+        throw new IOException(name + " did not start: " + output);
     }
 
-    /** What this line of this file in {@code /proc} says; 0 where there is no such file. */
+    /** Returns the number after {@code key} in a file in {@code /proc}, or 0 without a file. */
     static double number(ProcessHandle process, String file, String key) {
         try (var lines = Files.lines(Path.of("/proc/" + process.pid(), file))) {
             var line = lines.filter(text -> text.startsWith(key + ":")).findFirst();
             return Double.parseDouble(line.orElse("0").replaceAll("\\D", ""));
         } catch (IOException | UncheckedIOException e) {
-            return 0; // no Linux, or a process that has just ended
+            return 0; // not on Linux, or the process has just ended
         }
     }
 
     /** A process that is ready to serve on a port. */
     record Server(Process process, int port) {
-        /** User and system time. */
+        /** Returns user and system time. */
         Duration cpu() {
             return process.info().totalCpuDuration().orElse(Duration.ZERO);
         }
@@ -104,7 +105,7 @@ record Servers(Path folder) {
             return Servers.number(process.toHandle(), file, key);
         }
 
-        /** Kills it, which costs no server an acknowledged message. */
+        /** Kills the server, which loses no flushed message. */
         void stop() {
             process.descendants().forEach(ProcessHandle::destroyForcibly);
             process.destroyForcibly();

@@ -17,16 +17,17 @@ import java.util.concurrent.locks.LockSupport;
 import java.util.regex.Pattern;
 
 /**
- * What is measured under one name: one server or several that share a store, how they are asked,
- * and which messages they have acknowledged. Message number n goes into mailbox n modulo mailboxes.
+ * One measured target: a server, or several servers that share a store, with the form of its
+ * requests and the set of acknowledged messages. Message number n goes into mailbox n modulo
+ * mailboxes.
  */
 final class Target implements AutoCloseable {
     private static final String SENDER = "bench";
 
-    /** After a number of nine digits: 40 bytes in all, about a line of chat. */
+    /** The text after a number of nine digits: 40 bytes together, about a line of chat. */
     private static final String TEXT = " a line of chat in forty bytes.";
 
-    /** The first message, so that all have nine digits. */
+    /** The number of the first message, so that all numbers have nine digits. */
     private static final int FIRST = 100_000_000;
 
     private static final Pattern STORED =
@@ -35,25 +36,26 @@ final class Target implements AutoCloseable {
     private static final Pattern MESSAGE = Pattern.compile(SENDER + ";(\\d{9})" + TEXT);
 
     /**
-     * The client's port rests for a minute after each connection (TIME_WAIT), and 28,000 ports are
-     * used up in a second or two; but the same port can at once connect to another address of the
-     * server. Only Linux answers on all of 127.0.0.0/8 unasked.
+     * The number of addresses of the server. A client's port stays in TIME_WAIT for a minute after
+     * each connection, and the load uses up 28,000 ports in a second or two. But the same port can
+     * connect to another address of the server at once. Only Linux answers on all addresses in
+     * 127.0.0.0/8 by default.
      */
     private static final int ADDRESSES = System.getProperty("os.name").startsWith("Linux") ? 16 : 1;
 
     final String name;
-    final Peer peer; // null for ours and the yardsticks
-    final boolean staysOpen; // after the acknowledgement
+    final Peer peer; // null for our server and the yardsticks
+    final boolean staysOpen; // the connection, after the acknowledgement
     private final BitSet acknowledged = new BitSet();
     private int issued;
 
-    /** Of mailboxes that no other target has, nor another run: they may share a database. */
+    /** The prefix of this target's mailboxes in this run: targets may share a database. */
     private final String prefix = Long.toHexString(ThreadLocalRandom.current().nextLong()) + "-";
 
-    /** May be replaced by others that have the same store. */
+    /** The servers; a new start on the same store replaces them. */
     List<Servers.Server> servers;
 
-    /** May be changed before the first message. */
+    /** The number of mailboxes; it may change before the first message only. */
     int mailboxes = 1000;
 
     Target(String name, List<Servers.Server> servers) {
@@ -63,7 +65,7 @@ final class Target implements AutoCloseable {
         this.servers = servers;
     }
 
-    /** The address for the n-th connection: every server and every address has its turn. */
+    /** Returns the address for the n-th connection. Servers and addresses take turns. */
     SocketAddress address(int n) {
         int port = servers.get(n / ADDRESSES % servers.size()).port();
         return new InetSocketAddress("127.0.0." + (1 + n % ADDRESSES), port);
@@ -73,7 +75,7 @@ final class Target implements AutoCloseable {
         return servers.stream().mapToDouble(server -> server.cpu().toNanos() / 1e3).sum();
     }
 
-    /** VmRSS or VmHWM, the highest so far, in megabytes. */
+    /** Returns VmRSS, or VmHWM (the highest VmRSS so far), in megabytes. */
     double memory(String key) {
         return servers.stream().mapToDouble(server -> server.number("status", key) / 1024).sum();
     }
@@ -83,12 +85,12 @@ final class Target implements AutoCloseable {
         servers.forEach(Servers.Server::stop);
     }
 
-    /** The number of a message that has not been sent before. */
+    /** Returns the number of the next message. */
     int next() {
         return issued++;
     }
 
-    /** The request that stores message {@code number}. */
+    /** Returns the request that stores message {@code number}. */
     ByteBuffer store(int number) {
         var mailbox = prefix + number % mailboxes;
         var message = SENDER + ";" + (FIRST + number) + TEXT;
@@ -96,20 +98,20 @@ final class Target implements AutoCloseable {
         return bytes(peer != null ? peer.store().apply(mailbox, message) : line);
     }
 
-    /** So that the server ends after its reply; but NATS would not reply any more. */
+    /** Ends the input, so that the server closes after its reply. NATS would not reply. */
     void endInput(Socket socket) throws IOException {
         if (!staysOpen) {
             socket.shutdownOutput();
         }
     }
 
-    /** Whether {@code reply} acknowledges message {@code number}, which has to be there then. */
+    /** Returns whether {@code reply} acknowledges message {@code number}, and records it. */
     boolean accept(int number, String reply) {
         acknowledged.set(number, STORED.matcher(reply).find());
         return acknowledged.get(number);
     }
 
-    /** Asks for a mailbox; the reply is to be read from what is returned. */
+    /** Asks for a mailbox. The caller reads the reply from the socket. */
     Socket fetch(int mailbox) throws IOException {
         return ask("fetch;" + prefix + mailbox);
     }
@@ -127,17 +129,17 @@ final class Target implements AutoCloseable {
         return ByteBuffer.wrap(text.getBytes(ISO_8859_1));
     }
 
-    /** How what a target holds compares with what it has acknowledged. */
+    /** A comparison of the stored messages with the acknowledged messages. */
     record Count(String text, boolean isWhole) {}
 
-    /** Fetches every mailbox over the wire and looks for every message, whole; or asks a peer. */
+    /** Fetches every mailbox and looks for every whole message; or asks a peer for its count. */
     Count count() throws IOException {
         int stored = acknowledged.cardinality();
         if (peer != null) {
-            LockSupport.parkNanos(stored == 0 ? 0 : 3_000_000_000L); // mosquitto tells each second
+            LockSupport.parkNanos(stored == 0 ? 0 : 3_000_000_000L); // mosquitto counts each second
             try (var reply = new Scanner(ask(peer.count()).getInputStream(), ISO_8859_1)) {
                 int there = Integer.parseInt(reply.findWithinHorizon(Peer.COUNTED, 0));
-                var text = "%s: %,d messages acknowledged, %,d there";
+                var text = "%s: %,d messages acknowledged, %,d stored";
                 return new Count(text.formatted(name, stored, there), there >= stored);
             }
         }

@@ -16,34 +16,34 @@ import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
 /**
- * The classic comparison, live: a process, a platform thread or a virtual thread for each
- * connection, or an event loop for all of them, bare and in our server. So many clients are
- * connected and say nothing; what does the operating system have to keep for them, and what do 16
- * others notice?
+ * Compares a process, a platform thread and a virtual thread for each connection, and an event loop
+ * for all connections, in bare servers and in our server. Many clients are connected and send
+ * nothing. The comparison measures the threads and the memory that they cost, and the speed of 16
+ * other clients.
  *
- * <p>All that runs ends with the benchmark, which takes no longer than {@link #END_S} seconds.
+ * <p>All servers end with the benchmark, which takes no longer than {@link #END_S} seconds.
  */
 final class Threads {
     private static final List<Integer> IDLE = List.of(100, 1_000, 5_000, 10_000);
     private static final List<Integer> FEW_IDLE = List.of(10, 30, 100);
     private static final int OTHERS = 16;
 
-    /** Nothing is begun after this. */
+    /** No measurement starts after this time. */
     private static final int LIMIT_S = 190;
 
-    /** After this all is over, so that it is 4 minutes at most with the start of the JVM. */
+    /** The benchmark ends after this time: 4 minutes at most with the start of the JVM. */
     private static final int END_S = 230;
 
     /** Descriptors and processes that the machine needs for everything else. */
     private static final int SPARE = 300;
 
-    /** A client's share of memory, at most; it is a process's, most of it in the kernel. */
+    /** The most memory that a client costs, as a process, mostly in the kernel. */
     private static final int CLIENT_KB = 200;
 
-    /** What Linux keeps for each thread on x86-64 and on arm64. */
+    /** The stack that Linux keeps for each thread on x86-64 and on arm64. */
     private static final int KERNEL_STACK_KB = 16;
 
-    /** What serves the connections, and how it is started. */
+    /** A kind of server: its name in the table, and its start. */
     private record Kind(String name, Starter starter) {}
 
     private interface Starter {
@@ -51,13 +51,13 @@ final class Threads {
     }
 
     /**
-     * What one kind of server does with so many idle clients.
+     * The figures of one kind of server with {@code idle} clients.
      *
-     * @param threads of the operating system, those of all its processes
-     * @param megabytes its share of memory (PSS: what n processes have together counts an n-th for
-     *     each), its page tables, and its threads' stacks in the kernel
-     * @param p99 of the other clients, in milliseconds
-     * @param rate of the other clients, requests a second
+     * @param threads the threads of all its processes, counted by the operating system
+     * @param megabytes its pages (PSS: each of n processes that share a page counts an n-th of it),
+     *     its page tables, and its threads' stacks in the kernel
+     * @param p99 the p99 of the other clients, in milliseconds
+     * @param rate the requests of the other clients in a second
      */
     record Point(
             String kind, int idle, double threads, double megabytes, double p99, double rate) {}
@@ -71,14 +71,14 @@ final class Threads {
         this.bench = bench;
     }
 
-    /** Measures, prints a table, and draws it into {@code folder}. */
+    /** Measures, prints a table, and draws the chart into {@code folder}. */
     void compare(Path folder) throws IOException {
         Thread.ofPlatform().daemon().start(Threads::endInTime);
         for (var kind : kinds()) {
             try {
                 measure(kind);
             } catch (IOException e) {
-                remarks.add(kind.name + ": left off here. " + e.getMessage());
+                remarks.add(kind.name + ": stopped here. " + e.getMessage());
             }
         }
         bench.progress("");
@@ -91,7 +91,7 @@ final class Threads {
     private static void endInTime() {
         try {
             TimeUnit.SECONDS.sleep(END_S);
-            System.err.println("\nThis takes too long; all that was started is ended now.");
+            System.err.println("\nThe benchmark takes too long; it ends all servers now.");
             System.exit(1);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
@@ -158,7 +158,7 @@ final class Threads {
         }
     }
 
-    /** Of all its processes; takes a second for ten thousand of them. */
+    /** Sums over all processes of a server; takes a second for ten thousand processes. */
     private static double sum(Servers.Server server, String file, String key) {
         var handle = server.process().toHandle();
         return Stream.concat(Stream.of(handle), handle.descendants())
@@ -166,10 +166,10 @@ final class Threads {
                 .sum();
     }
 
-    /** Says what is missing before the machine suffers from it. */
+    /** Throws an exception if the machine lacks time, descriptors, processes or memory. */
     private void check(Kind kind, int count) throws IOException {
         if (System.nanoTime() - start > TimeUnit.SECONDS.toNanos(LIMIT_S)) {
-            throw new IOException("The time is over, " + LIMIT_S + " s.");
+            throw new IOException("The time of " + LIMIT_S + " s is over.");
         }
         var system = ManagementFactory.getOperatingSystemMXBean();
         if (system instanceof UnixOperatingSystemMXBean unix
@@ -178,11 +178,11 @@ final class Threads {
             throw new IOException("There are %,d descriptors, see ulimit -n.".formatted(most));
         }
         if (!kind.name.endsWith("fork") && !kind.name.endsWith("platform")) {
-            return; // the others cost the system nothing to speak of
+            return; // the other kinds cost the system little
         }
         long most = Math.min(number("/proc/sys/kernel/pid_max"), number("/sys/fs/cgroup/pids.max"));
         if (most < count + SPARE) {
-            throw new IOException("There may be %,d processes here.".formatted(most));
+            throw new IOException("The limit is %,d processes.".formatted(most));
         }
         long free = number("/proc/meminfo");
         if (free < (long) count * CLIENT_KB) {
@@ -190,7 +190,7 @@ final class Threads {
         }
     }
 
-    /** The first number in a file, or that of available memory; without it, as many as you like. */
+    /** Returns the first number in a file, or the available memory, or else the largest long. */
     private static long number(String file) throws IOException {
         if (!Files.exists(Path.of(file))) {
             return Long.MAX_VALUE;
@@ -222,9 +222,9 @@ final class Threads {
         }
         System.out.println(
                 """
-                OS threads and memory: of all its processes together. Memory: pages (PSS: what several
-                share is divided among them), page tables, and the kernel's stack for each thread.
-                Ours stores each message safely, for which it waits for the disk; the others store nothing.\
+                OS threads and memory are sums over all processes of a server. Memory counts pages
+                (PSS: processes divide a shared page), page tables, and the kernel's stacks.
+                Our server stores each message and waits for the disk; the others store nothing.\
                 """);
         remarks.forEach(System.out::println);
     }

@@ -27,7 +27,7 @@ import java.util.stream.DoubleStream;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLSocket;
 
-/** What {@code --tls} costs: the server's processor, a client's time, memory. */
+/** Measures the cost of {@code --tls}: the server's CPU time, a client's time, memory. */
 final class TlsCosts {
     private static final byte[] REQUEST = "fetch;nobody".getBytes(StandardCharsets.US_ASCII);
     private static final int CLIENTS = 16;
@@ -46,7 +46,7 @@ final class TlsCosts {
         key = new Tls(bench.starter.folder().resolve("client.pem"), anyServer -> true);
     }
 
-    /** How a client comes to the server. */
+    /** The kinds of connection. */
     private enum How {
         PLAIN,
         FULL_HANDSHAKE,
@@ -91,7 +91,7 @@ final class TlsCosts {
         }
     }
 
-    /** So many requests by so many clients at once, and how many nanoseconds each took. */
+    /** Sends {@code count} requests. Returns their times in nanoseconds. */
     private Histogram many(Servers.Server server, How how, int clients, int count)
             throws IOException {
         var nanos = new ConcurrentHistogram(3);
@@ -128,7 +128,7 @@ final class TlsCosts {
         return System.nanoTime() - start;
     }
 
-    /** A session is looked up by the server's name: one never heard before has none. */
+    /** The JDK looks up a session by the server's name: a new name has no session. */
     private Socket connect(Servers.Server server, How how) throws IOException {
         var socket = new Socket(InetAddress.getLoopbackAddress(), server.port());
         if (how == How.PLAIN) {
@@ -145,8 +145,8 @@ final class TlsCosts {
     }
 
     /**
-     * The p99 of others while many are there who said no more than the ClientHello, over that
-     * without.
+     * Returns the p99 beside many clients that have sent only a ClientHello, over the p99 without
+     * such clients.
      */
     private double besideSilent(Servers.Server server) throws IOException {
         double without = many(server, How.RESUMED, CLIENTS, requests).getValueAtPercentile(99);
@@ -157,7 +157,7 @@ final class TlsCosts {
                 held.add(connect(server, How.PLAIN));
                 held.getLast().getOutputStream().write(hello);
             }
-            request(server, How.RESUMED); // those before it have had their answers
+            request(server, How.RESUMED); // earlier clients have had their replies
             return many(server, How.RESUMED, CLIENTS, requests).getValueAtPercentile(99) / without;
         } finally {
             for (var socket : held) {
@@ -179,7 +179,7 @@ final class TlsCosts {
         }
     }
 
-    /** Kilobytes that a connection costs the server while its client says nothing. */
+    /** Returns the kilobytes that an idle connection costs the server. */
     private double idle(Servers.Server server) throws IOException {
         many(server, How.RESUMED, CLIENTS, requests);
         double before = server.number("status", "VmRSS");

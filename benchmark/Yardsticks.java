@@ -19,15 +19,16 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.function.Consumer;
 
 /**
- * Servers to compare ours with, so bare that they show what can be had at all. They read to the end
- * of input, answer what our server answers to a store, and close.
+ * Bare servers, whose figures are limits for our server. They read to the end of input, send our
+ * server's reply to a store, and close.
  *
- * <p>{@code floor} answers on the thread that accepts, and stores nothing: the least that a
- * connection for each request costs. {@code shape} has a virtual thread for each connection, which
- * answers once its line is safe in a file, flushed for many lines at once: the least that our
- * server's shape costs, without protocol, deadlines and database. {@code platform} and {@code
- * virtual} have such a thread for each connection, and store nothing; neither does {@code loop},
- * the {@link EventLoop}.
+ * <p>{@code floor} replies on the thread that accepts, and stores nothing. No server with a
+ * connection for each request can cost less. {@code shape} has a virtual thread for each
+ * connection. It replies when the line is durable in a file, which is flushed for many lines at
+ * once. No server of our server's design can cost less, since {@code shape} has no protocol,
+ * deadlines and database. {@code platform} and {@code virtual} have a thread of this kind for each
+ * connection, and store nothing. {@code loop} is the {@link EventLoop}, which stores nothing
+ * either.
  */
 final class Yardsticks {
     private static final int LONGEST_LINE = 256;
@@ -36,7 +37,7 @@ final class Yardsticks {
 
     private Yardsticks() {}
 
-    /** Runs one of them, until it is killed; in a process of its own, started by the benchmark. */
+    /** Runs one of these servers until a kill. The benchmark starts it as a process. */
     public static void main(String... args) throws IOException {
         switch (args[0]) {
             case "floor" -> serve(Runnable::run, line -> {});
@@ -48,8 +49,8 @@ final class Yardsticks {
     }
 
     /**
-     * Listens on any free port, which it tells in the words of our server, and has each client
-     * answered by {@code threads}, once {@code store} has returned.
+     * Listens on a free port, and prints the port in the words of our server. {@code threads} runs
+     * each conversation, which replies when {@code store} has returned.
      */
     private static void serve(Executor threads, Consumer<ByteBuffer> store) throws IOException {
         try (var listener = ServerSocketChannel.open()) {
@@ -71,11 +72,11 @@ final class Yardsticks {
             store.accept(line.flip());
             client.write(ByteBuffer.wrap(STORED));
         } catch (IOException e) {
-            // Tolerated: a client that went away, at the end of a turn.
+            // Tolerated: the client went away at the end of a turn.
         }
     }
 
-    /** A line on its way to the file, and what tells its conversation that it is safe there. */
+    /** A pending line; {@code safe} completes when the line is durable. */
     private record Line(ByteBuffer bytes, CompletableFuture<Void> safe) {}
 
     private static void shape(Path file) throws IOException {
@@ -90,7 +91,7 @@ final class Yardsticks {
                 });
     }
 
-    /** Group commit: whatever has come during one flush goes into the next. */
+    /** Group commit: all lines that come during one flush go into the next flush. */
     private static void write(LinkedBlockingQueue<Line> lines, Path file) {
         try (var out = new FileOutputStream(file.toFile())) {
             while (true) {
@@ -107,7 +108,7 @@ final class Yardsticks {
             }
         } catch (IOException | InterruptedException e) {
             e.printStackTrace();
-            System.exit(1); // nothing can be safe any more
+            System.exit(1); // no line can be durable any more
         }
     }
 }

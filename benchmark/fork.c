@@ -1,6 +1,7 @@
 /*
- * The classic server: a process for each connection. A child reads its request to the end, says
- * that it has stored it, which it has not, and exits. The benchmark compares it with threads:
+ * The classic server, with a process for each connection. A child reads its request to the end,
+ * replies that it has stored the message, although it stores nothing, and exits. The benchmark
+ * compares processes with threads:
  *
  *     cc -O2 -o fork fork.c && ./fork
  */
@@ -14,7 +15,7 @@
 
 enum { BACKLOG = 1024, LONGEST_LINE = 256, LIFE_S = 600 };
 
-/* What a child does: one conversation, with blocking calls. */
+/* The conversation of a child, with blocking calls. */
 static void converse(int client) {
     static const char stored[] = "Message accepted and stored:\n";
     char line[LONGEST_LINE];
@@ -25,11 +26,11 @@ static void converse(int client) {
         length += (size_t) size;
     }
     if (write(client, stored, sizeof stored - 1) < 0) {
-        perror("write"); /* a client that went away */
+        perror("write"); /* the client went away */
     }
 }
 
-/* A socket that listens on any free port, which is printed; or -1. */
+/* Returns a socket that listens on a free port, and prints the port; -1 after a failure. */
 static int listen_anywhere(void) {
     struct sockaddr_in address;
     socklen_t length = sizeof address;
@@ -53,7 +54,7 @@ int main(void) {
         return 1;
     }
     signal(SIGCHLD, SIG_IGN); /* children leave no zombies */
-    alarm(LIFE_S);            /* nor does this stay behind, whatever happens to the benchmark */
+    alarm(LIFE_S);            /* the server ends even if the benchmark cannot kill it */
     for (;;) {
         int client = accept(listener, NULL, NULL);
         pid_t child = client < 0 ? -1 : fork();

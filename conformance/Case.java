@@ -21,19 +21,18 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * A question to a program.
+ * One case of the check: a claim about a program, and its test.
  *
- * @param name a sentence that is true of a program that keeps to the protocol
- * @param body asks; throws {@link Difference} when the sentence is not true
+ * @param name the claim, which holds for each program that conforms to the protocol
+ * @param body tests the claim; throws {@link Difference} if the claim does not hold
  */
 record Case(String name, Body body) {
 
-    /** Asks the question. */
     interface Body {
         void run() throws Exception;
     }
 
-    /** The sentence of a case, which waits for its body. */
+    /** The name of a case, which still needs its test. */
     interface Claim<B> {
         void holds(B body);
     }
@@ -44,28 +43,28 @@ record Case(String name, Body body) {
 
         private final String[] faults;
 
-        /** All three end up in one line. */
+        /** A program that broke the rule {@code says}; the rule also names the fault. */
         Difference(String sent, String came, Rule says) {
             this(sent, came, says.toString(), says.name());
         }
 
         /**
-         * With what was {@code expected} instead, and one or two names of the fault: only the first
-         * case that fails by a fault is told in full.
+         * A program that differed from {@code expected}. The fault has one or two names. The report
+         * describes only the first case of each fault in full.
          */
         Difference(String sent, String came, String expected, String... faults) {
-            super("sent " + sent + "; came " + came + "; the protocol says: " + expected, null);
+            super("sent " + sent + "; got " + came + "; the protocol says: " + expected, null);
             this.faults = faults;
         }
 
-        /** The same, and {@code more} is known about it. */
+        /** A copy of {@code same}, with {@code more} at the end of its sentence. */
         Difference(Difference same, String more) {
             super(same.getMessage() + more, null);
             faults = same.faults;
         }
     }
 
-    /** Thrown where a program is right, but its author may want to know something. */
+    /** Thrown when the program is right, with advice for its author. */
     static final class Note extends Exception {
         private static final long serialVersionUID = 1;
 
@@ -74,7 +73,7 @@ record Case(String name, Body body) {
         }
     }
 
-    /** How a case ended: null, or why it failed, or a note. */
+    /** Runs the case. Returns null, the reason of a failure, or a note. */
     private Exception outcome() {
         try {
             body.run();
@@ -85,41 +84,41 @@ record Case(String name, Body body) {
     }
 
     /**
-     * Prints a line for each case, and counts. If one fault fails many cases, only the first has
-     * its line, and a list at the end names the others.
+     * Prints a line for each case, and counts the cases. If one fault fails many cases, only the
+     * first case has a line, and a list at the end names them all.
      */
     static final class Report {
-        static final String NOTHING_ELSE = "Nothing else is asked before that is right.";
+        static final String NOTHING_ELSE = "The check stops here: correct this fault first.";
 
         private final PrintWriter out;
         private final String only;
         private final Map<String, List<String>> failed = new LinkedHashMap<>();
         private final Map<String, String> firsts = new HashMap<>();
         private int passed;
-        private boolean said;
+        private boolean printed;
 
-        /** Prints to {@code out}, of those cases whose name contains {@code only}. */
+        /** Prints to {@code out}, and runs only the cases with {@code only} in their name. */
         Report(PrintWriter out, String only) {
             this.out = out;
             this.only = only;
         }
 
-        /** Runs {@code one}; whether it passed, or was not to be asked. */
+        /** Runs {@code one}, if it is chosen. Returns false if it failed. */
         boolean passes(Case one) throws InterruptedException {
             run(List.of(one), 1);
             return passed(one.name());
         }
 
-        /** Whether the case called {@code name} did not fail. */
+        /** Returns false if the case {@code name} failed. */
         boolean passed(String name) {
             return failed.values().stream().noneMatch(names -> names.contains(name));
         }
 
         /**
-         * Runs {@code cases}, {@code atOnce} of them at a time, and prints them in their order,
-         * each as soon as it and those before it have ended.
+         * Runs {@code cases}, {@code atOnce} at a time. Prints each line as soon as its case and
+         * all cases before it have ended.
          *
-         * @throws UncheckedIOException when the program cannot be asked at all
+         * @throws UncheckedIOException if the program cannot be started
          */
         void run(List<Case> cases, int atOnce) throws InterruptedException {
             List<Case> chosen = cases.stream().filter(one -> one.name().contains(only)).toList();
@@ -130,7 +129,7 @@ record Case(String name, Body body) {
                     try {
                         add(chosen.get(i).name(), outcomes.get(i).get());
                     } catch (ExecutionException e) {
-                        throw new IllegalStateException(e.getCause()); // an Error of our own
+                        throw new IllegalStateException(e.getCause()); // an Error of the check
                     }
                 }
             }
@@ -142,8 +141,8 @@ record Case(String name, Body body) {
                 say("ok   " + name + (outcome == null ? "" : "; note: " + outcome.getMessage()));
                 return;
             }
-            if (outcome instanceof UncheckedIOException nothingToAsk) {
-                throw nothingToAsk;
+            if (outcome instanceof UncheckedIOException cannotStart) {
+                throw cannotStart;
             }
             String[] faults =
                     outcome instanceof Difference d ? d.faults : new String[] {outcome.toString()};
@@ -152,26 +151,25 @@ record Case(String name, Body body) {
             failed.computeIfAbsent(first, f -> new ArrayList<>()).add(name);
             if (first.equals(name)) {
                 Stream.of(faults).forEach(fault -> firsts.putIfAbsent(fault, name));
-                String asked = outcome instanceof Difference ? "" : "could not be asked, ";
+                String asked = outcome instanceof Difference ? "" : "could not be run, ";
                 say("FAIL " + name + ": " + asked + outcome.getMessage());
             }
         }
 
-        /** Says why the case called {@code name} is not asked, if it was to be. */
-        void notAsked(String name, String why) {
+        /** Reports why the case {@code name} does not run, if it is chosen. */
+        void notRun(String name, String why) {
             if (name.contains(only)) {
-                say("Not asked: " + name + "; " + why);
+                say("Not run: " + name + "; " + why);
             }
         }
 
-        /** Prints a line. */
         void say(String line) {
             out.println(line);
             out.flush();
-            said = true;
+            printed = true;
         }
 
-        /** Prints what failed besides, and the last line; the exit code. */
+        /** Prints the lists of failed cases and the last line. Returns the exit code. */
         int end() {
             for (List<String> names : failed.values()) {
                 if (names.size() > 1) {
@@ -184,13 +182,13 @@ record Case(String name, Body body) {
             return count == 0 && passed > 0 ? 0 : 1;
         }
 
-        /** Whether no case was to be asked. */
+        /** Returns whether nothing was printed, because no case was chosen. */
         boolean isEmpty() {
-            return !said;
+            return !printed;
         }
     }
 
-    /** {@code bytes} in quotes, cut where they are long, with all that is no plain text escaped. */
+    /** Returns {@code bytes} in quotes, cut if long, with invisible characters escaped. */
     static String shown(byte[] bytes) {
         String text = escaped(bytes);
         if (text.length() > 160) {
@@ -201,12 +199,12 @@ record Case(String name, Body body) {
         return text.isEmpty() ? "nothing" : "\"" + text + "\"";
     }
 
-    /** {@link #shown(byte[])} of UTF-8. */
+    /** Returns {@link #shown(byte[])} of the text in UTF-8. */
     static String shown(String text) {
         return shown(text.getBytes(UTF_8));
     }
 
-    /** The last lines of {@code bytes}, each on a line of its own, cut and escaped. */
+    /** Returns the last eight lines of {@code bytes}, indented, cut and escaped. */
     static String lastLines(byte[] bytes) {
         List<String> lines = new String(bytes, UTF_8).lines().toList();
         return lines.subList(Math.max(0, lines.size() - 8), lines.size()).stream()
@@ -214,7 +212,7 @@ record Case(String name, Body body) {
                 .collect(Collectors.joining());
     }
 
-    /** What cannot be seen becomes an escape: of a character, or of a byte if not all is UTF-8. */
+    /** Escapes invisible characters, or, if the text is not UTF-8, all bytes but ASCII. */
     private static String escaped(byte[] bytes) {
         String text = new String(bytes, UTF_8);
         boolean utf8 = Arrays.equals(text.getBytes(UTF_8), bytes);

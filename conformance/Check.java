@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Checks a message server or client of anybody's making against the protocol, byte by byte
+//DESCRIPTION Checks any message server or client against the protocol, byte by byte
 //JAVA 21+
 //DEPS info.picocli:picocli:4.7.7
 //SOURCES Case.java
@@ -35,10 +35,10 @@ import java.util.concurrent.Callable;
 
 /**
  * The conformance check, for programs that others have written from the README's section "The
- * protocol". It prints a line for each case, and how many passed.
+ * protocol". It prints a line for each case, and the number of cases that passed.
  *
- * <p>It shares no code with this project's server and client. Every byte of the protocol is spelled
- * out here a second time, so that a mistake of theirs is not repeated by what looks for it.
+ * <p>It shares no code with this project's server and client. It spells out every byte of the
+ * protocol a second time, so that it does not repeat a mistake of the server or the client.
  */
 @Command(
         name = "./jbang check",
@@ -55,7 +55,7 @@ import java.util.concurrent.Callable;
         description = "%nChecks other people's servers and clients against the protocol.%n",
         footer = {"", "Exit codes: 0 all passed, 1 some failed, 2 wrong usage."})
 public final class Check {
-    /** Both commands have these. */
+    /** The options of both commands. */
     @Command(
             mixinStandardHelpOptions = true,
             sortOptions = false,
@@ -69,7 +69,7 @@ public final class Check {
                 names = "--only",
                 paramLabel = "TEXT",
                 defaultValue = "",
-                description = "only the cases with TEXT in their name")
+                description = "runs only the cases with TEXT in their name")
         String only;
 
         @Override
@@ -96,15 +96,14 @@ public final class Check {
         }
     }
 
-    /** {@code check server}: the checker is the client. */
+    /** {@code check server}: the check plays the client. */
     @Command(
             name = "server",
-            description =
-                    "Asks a server every question of the protocol, byte by byte. " + Server.LEAVES)
+            description = "Checks a server against the protocol, byte by byte. " + Server.LEAVES)
     static final class Server extends Common {
         private static final String LEAVES =
                 "The check leaves more than 400 messages, each time in new mailboxes: give the"
-                        + " server a store of its own.";
+                        + " server a separate store.";
 
         @Parameters(index = "0", arity = "0..1", paramLabel = "HOST")
         private String host;
@@ -116,16 +115,17 @@ public final class Check {
                 names = "--run",
                 paramLabel = "COMMAND",
                 description =
-                        "instead of HOST PORT: starts the server with this shell command, in which"
-                                + " {port} stands for its port, kills it (kill -9) and starts it"
-                                + " again, and looks whether every acknowledged message is there")
+                        "in place of HOST PORT: starts the server with this shell command, in which"
+                                + " {port} stands for its port. The check also kills the server"
+                                + " (kill -9), starts it again, and looks for every acknowledged"
+                                + " message")
         private String command;
 
         @Option(
                 names = "--timeout",
                 paramLabel = "SECONDS",
                 defaultValue = "10",
-                description = "how long the server waits for a request; default: 10")
+                description = "the time that the server waits for a request; default: 10")
         private int timeout;
 
         @Override
@@ -137,7 +137,7 @@ public final class Check {
                 }
                 spec.commandLine().getOut().println(LEAVES);
                 new ServerCheck(address(), null, patience).run(report);
-                report.notAsked(ServerCheck.SURVIVES, "that takes --run, which kills the server");
+                report.notRun(ServerCheck.SURVIVES, "it needs --run, which kills the server");
             } else {
                 try (ServerUnderCheck server = new ServerUnderCheck(command)) {
                     server.start();
@@ -171,12 +171,12 @@ public final class Check {
         }
     }
 
-    /** {@code check client}: the checker is the server, and types. */
+    /** {@code check client}: the check plays the server and the user. */
     @Command(
             name = "client",
             description =
-                    "Runs COMMAND HOST PORT against a server that it plays, with a user's answers"
-                            + " on its input: a name; then for each request 1, a recipient and a"
+                    "Runs COMMAND HOST PORT against a played server. The input has the answers of"
+                            + " a user: a name; then for each request 1, a recipient and a"
                             + " message, or 2; then 3.")
     static final class Client extends Common {
         @Parameters(arity = "1..*", paramLabel = "COMMAND")
@@ -186,7 +186,7 @@ public final class Check {
                 names = "--patience",
                 paramLabel = "SECONDS",
                 defaultValue = "30",
-                description = "how long a client may go on after its first request; default: 30")
+                description = "the time for a client after its first request; default: 30")
         private int patience;
 
         @Override
@@ -195,10 +195,10 @@ public final class Check {
         }
     }
 
-    /** The command, printing to these. */
+    /** Returns the command, which prints to {@code out} and {@code err}. */
     static CommandLine commandLine(PrintWriter out, PrintWriter err) {
         CommandLine line = new CommandLine(new Check()).setOut(out).setErr(err);
-        // What follows the client's command is the client's, also where it looks like an option.
+        // Options after the client's command belong to the client.
         line.getSubcommands().get("client").setStopAtPositional(true);
         line.setExecutionExceptionHandler((e, command, result) -> {
             if (e instanceof IOException || e instanceof UncheckedIOException) {

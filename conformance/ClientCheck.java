@@ -14,11 +14,11 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
- * The cases for a message client. The answers that are typed follow the order of the menu: a name,
- * then for each request 1, a recipient and a message, or 2, and at last 3.
+ * The cases for a message client. The typed answers follow the order of the menu: a name, then for
+ * each request 1, a recipient and a message, or 2, and at the end 3.
  *
- * <p>A client words its menu as it likes. So a case looks for texts of the server only, or compares
- * two runs: can a user tell them apart?
+ * <p>The protocol does not fix the words of a menu. So a case looks only for texts of the server,
+ * or compares the output of two runs.
  */
 final class ClientCheck {
     private static final String STORED = "Message accepted and stored:\n";
@@ -26,7 +26,7 @@ final class ClientCheck {
     private static final String MORE = "Retrieving messages...\n";
     private static final String LAST = "NO MORE MESSAGES\n";
 
-    /** Clients that run at the same time; more would only wait for each other's start. */
+    /** The number of clients at the same time; more of them would only delay each other's start. */
     private static final int AT_ONCE = 4;
 
     private final List<String> command;
@@ -34,8 +34,8 @@ final class ClientCheck {
     private final List<Case> cases = new ArrayList<>();
 
     /**
-     * @param command to which host and port are appended
-     * @param patience how long it may run after its first request
+     * @param command the client's command, to which the check appends host and port
+     * @param patience the time for the client after its first request
      */
     ClientCheck(List<String> command, Duration patience) {
         this.command = command;
@@ -47,7 +47,7 @@ final class ClientCheck {
         waiting();
     }
 
-    /** The first two run by themselves: the others rest on them, and a first start may build. */
+    /** Runs the first two cases alone: all others need them, and a first start may compile. */
     void run(Case.Report report) throws InterruptedException {
         if (report.passes(cases.get(0)) && report.passes(cases.get(1))) {
             report.run(cases.subList(2, cases.size()), AT_ONCE);
@@ -81,7 +81,7 @@ final class ClientCheck {
 
     private static final List<String> READING = List.of("Kyriakos", "2", "3");
 
-    /** A mailbox with these, each {@code sender;message}. */
+    /** Returns a mailbox with {@code messages}, each as {@code sender;message}. */
     private static String mailbox(String... messages) {
         return Stream.of(messages)
                 .map(message -> "Kyriakos;" + message + "\n")
@@ -93,9 +93,9 @@ final class ClientCheck {
                 .holds(() ->
                         send("hi Kyriakos", STORED)
                                 .asks(Rule.STORE, "store;Kyriakos;george;hi Kyriakos"));
-        claim("mail is asked for with fetch;recipient")
+        claim("a client asks for mail with fetch;recipient")
                 .holds(() -> read(EMPTY).asks(Rule.FETCH, "fetch;Kyriakos"));
-        claim("each request has a connection of its own")
+        claim("each request has its own connection")
                 .holds(() ->
                         run(
                                         List.of("george 1 Kyriakos hi 2 1 al ho 3".split(" ")),
@@ -112,13 +112,13 @@ final class ClientCheck {
                     var request = send("hi", STORED).one();
                     if (request.end() == ClientUnderCheck.End.SILENCE) {
                         throw new Case.Note(
-                                "1 s of silence ends it. The server waits that second, and refuses"
-                                        + " what comes in two pieces.");
+                                "1 s of silence ends it. The server waits for that second, and"
+                                        + " refuses a request in two pieces.");
                     }
                     if (request.end() == ClientUnderCheck.End.LF || request.pieces() > 1) {
                         throw new Case.Note(
-                                "for the classic C server, too, it would be one write without LF,"
-                                        + " and then the end of the sending side.");
+                                "the classic C server needs one write without LF, and then the"
+                                        + " end of the sending side.");
                     }
                 });
         goesOut(
@@ -146,7 +146,7 @@ final class ClientCheck {
     }
 
     private void shown() {
-        claim("mail is shown, with who sent it")
+        claim("mail is shown with its sender")
                 .holds(() ->
                         read(mailbox("george;hi there")).shows(Rule.MAIL, "george", "hi there"));
         claim("a message is shown with its `;`")
@@ -194,7 +194,7 @@ final class ClientCheck {
     }
 
     private void refusals() {
-        claim("a message is stored only when the server says so")
+        claim("a message counts as stored only after the acknowledgement")
                 .holds(() -> {
                     var stored = send("hi", STORED);
                     for (String reply : List.of("", "Message acc", "No sender\n")) {
@@ -224,9 +224,9 @@ final class ClientCheck {
     }
 
     private void cutOff() {
-        claim("a mailbox that was cut off is told from a whole one")
+        claim("a mailbox that was cut off differs from a whole mailbox")
                 .holds(() -> {
-                    // Nothing may be missed, nor half of a message taken for the message.
+                    // The client must neither hide the loss nor show half a message as a message.
                     var one = read(mailbox("al;one"));
                     var both = read(mailbox("al;one", "george;hi the"));
                     String start = MORE + "Kyriakos;al;one\nKyriakos;geo";
@@ -236,13 +236,13 @@ final class ClientCheck {
                         cut.differsFrom(both, Rule.CUT_OFF);
                     }
                 });
-        claim("a mailbox that was cut off is told from an empty one")
+        claim("a mailbox that was cut off differs from an empty mailbox")
                 .holds(() -> {
                     var empty = read(EMPTY);
                     read("").differsFrom(empty, Rule.CUT_OFF);
                     read(MORE).differsFrom(empty, Rule.CUT_OFF);
                 });
-        claim("where no server is, the client says so")
+        claim("a client reports that there is no server")
                 .holds(() ->
                         run(List.of("george", "1", "Kyriakos", "hi", "3"))
                                 .differsFrom(send("hi", STORED), Rule.STORED));
@@ -254,13 +254,13 @@ final class ClientCheck {
                     run(List.of(), reply(STORED)).asks(Rule.MENU);
                     run(List.of("george", "1", "Kyriakos"), reply(STORED)).asks(Rule.MENU);
                 });
-        waitsNotForEver("a server that never replies", "george 1 Kyriakos hi 3", "");
-        waitsNotForEver("a reply that stops in the middle", "Kyriakos 2 3", MORE + "Kyriakos;geo");
-        waitsNotForEver("a reply without a close", "george 1 Kyriakos hi 3", STORED);
+        givesUpOn("a server that never replies", "george 1 Kyriakos hi 3", "");
+        givesUpOn("a reply that stops in the middle", "Kyriakos 2 3", MORE + "Kyriakos;geo");
+        givesUpOn("a reply without a close", "george 1 Kyriakos hi 3", STORED);
     }
 
-    private void waitsNotForEver(String what, String answers, String reply) {
-        claim(what + " is not waited for for ever")
+    private void givesUpOn(String what, String answers, String reply) {
+        claim("a client gives up on " + what)
                 .holds(() ->
                         run(List.of(answers.split(" ")), new ClientUnderCheck.Reply(false, reply))
                                 .survives(Rule.PATIENCE));

@@ -30,8 +30,8 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * A client that the check runs once with a user's answers on its input, against a server that the
- * check plays on loopback. The played server takes a request as the protocol tells a server to.
+ * A client that the check runs once, with a user's answers on its input. The check plays the server
+ * on loopback. This server reads a request as the protocol requires.
  */
 final class ClientUnderCheck {
     private static final Duration SILENCE = Duration.ofSeconds(1);
@@ -40,10 +40,10 @@ final class ClientUnderCheck {
     private ClientUnderCheck() {}
 
     /**
-     * What the played server replies to one request.
+     * The reply of the played server to one request.
      *
-     * @param closes false for a server that then keeps the connection open and says no more
-     * @param pieces sent one by one, each after 100 ms
+     * @param closes false if the server keeps the connection open after the reply
+     * @param pieces the parts of the reply, sent with pauses of 100 ms
      */
     record Reply(boolean closes, List<byte[]> pieces) {
         Reply(boolean closes, String... pieces) {
@@ -57,7 +57,7 @@ final class ClientUnderCheck {
         }
     }
 
-    /** How a request ended. */
+    /** The end of a request. */
     enum End {
         LF,
         END_OF_INPUT,
@@ -65,7 +65,7 @@ final class ClientUnderCheck {
         NONE
     }
 
-    /** One request, as it came, without its line end. */
+    /** One request as received, without its line end. */
     record Request(String text, End end, int pieces) {
         static Request read(InputStream in, Socket socket) throws IOException {
             var all = new ByteArrayOutputStream();
@@ -106,7 +106,7 @@ final class ClientUnderCheck {
                 Thread.ofVirtual().start(() -> converse(socket, reply, requests));
             }
         } catch (IOException e) {
-            // The client has ended, and with it this server.
+            // The run is over, and has closed this socket.
         }
     }
 
@@ -115,7 +115,7 @@ final class ClientUnderCheck {
             InputStream in = socket.getInputStream();
             Request request = Request.read(in, socket);
             if (request.text().isEmpty() && request.end() == End.END_OF_INPUT) {
-                return; // it only looked whether somebody listens
+                return; // a probe of the port, without a request
             }
             requests.add(request);
             for (byte[] piece : reply.pieces()) {
@@ -125,39 +125,39 @@ final class ClientUnderCheck {
             if (reply.closes()) {
                 socket.shutdownOutput();
                 socket.setSoTimeout((int) SILENCE.toMillis());
-                while (in.read() >= 0) {} // a close with input unread could destroy the reply
+                while (in.read() >= 0) {} // a close with unread input could destroy the reply
             } else {
                 Thread.sleep(Duration.ofHours(1));
             }
         } catch (IOException e) {
-            // The client has left; whether it may is seen by what it shows.
+            // The client has closed early; its output decides the case.
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
     }
 
-    /** What a client printed, and how it ended; exit code -1: it had to be killed. */
+    /** The output and the exit code of a client; -1 if the check had to kill it. */
     record Outcome(String out, String err, int exit) {
         private static final Pattern STACK_TRACE =
                 Pattern.compile(
                         "Traceback \\(most|goroutine \\d+ \\[|panicked at|(Uncaught|Unhandled) "
                                 + "|(?m)^\\s+(at|from) .*(\\)|:\\d+.*)$");
 
-        /** Escape sequences, and figures that are others each time: clocks, addresses, times. */
+        /** Escape sequences, and figures that differ in each run: clocks, addresses, durations. */
         private static final String CHANGING =
                 "\u001b\\[[0-9;?]*[@-~]|\\d+([:.,/-]\\d+)+|\\d+ ?([mnuµ]?s\\b|sec)|\\d{6,}";
 
-        /** Whether it shows a stack trace, or a signal ended it, which a shell counts from 128. */
+        /** Returns whether it printed a stack trace, or a signal ended it (code above 128). */
         boolean crashed() {
             return exit > 128 || STACK_TRACE.matcher(out + "\n" + err).find();
         }
 
-        /** Whether a user sees the same; others may speak on stderr, too, such as a launcher. */
+        /** Returns whether a user sees the same. A launcher may write to stderr, too. */
         boolean isAs(Outcome other) {
             return exit == other.exit && alike(out, other.out);
         }
 
-        /** Whether both are the same text, or the same lines again, but for blanks and clocks. */
+        /** Returns whether texts or sets of lines are equal, except for blanks and clocks. */
         static boolean alike(String one, String other) {
             return flat(one).equals(flat(other)) || lines(one).equals(lines(other));
         }
@@ -178,10 +178,10 @@ final class ClientUnderCheck {
         }
     }
 
-    /** What happened: the requests, and what a user saw. */
+    /** One run: the input, the replies, the requests and the output. */
     record Run(List<String> typed, List<Reply> replies, List<Request> requests, Outcome outcome) {
 
-        /** It ended by itself. */
+        /** Requires that the client ended by itself. */
         Run ends(Rule says) throws Case.Difference {
             if (outcome.exit() < 0) {
                 throw different(outcome.toString(), says);
@@ -189,14 +189,14 @@ final class ClientUnderCheck {
             return this;
         }
 
-        /** It ended by itself, and not by a crash. */
+        /** Requires that the client ended by itself, without a crash. */
         void survives(Rule says) throws Case.Difference {
             if (ends(says).outcome.crashed()) {
                 throw different("a crash: " + outcome, Rule.FAILURE);
             }
         }
 
-        /** It ended, and exactly these requests came; none, if there are no {@code texts}. */
+        /** Requires that the client ended, and sent exactly the requests {@code texts}. */
         void asks(Rule says, String... texts) throws Case.Difference {
             if (!ends(says).requests.stream().map(Request::text).toList().equals(List.of(texts))) {
                 List<String> expected = Stream.of(texts).map(Case::shown).toList();
@@ -204,7 +204,7 @@ final class ClientUnderCheck {
             }
         }
 
-        /** The only request, which has an end. */
+        /** Requires one request with an end, and returns it. */
         Request one() throws Case.Difference {
             if (requests.size() != 1 || requests.getFirst().end() == End.NONE) {
                 throw different(came(), Rule.END);
@@ -216,7 +216,7 @@ final class ClientUnderCheck {
             return requests.isEmpty() ? "no request (it printed " + outcome + ")" : "" + requests;
         }
 
-        /** Each of these texts is shown. */
+        /** Requires that the client showed each of {@code texts}. */
         Run shows(Rule says, String... texts) throws Case.Difference {
             ends(says);
             for (String text : texts) {
@@ -227,7 +227,7 @@ final class ClientUnderCheck {
             return this;
         }
 
-        /** A user can tell this run from that one, and not by a crash. */
+        /** Requires that a user sees a difference from {@code other}, and no crash. */
         void differsFrom(Run other, Rule says) throws Case.Difference {
             survives(says);
             if (outcome.isAs(other.outcome) && Outcome.alike(outcome.err(), other.outcome.err())) {
@@ -235,7 +235,7 @@ final class ClientUnderCheck {
             }
         }
 
-        /** A user sees the same as in that run. */
+        /** Requires that a user sees the same as in {@code other}. */
         void isAs(Run other, Rule says) throws Case.Difference {
             if (!ends(says).outcome.isAs(other.outcome)) {
                 String instead = ", but after " + other.replies + " " + other.outcome;
@@ -257,11 +257,11 @@ final class ClientUnderCheck {
     /**
      * Runs {@code command HOST PORT} to its end.
      *
-     * @param patience it is killed so long after its first request; a start may take thrice that
-     * @param answers lines on its input, which then ends
-     * @param replies to its requests in turn, the last one to all further ones; none: nobody
-     *     listens
-     * @throws UncheckedIOException when it cannot be started
+     * @param patience the time after the first request; the start may take three times as long
+     * @param answers the lines of its input
+     * @param replies the replies to its requests in turn, the last one repeated; if empty, no
+     *     server listens
+     * @throws UncheckedIOException if the command cannot be started
      */
     static Run run(
             List<String> command, Duration patience, List<String> answers, List<Reply> replies)
@@ -295,7 +295,7 @@ final class ClientUnderCheck {
                                 ended ? process.exitValue() : -1);
                 return new Run(answers, replies, List.copyOf(requests), outcome);
             } catch (ExecutionException | TimeoutException e) {
-                throw new IOException("what the client printed could not be read", e);
+                throw new IOException("the client's output could not be read", e);
             } finally {
                 ServerUnderCheck.kill(process);
             }
@@ -316,11 +316,11 @@ final class ClientUnderCheck {
                 stdin.write((answer + "\n").getBytes(UTF_8));
             }
         } catch (IOException e) {
-            // It has ended before it read them all: what it did until then counts.
+            // The client ended before it read all answers; its requests until then count.
         }
     }
 
-    /** All that comes; the port is another one each time, and shown as PORT. */
+    /** Reads to the end. PORT replaces the port, which differs in each run. */
     private static Future<String> inBackground(InputStream in, int port) {
         FutureTask<String> text =
                 new FutureTask<>(

@@ -1,7 +1,7 @@
 //JAVA 21+
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
-/** What a program has to keep to: a sentence of the README, in its words, and what follows. */
+/** A rule for programs: a quotation from the README, and the consequence of some quotations. */
 enum Rule {
     STORE("store;recipient;sender;message"),
     FETCH("fetch;recipient"),
@@ -15,8 +15,8 @@ enum Rule {
     END("The request ends at LF (a CR before it is dropped), or when the client shuts down"),
     SILENCE("1 s of silence ends a request that came in one piece of more than one byte"),
     LATE("not complete within the timeout", " (see --timeout)"),
-    NAMES("spaces and tabs (U+0020, U+0009) at its ends are dropped, and no other character is"),
-    NAME("A name is any text without ;, and case-sensitive"),
+    NAMES("The server drops spaces and tabs (U+0020, U+0009) at the ends of a name, and no other"),
+    NAME("A name is any text without ;. Names are case-sensitive."),
     NOBODY("There is no such name"),
     KEPT("The message is all text after the third ;, kept as it is"),
     SEMICOLONS("The message is all text after the third ;, kept as it is, further ; included."),
@@ -29,14 +29,16 @@ enum Rule {
     UNHURT("no client can hurt it"),
     SILENT("No client holds up others: silent, dripping, resetting, endless, or not reading."),
     SURVIVES("An acknowledged message survives a kill -9 of the server."),
-    MENU("then shows its menu: 1 sends a message, 2 reads yours, 3 exits"),
+    MENU("then shows its menu: 1 sends a message, 2 reads your messages, 3 exits"),
     UNTIL("and closes. The client reads to the close."),
     PATIENCE(UNTIL.quote, "; a client gives up on a server that does not close"),
     CUT_OFF("A reply without its last line was cut off."),
     NO_LAST_LF("it ends a mailbox without a last LF", "; a client suits both servers"),
     FAILURE("A failed request prints one sentence and leads back to the menu."),
-    STORED(FAILURE.quote, "; only Message accepted and stored: is none, others give the reason"),
-    FETCHED(FAILURE.quote, "; a fetch is refused in a line that is not Retrieving messages...");
+    STORED(
+            FAILURE.quote,
+            "; any reply but Message accepted and stored: is a failure with a reason"),
+    FETCHED(FAILURE.quote, "; a fetch is refused in a line other than Retrieving messages...");
 
     final String quote;
     private final String more;

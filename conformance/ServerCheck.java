@@ -22,19 +22,19 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
- * The cases for a message server. Most are asked one after the other; the last four wait for the
- * server's timeout, together. Each writes to mailboxes that nobody used before, so that a server
- * may be asked again and again, and while others use it.
+ * The cases for a message server. Most cases run one after the other; the last four wait for the
+ * server's timeout at the same time. Each case uses new mailboxes, so that the check can be
+ * repeated, also while other clients use the server.
  */
 final class ServerCheck {
     private static final String TOO_LONG = "Message declined. Too long, 255 bytes at most\n";
     private static final String NOT_UTF8 = "Message declined. Not UTF-8\n";
     private static final String CONTROL = "Message declined. Control characters\n";
-    private static final String STORES = "what is stored is fetched";
-    private static final String SILENT = "clients that are silent hold up nobody";
+    private static final String STORES = "a stored message can be fetched";
+    private static final String SILENT = "clients that send nothing hold up nobody";
     static final String SURVIVES = "an acknowledged message survives kill -9";
 
-    /** Four characters, since a request has only 255 bytes. */
+    /** The prefix of all names: only four characters, because a request has only 255 bytes. */
     private static final String RUN =
             Integer.toString(ThreadLocalRandom.current().nextInt(46_656, 1_679_616), 36);
 
@@ -48,9 +48,9 @@ final class ServerCheck {
     private final int prompt;
 
     /**
-     * Asks {@code server}, which waits {@code timeout} for a request.
+     * Checks {@code server}, which waits {@code timeout} for a request.
      *
-     * @param started its process; null if others have started it
+     * @param started the server's process; null if the check has not started it
      */
     ServerCheck(InetSocketAddress server, ServerUnderCheck started, Duration timeout) {
         this.server = server;
@@ -70,7 +70,7 @@ final class ServerCheck {
         lateClients();
     }
 
-    /** Asks; false if it stopped because nothing is stored, or nobody listens any more. */
+    /** Runs the cases. Returns false if the server stores nothing or does not listen any more. */
     boolean run(Case.Report report) throws InterruptedException {
         for (Case one : cases.subList(0, prompt)) {
             boolean passes = report.passes(one);
@@ -79,22 +79,22 @@ final class ServerCheck {
                 return false;
             }
         }
-        // A server of one conversation at a time, which is told so already, gets them one by one.
+        // A server of one conversation at a time, which has failed SILENT, gets them one by one.
         report.run(cases.subList(prompt, cases.size()), report.passed(SILENT) ? 4 : 1);
         return true;
     }
 
-    /** What a case does, with a name that nobody used before. */
+    /** The test of a case, with a name that no other case uses. */
     interface Body {
         void ask(Talk talk, String name) throws Exception;
     }
 
-    /** One exchange, about a name or with the start of a request. */
+    /** One exchange, with a name or with the start of a request. */
     interface Question {
         Talk.Answer ask(Talk talk, String start) throws Exception;
     }
 
-    /** What a right server does, and the sentence of the protocol it is about. */
+    /** Adds a case: a claim about each server, and its rule. */
     Case.Claim<Body> claim(String claim, Rule says) {
         return body -> cases.add(new Case(claim, () -> ask(body, says)));
     }
@@ -111,7 +111,7 @@ final class ServerCheck {
         return new Talk(address, timeout.plus(Talk.SLACK), lenient, says);
     }
 
-    /** The end of the lines is asked for once. If it is wrong, any is good enough from then on. */
+    /** Tests the line ends once. If this case fails, all further cases accept any line end. */
     private void endsOfLines() {
         claim("every line of a reply ends with LF", Rule.LF)
                 .holds((talk, name) -> {
@@ -126,7 +126,7 @@ final class ServerCheck {
 
     private void storingAndFetching() {
         kept(STORES, Rule.MAIL, "NAME;al;hi there");
-        claim("a mailbox that nobody wrote to is no such name", Rule.NOBODY)
+        claim("a fetch of an unknown name reports that there is no such name", Rule.NOBODY)
                 .holds((talk, name) -> talk.fetch(name).gives(Talk.EMPTY));
         claim("messages come in the order of acceptance", Rule.ORDERED)
                 .holds((talk, name) -> {
@@ -149,14 +149,14 @@ final class ServerCheck {
                     talk.store(name + "x;al;small").gives(Talk.STORED);
                     talk.fetch(name + "X").gives(Talk.EMPTY);
                 });
-        claim("a name is all of it", Rule.NOBODY)
+        claim("a part of a name is another name", Rule.NOBODY)
                 .holds((talk, name) -> {
                     talk.store(name + "ab;al;for ab").gives(Talk.STORED);
                     talk.fetch(name + "a").gives(Talk.EMPTY);
                     talk.fetch(name + "abc").gives(Talk.EMPTY);
                 });
         kept(
-                "names are any text",
+                "a name may be any text",
                 Rule.NAME,
                 "../NAME;../;hi",
                 "a b NAME;' \"%\\;hi",
@@ -166,9 +166,9 @@ final class ServerCheck {
                     talk.store(" " + name + "  ;\tal ;hi").gives(Talk.STORED);
                     talk.fetch("\t " + name + "\t").givesMail(List.of(name + ";al;hi"));
                 });
-        // Some of what Python, JavaScript, Java and Go drop, and quotes.
+        // Spaces that Python, JavaScript, Java or Go would drop, and quotes.
         kept(
-                "nothing else at the ends of names is dropped",
+                "no other character at the ends of names is dropped",
                 Rule.NAMES,
                 Stream.of("\u00a0", "\u2003", "\u2028", "\u3000", "\ufeff", "'", "\"")
                         .map(odd -> odd + "NAME" + odd + ";" + odd + "al" + odd + ";hi")
@@ -177,14 +177,14 @@ final class ServerCheck {
         kept("a message keeps its `;`", Rule.SEMICOLONS, "NAME;al;one;two;;three;");
         kept("a message may begin with `;`", Rule.SEMICOLONS, "NAME;al;;wink");
         kept("a message keeps its spaces and tabs", Rule.KEPT, "NAME;al;  in\tthe middle  ");
-        claim("what follows the recipient of a fetch is ignored", Rule.IGNORED)
+        claim("text after the recipient of a fetch is ignored", Rule.IGNORED)
                 .holds((talk, name) -> {
                     talk.store(name + ";al;hi").gives(Talk.STORED);
                     talk.fetch(name + ";x;;y").givesMail(List.of(name + ";al;hi"));
                 });
     }
 
-    /** Each of {@code messages}, with a new name for NAME, is kept as it is sent. */
+    /** Adds a case: the server keeps each of {@code messages}, with a new name for NAME. */
     private void kept(String claim, Rule says, String... messages) {
         claim(claim, says)
                 .holds((talk, name) -> {
@@ -196,11 +196,11 @@ final class ServerCheck {
     }
 
     private void closing() {
-        closes("it closes after a store", (talk, name) -> talk.store(name + ";al;hi"));
-        closes("it closes after a fetch", (talk, name) -> talk.fetch(name));
-        closes("it closes after a refusal", (talk, name) -> talk.half("store;bob"));
+        closes("the server closes after a store", (talk, name) -> talk.store(name + ";al;hi"));
+        closes("the server closes after a fetch", (talk, name) -> talk.fetch(name));
+        closes("the server closes after a refusal", (talk, name) -> talk.half("store;bob"));
         closes(
-                "it closes although the client keeps its sending side open",
+                "the server closes although the client keeps its sending side open",
                 (talk, name) -> talk.open("store;" + name + ";al;hi\n"));
     }
 
@@ -244,17 +244,17 @@ final class ServerCheck {
         Duration half = Duration.ofMillis(500);
         ends("silence after one piece ends a request", Rule.SILENCE, (talk, s) -> talk.open(s));
         ends("LF ends a request", Rule.END, (talk, s) -> talk.open(s + "\n"));
-        ends("CR LF ends a request, as one", Rule.END, (talk, s) -> talk.open(s + "\r\n"));
+        ends("CR LF ends a request as one line end", Rule.END, (talk, s) -> talk.open(s + "\r\n"));
         ends(
-                "a request comes in pieces",
+                "a request may come in pieces",
                 Rule.END,
                 (talk, s) -> talk.open("sto", s.substring(3, 9), s.substring(9), "\n"));
         ends(
-                "a character comes in pieces",
+                "a character may come in pieces",
                 Rule.END,
                 (talk, s) -> talk.pausing(Duration.ofMillis(20)).byteByByte(s + "\n"));
         ends(
-                "half a second in the middle does not cut a request",
+                "a pause of half a second does not cut a request",
                 Rule.END,
                 (talk, s) -> talk.pausing(half).open(s.substring(0, 18), s.substring(18) + "\n"));
         ends(
@@ -263,7 +263,7 @@ final class ServerCheck {
                 (talk, s) -> talk.half(s.substring(0, 6), s.substring(6, 12), s.substring(12)));
     }
 
-    /** {@code question} sends a store, however it ends the request. */
+    /** Adds a case: {@code question} sends a store, with an end of its choice. */
     private void ends(String claim, Rule says, Question question) {
         claim(claim, says)
                 .holds((talk, name) ->
@@ -273,25 +273,25 @@ final class ServerCheck {
 
     private void theLength() {
         for (String end : List.of("", "\n", "\r\n")) {
-            claim("255 bytes and then " + Case.shown(end) + " are taken", Rule.LINE)
+            claim("255 bytes and then " + Case.shown(end) + " are accepted", Rule.LINE)
                     .holds((talk, name) -> {
                         String message = filled(name + ";al;", 249, "λ");
                         talk.half("store;" + message + end).keeps(message);
                     });
         }
-        claim("255 bytes and an end in a later piece are taken", Rule.END)
+        claim("255 bytes and an end in a later piece are accepted", Rule.END)
                 .holds((talk, name) -> {
                     String message = filled(name + ";al;", 249, "x");
                     talk.open("store;" + message + "\r", "\n").keeps(message);
                 });
-        claim("256 bytes are refused, and nothing is kept of them", Rule.TOO_LONG)
+        claim("256 bytes are refused, and no part of them is stored", Rule.TOO_LONG)
                 .holds((talk, name) -> {
                     for (String end : List.of("", "\n", "\r\n")) {
                         talk.store(filled(name + ";al;", 250, "x") + end).gives(TOO_LONG);
                         talk.fetch(name).gives(Talk.EMPTY);
                     }
                 });
-        claim("bytes are counted, not characters", Rule.TOO_LONG)
+        claim("the limit counts bytes, not characters", Rule.TOO_LONG)
                 .holds((talk, name) -> {
                     for (String character : List.of("λ", "世", "😀")) {
                         talk.store(filled(name + ";al;", 249, character) + character)
@@ -306,7 +306,7 @@ final class ServerCheck {
                 (talk, s) -> talk.half(s + "x".repeat(100_000)));
     }
 
-    /** {@code start} and as much of {@code filler} as makes {@code bytes}, with x for the rest. */
+    /** Fills {@code start} up to {@code bytes} with {@code filler}, and the rest with x. */
     private static String filled(String start, int bytes, String filler) {
         int room = bytes - start.length();
         int size = filler.getBytes(UTF_8).length;
@@ -337,7 +337,7 @@ final class ServerCheck {
         refused(CONTROL.strip(), Rule.CONTROLS, "bogus;b\u0007b");
     }
 
-    /** {@code question} sends a store that is refused, and of which nothing may be kept. */
+    /** Adds a case: {@code question} sends a store. The server refuses it and stores nothing. */
     private void declined(String claim, String reply, Rule says, Question question) {
         claim(claim, says)
                 .holds((talk, name) -> {
@@ -351,7 +351,7 @@ final class ServerCheck {
                 .holds((talk, name) ->
                         talk.store(name + ";al;one\nstore;" + name + ";al;two\n")
                                 .keeps(name + ";al;one"));
-        claim("100 clients at once are all answered, none twice", Rule.ORDERED)
+        claim("100 clients at once get a reply each, and no message is stored twice", Rule.ORDERED)
                 .holds((talk, name) -> {
                     List<String> mail = mail(name, 100, "number ");
                     talk.storeAtOnce(mail);
@@ -373,14 +373,14 @@ final class ServerCheck {
 
     private void lateClients() {
         timesOut(
-                "a client that sends nothing is told that it timed out",
+                "a client that sends nothing gets the timeout reply",
                 (talk, name) -> talk.open(""));
         timesOut("one byte is no request", (talk, name) -> talk.open("f"));
         timesOut(
                 "pieces without an end are no request",
                 (talk, name) -> talk.open("store;bob;al;o", "ne, tw", "o"));
         timesOut(
-                "a client that drips bytes is not waited for longer",
+                "dripped bytes do not extend the timeout",
                 (talk, name) ->
                         talk.pausing(timeout.dividedBy(5)).byteByByte("store;bob;al;dripped "));
     }
@@ -389,12 +389,12 @@ final class ServerCheck {
         claim(claim, Rule.LATE).holds((talk, name) -> question.ask(talk, name).timesOut(timeout));
     }
 
-    /** Asks the case that kills the server and starts it again. */
+    /** Runs the case that kills the server and starts it again. */
     void runRestart(Case.Report report) throws InterruptedException {
         report.passes(new Case(SURVIVES, () -> restart(3)));
     }
 
-    /** Kills it in the moment of the 40th acknowledgement, this many times. */
+    /** Kills the server at the moment of the 40th acknowledgement, {@code times} times. */
     private void restart(int times) throws Exception {
         for (int i = 0; i < times; i++) {
             String name = RUN + COUNT.incrementAndGet();

@@ -18,9 +18,9 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 
 /**
- * A server that the check starts itself, kills and starts again, each time on another port: the old
- * one may be in use for a while. The command must stay in the foreground, and find its messages
- * again in the place in which it left them.
+ * A server that the check starts, kills and starts again, each time on another port, because the
+ * old port may stay in use for a while. The command must stay in the foreground. After a new start
+ * it must find the messages that it stored before.
  */
 final class ServerUnderCheck implements AutoCloseable {
     private static final AtomicInteger PORT =
@@ -31,10 +31,10 @@ final class ServerUnderCheck implements AutoCloseable {
     private final Path errors;
     private Process process;
 
-    /** Where it listens; another port after each start. */
+    /** The server's address, with another port after each start. */
     InetSocketAddress address;
 
-    /** Nothing is started yet; {@code {port}} in {@code command} stands for the port. */
+    /** Starts nothing yet. {@code {port}} in {@code command} stands for the port. */
     ServerUnderCheck(String command) throws IOException {
         this.command = command;
         output = Files.createTempFile("server-under-check", ".out");
@@ -42,9 +42,9 @@ final class ServerUnderCheck implements AutoCloseable {
     }
 
     /**
-     * Starts it and returns once it accepts connections.
+     * Starts the server, and returns when it accepts connections.
      *
-     * @throws IOException when it does not within a minute, with what it printed
+     * @throws IOException with the server's output, if it does not accept within a minute
      */
     void start() throws IOException, InterruptedException {
         address = freeAddress();
@@ -68,9 +68,9 @@ final class ServerUnderCheck implements AutoCloseable {
     }
 
     /**
-     * A loopback address on which nobody listens, below the ports that systems give away by
-     * themselves (32768 and up): between this look and the server's own, another program could be
-     * given one of those, and would answer in the server's place. No two calls return the same.
+     * Returns a loopback address on which nobody listens. Its port is below the ports that systems
+     * assign themselves (32768 and up): such a port could go to another program, which would answer
+     * in the server's place. No two calls return the same address.
      */
     static InetSocketAddress freeAddress() throws IOException {
         InetAddress here = InetAddress.getByAddress(new byte[] {127, 0, 0, 1});
@@ -85,7 +85,7 @@ final class ServerUnderCheck implements AutoCloseable {
         }
     }
 
-    /** Whether somebody listens there: asks nothing, and takes what is said to that. */
+    /** Returns whether a server listens: connects, sends nothing, and reads to the end. */
     static boolean accepts(InetSocketAddress address) {
         Socket socket = new Socket();
         try (socket) {
@@ -94,33 +94,33 @@ final class ServerUnderCheck implements AutoCloseable {
             socket.shutdownOutput();
             while (socket.getInputStream().read() >= 0) {}
         } catch (IOException e) {
-            // Nobody does, perhaps not yet; or there is no answer to nothing.
+            // There is no server, perhaps not yet; or an empty request gets no reply.
         }
         return socket.isConnected();
     }
 
-    /** How its process ended, if it has, or is about to, and the last lines of its stderr. */
+    /** Returns the exit code and the last lines of stderr, if the process ends within 0.5 s. */
     String end() throws IOException, InterruptedException {
         if (!process.waitFor(500, TimeUnit.MILLISECONDS)) {
             return "";
         }
-        String said = last(errors);
+        String stderr = last(errors);
         return "; the server process ended, exit code %d, %s"
                 .formatted(
                         process.exitValue(),
-                        said.isEmpty() ? "and nothing on stderr" : "and on stderr:" + said);
+                        stderr.isEmpty() ? "and nothing on stderr" : "and on stderr:" + stderr);
     }
 
     private static String last(Path file) throws IOException {
         return Case.lastLines(Files.readAllBytes(file));
     }
 
-    /** Ends it as {@code kill -9} does, and waits for that. */
+    /** Kills the server as {@code kill -9} does, and waits for its end. */
     void kill() {
         kill(process);
     }
 
-    /** Ends {@code process} with all that it started, and waits for that. */
+    /** Kills {@code process} with its descendants, and waits for their end. */
     static void kill(Process process) {
         Stream.concat(process.descendants().toList().stream(), Stream.of(process.toHandle()))
                 .peek(ProcessHandle::destroyForcibly)

@@ -23,17 +23,17 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
- * The client that one case plays: each exchange is a connection of its own. It remembers its
- * requests for the sentence that explains a difference.
+ * The client that one case plays. Each exchange has its own connection. A talk remembers its last
+ * requests, because the report of a difference quotes them.
  */
 final class Talk {
     static final String STORED = "Message accepted and stored:\n";
     static final String EMPTY = "Retrieving messages...\nThere is no such name\n";
 
-    /** A server has this long beyond its own timeout, to notice, and on a busy machine. */
+    /** The time that a server on a busy machine may take beyond its own timeout. */
     static final Duration SLACK = Duration.ofSeconds(3);
 
-    /** Where the question is whether the server closes; or what else may come. */
+    /** The wait for a close, or, if lenient, for the rest of a reply. */
     private static final Duration CLOSE = Duration.ofSeconds(1);
 
     private final InetSocketAddress server;
@@ -45,9 +45,9 @@ final class Talk {
     private Duration pause = Duration.ofMillis(150);
 
     /**
-     * @param patience how long a reply may take
-     * @param lenient whether lines may end as they like
-     * @param says what the protocol says about all that is said here
+     * @param patience the time for a reply
+     * @param lenient whether any line end is accepted
+     * @param says the rule that this talk tests
      */
     Talk(InetSocketAddress server, Duration patience, boolean lenient, Rule says) {
         this.server = server;
@@ -62,7 +62,7 @@ final class Talk {
         return this;
     }
 
-    /** From now on, pieces come with this pause between them. */
+    /** From now on, sends pieces with this pause between them. */
     Talk pausing(Duration between) {
         pause = between;
         return this;
@@ -76,7 +76,7 @@ final class Talk {
         return half("fetch;" + name);
     }
 
-    /** Sends this, pieces a short while apart, and shuts down the sending side. */
+    /** Sends {@code pieces} with pauses between them, and shuts down the sending side. */
     Answer half(String... pieces) throws Exception {
         return exchange(Stream.of(pieces).map(piece -> piece.getBytes(UTF_8)).toList(), true);
     }
@@ -86,23 +86,23 @@ final class Talk {
         return exchange(List.of(request), true);
     }
 
-    /** Sends this, pieces a short while apart, and keeps the sending side open. */
+    /** Sends {@code pieces} with pauses between them, and keeps the sending side open. */
     Answer open(String... pieces) throws Exception {
         return exchange(Stream.of(pieces).map(piece -> piece.getBytes(UTF_8)).toList(), false);
     }
 
-    /** As {@link #open}, with each byte as a piece, until all are sent or a reply came. */
+    /** Sends each byte as a piece, as {@link #open} does, until a reply comes. */
     Answer byteByByte(String request) throws Exception {
         byte[] all = request.getBytes(UTF_8);
         return exchange(
                 IntStream.range(0, all.length).mapToObj(i -> new byte[] {all[i]}).toList(), false);
     }
 
-    /** Stores each of {@code messages} over a connection of its own, all at once. */
+    /** Stores all {@code messages} at the same time, each over its own connection. */
     void storeAtOnce(List<String> messages) throws Exception {
         List<FutureTask<Answer>> tasks = new ArrayList<>();
         for (String message : messages) {
-            Talk own = new Talk(server, patience.multipliedBy(4), lenient, says); // a slow disk
+            Talk own = new Talk(server, patience.multipliedBy(4), lenient, says); // disks are slow
             own.sentBefore = "others at the same time";
             tasks.add(inBackground(() -> own.store(message).gives(STORED)));
         }
@@ -118,12 +118,12 @@ final class Talk {
             socket.getOutputStream().write(start.getBytes(UTF_8));
             socket.setOption(StandardSocketOptions.SO_LINGER, 0);
         } catch (IOException e) {
-            // The server has closed already: whether it goes on is what is asked.
+            // The server has closed already; the next request shows whether it still serves.
         }
         sentBefore = Case.shown(start) + " and a reset";
     }
 
-    /** Runs {@code body} while {@code count} clients are connected and say nothing. */
+    /** Runs {@code body} while {@code count} clients are connected and send nothing. */
     void besideSilent(int count, Case.Body body) throws Exception {
         List<Socket> silent = new ArrayList<>();
         try {
@@ -176,7 +176,7 @@ final class Talk {
                     socket.shutdownOutput();
                 }
             } catch (IOException e) {
-                // The server has closed already: what it said before counts.
+                // The server has closed already; its reply until then counts.
             }
             return result(answer);
         }
@@ -223,7 +223,7 @@ final class Talk {
                 : reply.endsWith("\n");
     }
 
-    /** What a server answered, and what it may be asked about it. */
+    /** The reply of a server, and the checks of it. */
     final class Answer {
         private final String sent;
         final String text;
@@ -239,10 +239,10 @@ final class Talk {
             this.took = took;
         }
 
-        /** It is {@code reply}, byte for byte. */
+        /** Requires {@code reply}, byte for byte. */
         Answer gives(String reply) throws Case.Difference {
             if (!(lenient ? leniently(text).equals(leniently(reply)) : text.equals(reply))) {
-                // The order is one sentence about five replies, each of which may be wrong.
+                // ORDER covers five replies; each of them may be wrong by itself.
                 String fault = says == Rule.ORDER ? says + reply : says.name();
                 String expected = Case.shown(reply) + ", since " + says;
                 throw new Case.Difference(sent, came, expected, fault, reply + came);
@@ -254,7 +254,7 @@ final class Talk {
             return reply.replace("\r\n", "\n").stripTrailing();
         }
 
-        /** Each of its lines ends with LF, and that alone; whether there are any. */
+        /** Requires LF, without CR, at the end of each line. Returns whether there is a line. */
         boolean endsItsLines() throws Case.Difference {
             if (!text.isEmpty() && (!text.endsWith("\n") || text.contains("\r\n"))) {
                 throw new Case.Difference(sent, came, says);
@@ -262,7 +262,7 @@ final class Talk {
             return !text.isEmpty();
         }
 
-        /** It is a mailbox with these messages. */
+        /** Requires a mailbox with {@code messages}, in this order. */
         void givesMail(List<String> messages) throws Case.Difference {
             List<String> lines = text.lines().toList();
             if (lines.size() == messages.size() + 2 && lines.containsAll(messages)) {
@@ -279,15 +279,15 @@ final class Talk {
             gives("Retrieving messages...\n" + mail + "\nNO MORE MESSAGES\n");
         }
 
-        /** It says that {@code message} is stored, and its mailbox then has it and no other. */
+        /** Requires the acknowledgement, and then a mailbox with {@code message} and no other. */
         void keeps(String message) throws Exception {
             gives(STORED);
             fetch(message.substring(0, message.indexOf(';'))).givesMail(List.of(message));
         }
 
         /**
-         * It says that the request timed out, at most {@link #SLACK} after {@code timeout}. Any
-         * other reply has taken what is no request for one.
+         * Requires the timeout reply, at most {@link #SLACK} after {@code timeout}. With any other
+         * reply the server has accepted an incomplete request.
          */
         void timesOut(Duration timeout) throws Case.Difference {
             boolean other = !text.isEmpty() && !text.startsWith("Message declined. Timed out");
@@ -299,13 +299,13 @@ final class Talk {
             gives("Message declined. Timed out\n");
         }
 
-        /** It is a mailbox with these messages, each once, in whatever order. */
+        /** Requires a mailbox with {@code messages}, each once, in any order. */
         void givesInAnyOrder(List<String> messages) throws Case.Difference {
             List<String> lines = text.lines().toList();
             givesMail(messages.stream().sorted(Comparator.comparing(lines::indexOf)).toList());
         }
 
-        /** The server has closed after it. */
+        /** Requires that the server has closed after the reply. */
         void closes() throws Case.Difference {
             if (!closed) {
                 throw new Case.Difference(sent, came, says);

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Draws docs/session.svg: a server and two clients in real terminals, which takes tmux
+//DESCRIPTION Draws docs/session.svg, a server and two clients in real terminals; needs tmux
 //JAVA 21+
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
@@ -19,20 +19,20 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * The picture at the top of README.md. Three terminals are run by tmux, out of sight; what a person
- * would type is typed into them, and what stands on their screens at the end is drawn.
+ * Draws the picture at the top of README.md. tmux runs three hidden terminals. The program types a
+ * person's input into them, and draws their last screens.
  *
- * <p>Usage, in the checkout: {@code ./jbang docs/Session.java [FILE]}; without FILE it is
- * docs/session.svg. Whatever is free stands in for port 5000, and a temporary file for the store;
- * the picture shows the port and the place that a user would see.
+ * <p>Usage, in the checkout: {@code ./jbang docs/Session.java [FILE]}; the default is
+ * docs/session.svg. The session uses a free port and a temporary store. The picture shows port 5000
+ * and a user's default store in their place.
  */
 public final class Session {
     private static final long PATIENCE_S = 120;
 
-    /** More than all that is shown needs, so that nothing scrolls away. */
+    /** More rows than any screen needs, so that nothing scrolls away. */
     private static final int ROWS = 40;
 
-    /** A line of the screen on which somebody answers a question. */
+    /** A line of the screen with a question or a prompt, and the typed text. */
     private static final Pattern ANSWERED =
             Pattern.compile("((?:Your user name|Your choice|Recipient.*?|Message.*?): |\\$ )(.*)");
 
@@ -55,11 +55,11 @@ public final class Session {
         Files.writeString(file, draw(played(Path.of("").toAbsolutePath())));
     }
 
-    /** What stands on the three screens at the end: the server's, George's, Kyriakos'. */
+    /** Plays the session. Returns the last screens of the server, George and Kyriakos. */
     static List<Screen> played(Path checkout) throws IOException, InterruptedException {
         String jbang = checkout.resolve("jbang").toString();
         for (String script : List.of("MsgServer.java", "MsgClient.java")) {
-            // Here, so that no terminal shows how it is built.
+            // Before the session, so that no terminal shows the build.
             run(List.of(jbang, "build", checkout.resolve(script).toString()));
         }
         Session session = new Session(checkout);
@@ -70,7 +70,7 @@ public final class Session {
         }
     }
 
-    /** Whether there is a tmux. */
+    /** Returns whether tmux is installed. */
     static boolean available() throws InterruptedException {
         try {
             run(List.of("tmux", "-V"));
@@ -80,10 +80,10 @@ public final class Session {
         }
     }
 
-    /** A screen so many characters wide, without the prompt at its end. */
+    /** A screen, {@code columns} characters wide, without the prompt at its end. */
     record Screen(String title, int columns, List<String> lines) {}
 
-    // ---------------------------------------------------------------- what is typed
+    // ---------------------------------------------------------------- the input
 
     private List<Screen> play() throws IOException, InterruptedException {
         Terminal server = new Terminal("The server", 124);
@@ -119,7 +119,7 @@ public final class Session {
         return List.of(server.screen(), george.screen(), kyriakos.screen());
     }
 
-    /** A shell in a terminal of its own. */
+    /** A shell in a hidden terminal. */
     private final class Terminal {
         private final String title;
         private final int columns;
@@ -182,7 +182,7 @@ public final class Session {
             String text = tmux("capture-pane -p -t", title);
             return text.stripTrailing()
                     .lines()
-                    .filter(line -> !line.startsWith("[jbang] ")) // it waited for another start
+                    .filter(line -> !line.startsWith("[jbang] ")) // JBang waited for another start
                     .map(this::asAUserSeesIt)
                     .toList();
         }
@@ -224,15 +224,15 @@ public final class Session {
         }
     }
 
-    // ---------------------------------------------------------------- what is drawn
+    // ---------------------------------------------------------------- the drawing
 
-    private static final double CHARACTER = 7.83; // at 13 px in what is usual for ui-monospace
+    private static final double CHARACTER = 7.83; // its width at 13 px in a usual ui-monospace
     private static final int LINE = 18;
     private static final int PADDING = 14;
     private static final int BAR = 28;
     private static final int GAP = 16;
 
-    /** The first screen above, the other two side by side below it. */
+    /** Draws the first screen, and the other two screens side by side below it. */
     static String draw(List<Screen> screens) {
         Screen above = screens.get(0);
         Screen left = screens.get(1);
@@ -291,7 +291,7 @@ public final class Session {
         return svg.append("</g>\n").toString();
     }
 
-    /** A line of a screen, with what somebody typed in another colour. */
+    /** Returns a line of a screen, with the typed text in another colour. */
     private static String svg(String line) {
         String text = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;");
         Matcher answered = ANSWERED.matcher(text);

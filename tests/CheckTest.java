@@ -55,7 +55,7 @@ class CheckTest {
     private static final String ALIKE = "These failed alike; the first has its FAIL line above:\n";
     private static final String LEAVES =
             "The check leaves more than 400 messages, each time in new mailboxes: give the server a"
-                    + " store of its own.\n";
+                    + " separate store.\n";
 
     @TempDir static Path folder;
 
@@ -103,7 +103,7 @@ class CheckTest {
             assertEquals(listed, out.lines().filter(l -> l.matches(" {5}\\S.*")).count(), out);
             assertFalse(out.contains("%d") || out.contains("%s"), out);
             int passed = cases - failed;
-            if (out.contains("\nNothing else is asked before that is right.\n")) {
+            if (out.contains("\nThe check stops here: correct this fault first.\n")) {
                 passed = (int) out.lines().filter(l -> l.startsWith("ok ")).count();
             }
             assertEquals(passed + " passed, " + failed + " failed", last(), out);
@@ -190,7 +190,7 @@ class CheckTest {
                                             + "FAIL a message keeps its `;`: sent"
                                             + " \"store;\\w+;al;one;two;;three;\" and the end of"
                                             + " input, then \"fetch;\\w+\" and the end of input;"
-                                            + " came \"Retrieving"
+                                            + " got \"Retrieving"
                                             + " messages...\\\\n\\w+;al;one\\\\nNO MORE MESSAGES\";"
                                             + " the protocol says: \"Retrieving"
                                             + " messages...\\\\n\\w+;al;one;two;;three;\\\\nNO MORE"
@@ -207,7 +207,7 @@ class CheckTest {
         try (ClassicServer server = new ClassicServer()) {
             assertEquals(
                     LEAVES
-                            + "Not asked: an acknowledged message survives kill -9; that takes"
+                            + "Not run: an acknowledged message survives kill -9; it needs"
                             + " --run, which kills the server\n"
                             + "0 passed, 0 failed\n",
                     check("server", "127.0.0.1", "" + server.port(), "--only", "survives").out());
@@ -283,8 +283,8 @@ class CheckTest {
         report.passes(failing("three", "rule 2", "reply 2"));
         report.end();
         assertEquals(
-                "FAIL one: sent a; came b; the protocol says: c\n"
-                        + "FAIL three: sent a; came b; the protocol says: c\n"
+                "FAIL one: sent a; got b; the protocol says: c\n"
+                        + "FAIL three: sent a; got b; the protocol says: c\n"
                         + ALIKE
                         + "     one\n"
                         + "     two\n"
@@ -340,7 +340,7 @@ class CheckTest {
         assertTrue(
                 outcome.out()
                         .contains(
-                                "; came no request (it printed \"--patience x 127.0.0.1"
+                                "; got no request (it printed \"--patience x 127.0.0.1"
                                         + " PORT\\n\", exit code 0); the protocol says: \"The"
                                         + " request ends at LF "),
                 outcome.out());
@@ -400,7 +400,7 @@ class CheckTest {
                             .line("FAIL");
             assertTrue(
                     line.contains(
-                            "; came [\"store;Kyriakos;george;hi or not\" in 2 pieces without an"
+                            "; got [\"store;Kyriakos;george;hi or not\" in 2 pieces without an"
                                     + " end]; the protocol says: \"The request ends at LF "),
                     line);
         }
@@ -418,27 +418,27 @@ class CheckTest {
         @Test
         void theReportQuotesRequestReplyAndProtocol() throws Exception {
             assertEquals(
-                    "FAIL it closes after a store: sent \"store;NAME;al;hi\" and the end of input;"
-                        + " came \"Message accepted and stored:\\n\", and the connection stayed"
-                        + " open; the protocol says: \"The server sends one reply, ends each line"
-                        + " with LF, and closes.\"",
+                    "FAIL the server closes after a store: sent \"store;NAME;al;hi\" and the end of"
+                        + " input; got \"Message accepted and stored:\\n\", and the connection"
+                        + " stayed open; the protocol says: \"The server sends one reply, ends each"
+                        + " line with LF, and closes.\"",
                     told(Fault.NEVER_CLOSES).replaceFirst("store;\\w+", "store;NAME"));
             String order = told(Fault.SORTS_A_MAILBOX);
             assertTrue(
                     order.matches(
-                            ".*; came \"\\w+;al;a\" as number 1, \"\\w+;al;b\" as number 2,"
+                            ".*; got \"\\w+;al;a\" as number 1, \"\\w+;al;b\" as number 2,"
                                     + " \"\\w+;al;c\" as number 3; the protocol says: .*"),
                     order);
             String cut = told(Fault.CUTS_THE_MESSAGE_AT_A_SEMICOLON);
             assertTrue(
                     cut.contains(
-                            " came [\"store;Kyriakos;george;one\"]; the protocol says:"
+                            " got [\"store;Kyriakos;george;one\"]; the protocol says:"
                                 + " [\"store;Kyriakos;george;one;two;;three;  four\"], since \"The"
                                 + " message is all text after the third ;, kept as it is, further ;"
                                 + " included.\""),
                     cut);
             String crash = told(Fault.CRASHES_WITHOUT_A_SERVER);
-            assertTrue(crash.contains("; came a crash: \"Name: "), crash);
+            assertTrue(crash.contains("; got a crash: \"Name: "), crash);
             assertTrue(crash.contains(" and on stderr \"Traceback "), crash);
             String ever = told(Fault.WAITS_FOR_EVER);
             assertTrue(

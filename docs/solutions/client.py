@@ -9,14 +9,14 @@ address = (sys.argv[1], int(sys.argv[2]))
 
 
 def request(line):
-    """Sends one request over a connection of its own; returns the reply, without its last LF."""
+    """Sends one request over a new connection; returns the reply without its last LF."""
     with socket.create_connection(address, timeout=5) as server:
         server.sendall(line.encode("utf-8"))
         server.shutdown(socket.SHUT_WR)  # the end of the request
         reply = b""
-        while piece := server.recv(4096):  # until the server closes: a piece is not a reply
+        while piece := server.recv(4096):  # read to the close: a piece is not a reply
             reply += piece
-    return reply.decode("utf-8").removesuffix("\n")  # at the end: a character may come in two pieces
+    return reply.decode("utf-8").removesuffix("\n")  # at the end: a character may be in two pieces
 
 
 def send(user):
@@ -24,7 +24,7 @@ def send(user):
     message = input("Text: ")
     line = f"store;{recipient};{user};{message}"
     if len(line.encode("utf-8")) > 255:
-        print("That is too long.")
+        print("The message is too long.")
         return
     reply = request(line)
     if reply == "Message accepted and stored:":
@@ -45,7 +45,7 @@ def read(user):
     for message in messages[:-1] if whole else messages:
         _, sender, text = (message.split(";", 2) + ["", ""])[:3]
         print(f"{sender} writes: {text}")
-    print("That is all." if whole else "The rest is missing.")
+    print("The mailbox is complete." if whole else "The end of the mailbox is missing.")
 
 
 def menu():
@@ -60,7 +60,7 @@ def menu():
             elif choice == "2":
                 read(user)
         except OSError as e:
-            print("It failed:", e)
+            print("The request failed:", e)
 
 
 try:

@@ -1,7 +1,7 @@
 """Exercise 2: a message server, from the protocol alone. python3 server.py PORT FILE [TIMEOUT]
 
-Right, and no more than that: a thread for each connection, and one file, which is flushed for each
-message and read for each fetch.
+This server is correct, but not fast. It has a thread for each connection and one file. It flushes
+the file for each message and reads the file for each fetch.
 """
 
 import os
@@ -24,7 +24,7 @@ class Refused(Exception):
 
 
 def read_request(client):
-    """The bytes of one request, without its end."""
+    """Reads one request; returns its bytes without the line end."""
     deadline = time.monotonic() + TIMEOUT
     data = b""
     pieces = 0
@@ -46,7 +46,7 @@ def read_request(client):
             return data.split(b"\n")[0].removesuffix(b"\r")
         if not piece:
             return data
-        if len(data) > MAX_BYTES + 1:  # the one may be the CR of a CR LF
+        if len(data) > MAX_BYTES + 1:  # one more byte may be the CR of a CR LF
             return data
 
 
@@ -82,7 +82,7 @@ def reply_to(data):
 
 
 def keep(line):
-    """Returns when the line is on the disk: only then may it be acknowledged."""
+    """Returns when the line is on the disk. The acknowledgement must come later."""
     with lock:
         kept.write(line)
         kept.flush()
@@ -107,10 +107,10 @@ def converse(client):
         client.sendall(reply.encode())
         client.shutdown(socket.SHUT_WR)
         client.settimeout(2)
-        while client.recv(4096):  # a close with input unread could destroy the reply
+        while client.recv(4096):  # a close with unread input could destroy the reply
             pass
     except OSError:
-        pass  # it has left
+        pass  # the client has left
     finally:
         client.close()
 

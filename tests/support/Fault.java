@@ -9,18 +9,18 @@ enum Fault {
     READS_ONE_PIECE_ONLY(
             "if len(data) > MAX_BYTES + 1:",
             "if data:",
-            "a request comes in pieces",
-            "a character comes in pieces",
-            "half a second in the middle does not cut a request",
+            "a request may come in pieces",
+            "a character may come in pieces",
+            "a pause of half a second does not cut a request",
             "pieces and the end of the sending side make a request",
-            "255 bytes and an end in a later piece are taken",
+            "255 bytes and an end in a later piece are accepted",
             "one byte is no request",
             "pieces without an end are no request",
-            "a client that drips bytes is not waited for longer"),
+            "dripped bytes do not extend the timeout"),
     COUNTS_THE_END(
             "if len(data) > MAX_BYTES + 1:",
             "if len(data) > MAX_BYTES:",
-            "255 bytes and an end in a later piece are taken"),
+            "255 bytes and an end in a later piece are accepted"),
     WAITS_FOR_AN_END(
             "perhaps_whole = pieces == 1 and len(data) > 1",
             "perhaps_whole = False",
@@ -28,29 +28,29 @@ enum Fault {
     LETS_A_DRIPPING_CLIENT_GO_ON(
             "left = deadline - time.monotonic()",
             "left = TIMEOUT",
-            "a client that drips bytes is not waited for longer"),
+            "dripped bytes do not extend the timeout"),
     HAS_NO_DEADLINE(
             "deadline = time.monotonic() + TIMEOUT",
             "deadline = time.monotonic() + 3600",
-            "a client that sends nothing is told that it timed out",
+            "a client that sends nothing gets the timeout reply",
             "one byte is no request",
             "pieces without an end are no request",
-            "a client that drips bytes is not waited for longer"),
+            "dripped bytes do not extend the timeout"),
     SERVES_ONE_AT_A_TIME(
             "threading.Thread(target=converse, args=(connection,), daemon=True).start()",
             "converse(connection)",
-            "clients that are silent hold up nobody"),
+            "clients that send nothing hold up nobody"),
     ENDS_AT_A_RESET(
-            "        pass  # it has left",
+            "        pass  # the client has left",
             "        print('cannot go on', file=sys.stderr, flush=True)\n        os._exit(3)",
             "clients that leave early harm nobody"),
     NEVER_CLOSES(
             "        client.shutdown(socket.SHUT_WR)",
             "        time.sleep(60)",
-            "it closes after a store",
-            "it closes after a fetch",
-            "it closes after a refusal",
-            "it closes although the client keeps its sending side open"),
+            "the server closes after a store",
+            "the server closes after a fetch",
+            "the server closes after a refusal",
+            "the server closes although the client keeps its sending side open"),
     LEAVES_OUT_THE_LAST_LF(
             "client.sendall(reply.encode())",
             "client.sendall(reply.rstrip().encode())",
@@ -62,13 +62,15 @@ enum Fault {
     HAS_ITS_OWN_WORDING(
             "return \"Message accepted and stored:\\n\"",
             "return \"Message stored\\n\"",
-            "what is stored is fetched"),
+            "a stored message can be fetched"),
     SORTS_A_MAILBOX(
             "\"\\n\".join(mine)",
             "\"\\n\".join(sorted(mine))",
             "messages come in the order of acceptance"),
     TRIMS_WHAT_PYTHON_TRIMS(
-            "name.strip(\" \\t\")", "name.strip()", "nothing else at the ends of names is dropped"),
+            "name.strip(\" \\t\")",
+            "name.strip()",
+            "no other character at the ends of names is dropped"),
     SPLITS_THE_MESSAGE(
             "line.split(\";\", 3)",
             "line.split(\";\")",
@@ -81,7 +83,7 @@ enum Fault {
     COUNTS_CHARACTERS(
             "    if len(data) > MAX_BYTES:",
             "    if len(data.decode(errors='replace')) > MAX_BYTES:",
-            "bytes are counted, not characters"),
+            "the limit counts bytes, not characters"),
     TAKES_ANY_BYTES(
             "data.decode(\"utf-8\")",
             "data.decode(\"utf-8\", \"replace\")",
@@ -119,11 +121,11 @@ enum Fault {
     WAITS_FOR_EVER(
             "timeout=5",
             "timeout=None",
-            "a server that never replies is not waited for for ever",
-            "a reply that stops in the middle is not waited for for ever",
-            "a reply without a close is not waited for for ever"),
+            "a client gives up on a server that never replies",
+            "a client gives up on a reply that stops in the middle",
+            "a client gives up on a reply without a close"),
     TAKES_A_PIECE_FOR_A_REPLY(
-            "        while piece := server.recv(4096):  # until the server closes: a piece is"
+            "        while piece := server.recv(4096):  # read to the close: a piece is"
                     + " not a reply\n"
                     + "            reply += piece\n",
             "        reply = server.recv(4096)\n",
@@ -149,14 +151,14 @@ enum Fault {
             "message = input(\"Text: \").strip()",
             "a message goes out with the spaces at its ends"),
     CUTS_A_LONG_MESSAGE(
-            "        print(\"That is too long.\")\n        return\n",
+            "        print(\"The message is too long.\")\n        return\n",
             "        line = line[:255]\n",
             "a message that is too long is not cut"),
     SENDS_WHAT_WINDOWS_SENDS(
             "server.sendall(line.encode(\"utf-8\"))",
             "server.sendall(line.encode(\"cp1253\", \"replace\"))",
             "text goes out as UTF-8"),
-    HIDES_THE_SENDER("{sender} writes: ", "", "mail is shown, with who sent it"),
+    HIDES_THE_SENDER("{sender} writes: ", "", "mail is shown with its sender"),
     HIDES_THE_REASON(
             "print(\"Not sent:\", reply or",
             "print(\"Not sent:\", \"for some reason\" or",
@@ -172,25 +174,26 @@ enum Fault {
             "        sys.exit(\"Not sent: \" + reply)\n",
             "after a refusal the menu goes on"),
     TAKES_A_CUT_REPLY_FOR_A_WHOLE_ONE(
-            "\"That is all.\" if whole else",
-            "\"That is all.\" if True else",
-            "a mailbox that was cut off is told from a whole one"),
+            "\"The mailbox is complete.\" if whole else",
+            "\"The mailbox is complete.\" if True else",
+            "a mailbox that was cut off differs from a whole mailbox"),
     TAKES_ANY_LAST_LINE_FOR_THE_LAST(
             "whole = messages[-1:] == [\"NO MORE MESSAGES\"]",
             "whole = True",
-            "a mailbox that was cut off is told from a whole one"),
+            "a mailbox that was cut off differs from a whole mailbox"),
     TELLS_IT_BY_A_CLOCK_ONLY(
-            "print(\"That is all.\" if whole else \"The rest is missing.\")",
+            "print(\"The mailbox is complete.\" if whole else \"The end of the mailbox is"
+                    + " missing.\")",
             "print(__import__(\"time\").ctime(), __import__(\"time\").time())",
-            "a mailbox that was cut off is told from a whole one"),
+            "a mailbox that was cut off differs from a whole mailbox"),
     CRASHES_WITHOUT_A_SERVER(
             "except OSError as e:",
             "except TimeoutError as e:",
-            "where no server is, the client says so"),
+            "a client reports that there is no server"),
     BELIEVES_THAT_ALL_IS_STORED(
             "if reply == \"Message accepted and stored:\":",
             "if True:",
-            "a message is stored only when the server says so",
+            "a message counts as stored only after the acknowledgement",
             "the refusal \"Could not be stored, try again later\" is shown",
             "the refusal \"Server is busy, try again later\" is shown",
             "the refusal \"Control characters\" is shown");
