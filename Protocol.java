@@ -301,10 +301,10 @@ public final class Protocol {
 
         /**
          * Characters that no terminal shows: control, format, private-use and unassigned
-         * characters; every space but the blank; letters, marks and a symbol without a shape
-         * (mostly Unicode's Default_Ignorable_Code_Point). An emoji keeps its joiners and its
-         * selector. The first line of the pattern lets common letters pass early. Without that
-         * line, the check of a large mailbox takes three times as long.
+         * characters; every space but the blank; characters without a shape (mostly Unicode's
+         * Default_Ignorable_Code_Point). An emoji keeps its joiners and its selector. The first
+         * line of the pattern lets common letters pass early. Without that line, the check of a
+         * large mailbox takes three times as long.
          */
         static final Pattern UNSEEN =
                 Pattern.compile(

@@ -160,8 +160,8 @@ final class Menu {
     }
 
     /**
-     * A mailbox while it arrives. A pipe gets each message at once. A person gets the newest
-     * screenful at the end, in which new messages are marked; memory holds this screenful only.
+     * A mailbox while it arrives. A pipe gets each message at once. At the end, a person gets the
+     * newest screenful, with new messages marked. Memory holds no more than this screenful.
      */
     private final class Mailbox {
         /**

@@ -63,12 +63,12 @@ final class Trust {
     private Tls tls; // null as long as connections are plain
     private String known; // the server's key in the file, or null
     private String lines; // "line 1 and line 3": the lines of the file about the server
-    private String pinned; // the only key to accept; null until the user has accepted one
+    private String pinned; // the only key to accept; null while the user has yet to accept one
     private String shown; // the server's key in the latest handshake, or null
 
     /**
-     * Reads the known servers. Without {@code --tls}, reports the choice of TLS, or the choice of
-     * plain text if the user has a key.
+     * Reads the known servers. Without {@code --tls}, prints a line if the choice may surprise the
+     * user: TLS to a known server, or plain text although the user has made a key.
      *
      * @param asked the server's key, {@link #ANY}, or null for a plain connection unless the
      *     server's key is known
@@ -182,8 +182,9 @@ final class Trust {
 
     /**
      * A TLS connection on which the server has proven its key; or a plain connection without {@code
-     * --tls} and without a known key. A person compares a new key between two connections, since
-     * the server would not wait that long.
+     * --tls} and without a known key. For a new key there are two connections, since the server
+     * would not wait for a person: the first one fetches the key, the person compares it, and the
+     * second one is for the request.
      *
      * @throws RequestException if the server has not proven the key; nothing has been sent then
      */

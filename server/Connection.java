@@ -28,9 +28,9 @@ import java.util.concurrent.locks.LockSupport;
 class Connection implements AutoCloseable {
 
     /**
-     * A request that came in one piece is whole if nothing follows it for this long before the
-     * deadline. The classic C client depends on this rule: it sends no line end, leaves its sending
-     * side open, and waits for the reply.
+     * A request that came in one piece is whole once nothing has followed it for this long, unless
+     * the deadline comes first. The classic C client depends on this rule: it sends no line end,
+     * leaves its sending side open, and waits for the reply.
      */
     static final Duration SILENCE = Duration.ofSeconds(1);
 

@@ -19,8 +19,8 @@ import java.util.concurrent.atomic.AtomicLong;
  * connection has closed. {@link Trace} writes a line for each step instead.
  *
  * <p>A separate thread prints: a terminal that was stopped with Ctrl+S must not stop the server.
- * When that thread falls behind, the log omits lines of requests and counts them. The log never
- * omits a report.
+ * When that thread falls behind, the log omits lines of requests and counts them, but omits no
+ * report.
  */
 class RequestLog implements Observer {
     private static final int MAX_PENDING = 10_000;
@@ -34,7 +34,7 @@ class RequestLog implements Observer {
     private final PrintWriter err;
     private final boolean quiet;
     private final DateTimeFormatter clock;
-    private final TimeZone zone = TimeZone.getDefault(); // its rules load with the first line
+    private final TimeZone zone = TimeZone.getDefault(); // starts faster than a ZoneId
     private final Thread printer;
     private boolean closed; // only the printer's thread uses it
 

@@ -272,7 +272,7 @@ public final class MessageStore implements AutoCloseable {
         writings.drainTo(batch, MAX_BATCH - 1);
         boolean goOn = !batch.removeIf(job -> job == LAST);
         batch.forEach(this::work);
-        batch.removeIf(Job::isDone); // changes, which are made, and messages of refused callers
+        batch.removeIf(Job::isDone); // the changes, and messages whose callers were refused
         commit(batch, batch.stream().map(job -> job.message.apply(ids.next())).toList());
         return goOn;
     }

@@ -41,7 +41,7 @@ final class Postgres implements Database {
 
     /**
      * @throws IllegalArgumentException if the driver does not understand {@code url}, if the URL
-     *     has a password where it would be shown, or if {@code maxBytes} sets a limit
+     *     has a user before the host, perhaps with a password, or if {@code maxBytes} sets a limit
      */
     Postgres(String url, long maxBytes, UnaryOperator<Connection> wrap) {
         if (maxBytes < Long.MAX_VALUE) {

@@ -254,7 +254,7 @@ final class Sqlite implements Database {
 
     @Override
     public void release() {
-        OwnFiles.closeQuietly(anchor); // first: SQLite's last connection deletes its log
+        OwnFiles.closeQuietly(anchor); // before the lock ends, since SQLite now deletes its log
         OwnFiles.closeQuietly(channel);
         HELD.values().remove(this);
     }
