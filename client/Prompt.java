@@ -52,8 +52,8 @@ final class Prompt implements Answers {
 
     /**
      * The terminal of this process, or null if JLine cannot edit lines there. Except on Windows,
-     * JLine calls stty. Its native library would set the speed of a serial line to 0, and unpack
-     * itself into the temporary folder.
+     * JLine calls stty instead of its own native library. The library would set the speed of a
+     * serial line to 0, and unpack itself into the temporary folder.
      */
     static Prompt open(PrintWriter out) {
         JLINE_LOG.setLevel(Level.OFF);
@@ -141,7 +141,8 @@ final class Prompt implements Answers {
 
     /**
      * Reads the terminal's size. A terminal without a size, such as a serial line, gets 80 by 24,
-     * since JLine needs a size. A dumb terminal gets none, so that JLine leaves the echo to it.
+     * since JLine's editor needs a size. A dumb terminal has no editor. It stays without a size, so
+     * that it echoes the user's keys and JLine does not.
      */
     private void measure() {
         size = terminal.getSize();

@@ -70,7 +70,9 @@ final class Tls {
     private static final String KEY = "PRIVATE KEY";
     private static final String CERTIFICATE = "CERTIFICATE";
 
-    /** Java's key stores need a password, but the permissions of its file protect the key. */
+    /**
+     * The permissions of the key file protect the key; Java's key stores need a password anyway.
+     */
     private static final String PASSWORD = "changeit";
 
     private static final String SIGNATURE = "SHA256withECDSA";

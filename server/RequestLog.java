@@ -133,6 +133,7 @@ class RequestLog implements Observer {
     }
 
     static String shown(InetSocketAddress peer) {
-        return peer.toString().replaceFirst(".*/", "");
+        String text = peer.toString(); // such as /127.0.0.1:5000, or localhost/127.0.0.1:5000
+        return text.substring(text.indexOf('/') + 1);
     }
 }

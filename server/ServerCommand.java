@@ -223,7 +223,7 @@ public final class ServerCommand implements Callable<Integer> {
     /**
      * Prints the first lines. Programs wait for "Listening on port".
      *
-     * @return false if output, and so the port, was lost; {@link Program} reports the loss
+     * @return false if a line could not be written; {@link Program} reports this
      */
     private boolean announce(
             InetSocketAddress address, MessageStore store, Tls key, Limits limits) {

@@ -22,8 +22,9 @@ import java.time.Duration;
 import javax.net.ssl.SSLSocket;
 
 /**
- * A connection inside TLS. Requests, replies and deadlines are the same as on a plain connection.
- * The client proves its key in the handshake.
+ * A connection inside TLS, with the deadlines of a plain connection. Requests and replies are the
+ * same with two exceptions: only LF or close_notify ends a request, and a client without a place
+ * gets an alert. The client proves its key in the handshake.
  *
  * <pre>  readRequest()  -->  SSLSocket  -->  Raw  -->  Connection: the channel and its deadlines
  * </pre>

@@ -47,7 +47,7 @@ class DeadlinesTest {
         }
     }
 
-    /** The server's waits added up to 10.5 s, so a patient client gave up just before its reply. */
+    /** The server's waits once added up to 10.5 s, and a client gave up just before its reply. */
     @Test
     void theSumOfTheServersWaitsIsShorterThanTheClientsTimeout() {
         Duration request = Connection.SILENCE;
@@ -59,8 +59,8 @@ class DeadlinesTest {
     @Test
     void aClientThatDoesNotCloseIsDisconnectedAfterItsReply() throws Exception {
         // A read that timed out left the connection in a mode in which the next read waited for
-        // ever. The log also counted the 2 s of waiting for the client's close as part of a reply
-        // of 2 ms.
+        // ever. The log also added the 2 s of waiting for the client's close to the duration, so
+        // a reply after 2 ms had a duration of 2 s.
         long start = System.nanoTime(); // the clock starts before any handshake
         try (Engine engine = new Engine(transport, folder, Engine.limits(SHORT, 100, 2_000));
                 Wire silent = engine.wire();
@@ -146,8 +146,8 @@ class DeadlinesTest {
             }
             assertEquals(tls, engine.ask("fetch;bob").equals(Wire.EMPTY));
         }
-        // If the deadline is shorter than the second of silence, the received bytes may be half of
-        // a message.
+        // This deadline comes before 1 s of silence is over. The received bytes may be half of a
+        // message, so the server refuses them.
         try (Engine engine = new Engine(transport, folder, Engine.limits(SHORT, 100, 2_000));
                 Wire wire = engine.wire()) {
             assertEquals(Wire.TIMED_OUT, wire.send("store;eve;al;pay 10").receive());
@@ -200,8 +200,8 @@ class DeadlinesTest {
 
     @Test
     void aClientThatReadsSlowlyButSteadilyIsNotCutOff() throws Exception {
-        // The kernel buffers 4 MB, and a blocked write returns only after the client has read a
-        // third of it.
+        // The server once used blocking writes and a kernel buffer of 4 MB. Such a write returns
+        // only when a third of the buffer is free, so this client seemed to read nothing.
         try (Engine engine = new Engine(transport, folder, Engine.limits(SHORT, 100, 2_000))) {
             engine.fill("bob", 25_000, "x".repeat(230));
             try (Wire wire = engine.slowReader()) {
