@@ -176,11 +176,11 @@ public final class MsgServer implements AutoCloseable {
             try (connection) {
                 openConnections.add(connection);
                 accepting.succeeded();
-                tell(Observer.Step.ACCEPTED);
+                observer.step(Observer.Step.ACCEPTED, this);
                 converse();
                 conversing.succeeded();
                 untilReply = sinceAccept();
-                tell(Observer.Step.REPLIED);
+                observer.step(Observer.Step.REPLIED, this);
             } catch (IOException e) {
                 outcome +=
                         (outcome.isEmpty() ? "" : ", then ") + "cut off: " + connection.reason(e);
@@ -189,7 +189,7 @@ public final class MsgServer implements AutoCloseable {
                 conversing.failed(e.toString());
             } finally {
                 try {
-                    tell(Observer.Step.CLOSED);
+                    observer.step(Observer.Step.CLOSED, this);
                 } finally {
                     openConnections.remove(connection);
                     clients.release();
@@ -199,9 +199,9 @@ public final class MsgServer implements AutoCloseable {
 
         private void converse() throws IOException {
             try {
-                tell(Observer.Step.WAITING_FOR_REQUEST);
+                observer.step(Observer.Step.WAITING_FOR_REQUEST, this);
                 request = connection.readRequest();
-                tell(Observer.Step.REQUEST_READ);
+                observer.step(Observer.Step.REQUEST_READ, this);
                 answer();
             } catch (Protocol.RefusedException e) {
                 outcome = e.refusal.text;
@@ -238,7 +238,7 @@ public final class MsgServer implements AutoCloseable {
          */
         private void requireOwner(String name, boolean claims)
                 throws MessageStore.StoreException, Protocol.RefusedException {
-            if (tls != null && !owners.allow(name, connection.clientKey(), claims)) {
+            if (tls != null && !owners.allow(name, connection.clientKey, claims)) {
                 throw new Protocol.RefusedException(Protocol.Refusal.NOT_THE_OWNER);
             }
         }
@@ -246,10 +246,10 @@ public final class MsgServer implements AutoCloseable {
         private void store(Protocol.Store message)
                 throws IOException, MessageStore.StoreException, Protocol.RefusedException {
             requireOwner(message.sender(), true);
-            tell(Observer.Step.WAITING_FOR_COMMIT);
+            observer.step(Observer.Step.WAITING_FOR_COMMIT, this);
             committedTogether =
                     store.store(message.recipient(), message.sender(), message.message());
-            tell(Observer.Step.COMMITTED);
+            observer.step(Observer.Step.COMMITTED, this);
             outcome = "stored";
             connection.write(ByteBuffer.wrap(Protocol.line(Protocol.STORED)));
         }
@@ -291,10 +291,6 @@ public final class MsgServer implements AutoCloseable {
                 }
                 page.sendTo(connection);
             }
-        }
-
-        private void tell(Observer.Step step) {
-            observer.step(step, this);
         }
     }
 

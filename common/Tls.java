@@ -77,7 +77,8 @@ final class Tls {
 
     private static final String SIGNATURE = "SHA256withECDSA";
 
-    private final X509Certificate certificate;
+    /** The fingerprint of this side's key. */
+    final String fingerprint;
 
     /** The factory of all sockets, shared so that a client can resume its first session. */
     final SSLSocketFactory sockets;
@@ -93,7 +94,7 @@ final class Tls {
         make(file);
         try {
             KeyStore key = read(file);
-            certificate = (X509Certificate) key.getCertificate("key");
+            fingerprint = fingerprint(key.getCertificate("key"));
             var keys = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
             keys.init(key, PASSWORD.toCharArray());
             SSLContext context = SSLContext.getInstance(PROTOCOLS[0]);
@@ -103,11 +104,6 @@ final class Tls {
             String sentence = "Cannot use the key in %s: %s. No other is made in its place.";
             throw new IOException(sentence.formatted(file, OwnFiles.reason(e)), e);
         }
-    }
-
-    /** The fingerprint of this side's key. */
-    String fingerprint() {
-        return fingerprint(certificate);
     }
 
     /** Configures {@code socket} for TLS 1.3 with a key on each side. */

@@ -24,7 +24,7 @@ final class Addresses {
     static List<String> invitations(InetSocketAddress address, Tls tls) {
         InetAddress bound = address.getAddress();
         int port = address.getPort();
-        String key = tls == null ? "" : " --tls " + tls.fingerprint();
+        String key = tls == null ? "" : " --tls " + tls.fingerprint;
         String client = Program.started("MsgClient.java");
         List<String> lines = new ArrayList<>();
         for (String other : forOthers(bound)) {

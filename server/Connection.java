@@ -60,6 +60,9 @@ class Connection implements AutoCloseable {
     /** The address and port of the client. */
     final InetSocketAddress peer;
 
+    /** The {@link Tls#id} of the client's key, or null if the client has proven none. */
+    String clientKey;
+
     private final SocketChannel channel;
     private final Duration timeout;
     private boolean inputEnded;
@@ -76,11 +79,6 @@ class Connection implements AutoCloseable {
         this.timeout = timeout;
         peer = (InetSocketAddress) channel.getRemoteAddress();
         channel.configureBlocking(false);
-    }
-
-    /** The {@link Tls#id} of the client's key, or null if the client has proven none. */
-    String clientKey() {
-        return null;
     }
 
     /**
@@ -113,7 +111,7 @@ class Connection implements AutoCloseable {
     final Protocol.Request readRequest() throws IOException, Protocol.RefusedException {
         long deadline = System.nanoTime() + timeout.toNanos();
         begin(deadline);
-        boolean secured = clientKey() != null;
+        boolean secured = clientKey != null;
         byte[] bytes = new byte[Protocol.MAX_BUFF_LEN + 2]; // room for CR LF
         int length = 0;
         for (int pieces = 0; ; pieces++) {
@@ -239,7 +237,7 @@ class Connection implements AutoCloseable {
 
     private void drain() throws IOException {
         long deadline = System.nanoTime() + DRAIN_TIME.toNanos();
-        ByteBuffer buffer = ByteBuffer.allocate(8192);
+        ByteBuffer buffer = ByteBuffer.allocate(1024); // usually only the end follows
         try {
             for (int drained = 0; !inputEnded && drained < DRAIN_BYTES; ) {
                 drained += read(buffer.clear(), deadline);

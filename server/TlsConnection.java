@@ -42,7 +42,6 @@ final class TlsConnection extends Connection {
     private final Tls tls;
     private SSLSocket socket; // null before the handshake and after close_notify
     private long deadline; // for the read under way
-    private String clientKey;
 
     /** As {@link Connection}, with the server's key from {@code tls}. */
     TlsConnection(SocketChannel channel, Duration timeout, Tls tls) throws IOException {
@@ -51,11 +50,6 @@ final class TlsConnection extends Connection {
         // algorithm, RFC 896).
         channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
         this.tls = tls;
-    }
-
-    @Override
-    String clientKey() {
-        return clientKey;
     }
 
     /** Reads the first byte itself, so that a client without TLS gets a reply in plain text. */

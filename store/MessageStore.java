@@ -4,7 +4,7 @@
 //SOURCES ../common/OwnFiles.java
 //SOURCES Sqlite.java
 //SOURCES Postgres.java
-//SOURCES Sessions.java
+//SOURCES PlatformThreads.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
@@ -13,20 +13,10 @@ import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.SQLException;
 import java.time.Duration;
-import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
-import java.util.Set;
 import java.util.UUID;
-import java.util.concurrent.BlockingQueue;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.LinkedBlockingQueue;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.locks.LockSupport;
-import java.util.function.BooleanSupplier;
+import java.util.concurrent.CompletionException;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
@@ -35,45 +25,21 @@ import java.util.stream.Collectors;
  * Durable mailboxes over JDBC: {@link #store} returns when the message would survive a power cut,
  * and {@link #fetch} returns a mailbox page by page.
  *
- * <p>Between opening and closing, only the threads of this class use the database: one writer and
- * {@value #READERS} readers. The writer commits all pending stores in one transaction (group
- * commit). All three are platform threads. A virtual thread in SQLite's native code would be pinned
- * to its carrier, and other virtual threads would lack that carrier. So virtual threads wait here
- * for a platform thread to do their work.
+ * <p>{@link PlatformThreads} use the database, and {@link GroupCommit} commits all pending stores
+ * in one transaction. The databases differ behind {@link Database}.
  *
  * <p>Deleting is left out on purpose: a fetch deletes nothing, as with the classic server.
  */
 public final class MessageStore implements AutoCloseable {
 
-    /** A caller waits this time at most, plus one {@link #POLL}; our client waits 10 s. */
+    /**
+     * A caller waits this time at most, plus one {@link PlatformThreads#POLL}; our client waits 10
+     * s.
+     */
     public static final Duration PATIENCE = Duration.ofSeconds(6);
 
-    /** The time between two looks for callers that have waited too long. */
-    static final Duration POLL = Duration.ofMillis(500);
-
-    private static final int READERS = 2;
-    private static final int MAX_BATCH = 1024;
-
-    /** The time for retries of a batch whose outcome is unknown. */
-    private static final Duration RETRY_FOR = Duration.ofSeconds(5);
-
-    /** The time without a job after which the writer tidies up. */
-    private static final Duration QUIET = Duration.ofSeconds(1);
-
-    private static final String CLOSED = "the message store is closed";
-    private static final String LATE = "the database did not answer in time";
-
-    /** Ends the thread that takes it. */
-    private static final Job LAST = new Job(null, null);
-
     private final Database database;
-    private final Ids ids;
-    private final Sessions sessions;
-    private final BlockingQueue<Job> writings = new LinkedBlockingQueue<>();
-    private final BlockingQueue<Job> readings = new LinkedBlockingQueue<>();
-    private final Set<Job> pending = ConcurrentHashMap.newKeySet();
-    private final CompletableFuture<Void> threads;
-    private volatile boolean closed;
+    private final PlatformThreads threads;
 
     /** The kinds of failure, each of which an operator handles in another way. */
     public enum Failing {
@@ -98,18 +64,6 @@ public final class MessageStore implements AutoCloseable {
 
     /** A message of a mailbox. */
     public record Message(String sender, String text) {}
-
-    /** A caller's request: either a message, which is stored in a batch, or other work. */
-    private static final class Job extends CompletableFuture<Object> {
-        final Function<UUID, Database.Entry> message;
-        final Database.Work<?> work;
-        final long since = System.nanoTime();
-
-        Job(Function<UUID, Database.Entry> message, Database.Work<?> work) {
-            this.message = message;
-            this.work = work;
-        }
-    }
 
     // ---------------------------------------------------------------- opening and closing
 
@@ -144,41 +98,18 @@ public final class MessageStore implements AutoCloseable {
         } catch (IOException e) {
             throw cannotKeep(place, e);
         }
-        sessions = new Sessions(database);
         try {
-            ids = new Ids(database.prepare());
+            Ids ids = new Ids(database.prepare());
             // A database that cannot be written or read fails the start, not the first request.
             try (Database.Session check = database.open()) {
                 check.insert(List.of());
                 check.page(new Database.Range(""));
             }
+            threads = new PlatformThreads(database, ids);
         } catch (SQLException | IOException e) {
             database.release();
             throw cannotKeep(database.shown(), e);
         }
-        threads =
-                CompletableFuture.allOf(
-                        start("store-writer", this::write),
-                        start("store-reader-1", this::read),
-                        start("store-reader-2", this::read));
-        start("store-patience", this::endPatience);
-    }
-
-    /** Starts a thread that repeats {@code step} until the step returns false. */
-    private CompletableFuture<Void> start(String name, BooleanSupplier step) {
-        Runnable steps =
-                () -> {
-                    for (boolean goOn = true; goOn; ) {
-                        try {
-                            goOn = step.getAsBoolean();
-                        } catch (RuntimeException | Error e) {
-                            // Tolerated, since jobs in the queue still need this thread. Callers
-                            // of unfinished jobs are refused when their patience ends.
-                        }
-                    }
-                    sessions.drop();
-                };
-        return CompletableFuture.runAsync(steps, Thread.ofPlatform().name(name)::start);
     }
 
     /** Opens the default store, in a folder below {@code home}; makes a missing folder. */
@@ -224,15 +155,7 @@ public final class MessageStore implements AutoCloseable {
      * the database does not answer within {@code limit}.
      */
     public void close(Duration limit) {
-        closed = true;
-        writings.add(LAST);
-        readings.addAll(Collections.nCopies(READERS, LAST));
-        boolean ended =
-                threads.handle((all, failure) -> true)
-                        .completeOnTimeout(false, limit.toNanos(), TimeUnit.NANOSECONDS)
-                        .join();
-        pending.forEach(job -> job.completeExceptionally(new SQLException(CLOSED)));
-        if (ended) { // else a thread may still write; the end of the process releases the file
+        if (threads.close(limit)) { // else a thread may still write, and holds the file
             database.release();
         }
     }
@@ -247,73 +170,21 @@ public final class MessageStore implements AutoCloseable {
      *     {@link #PATIENCE}
      */
     public int store(String recipient, String sender, String text) throws StoreException {
-        return this.<Integer>outcome(
-                Failing.WRITING,
-                new Job(id -> new Database.Entry(recipient, id, sender, text), null));
+        Function<UUID, Database.Entry> message =
+                id -> new Database.Entry(recipient, id, sender, text);
+        return this.<Integer>outcome(Failing.WRITING, new PlatformThreads.Job(message, null));
     }
 
     /** Makes another durable change than storing a message, on the writer's thread. */
     <A> A change(Database.Work<A> change) throws StoreException {
-        return outcome(Failing.WRITING, new Job(null, change));
-    }
-
-    /**
-     * The writer's step, which is the group commit: it takes one store, and with it all stores that
-     * arrived while the previous commit waited for the disk. Waiting longer for more stores would
-     * gain nothing.
-     */
-    private boolean write() {
-        Job first = take(writings);
-        if (first == null) {
-            database.tidyUp();
-            return !closed; // a step that failed may have taken LAST off the queue
-        }
-        List<Job> batch = new ArrayList<>(List.of(first));
-        writings.drainTo(batch, MAX_BATCH - 1);
-        boolean goOn = !batch.removeIf(job -> job == LAST);
-        batch.forEach(this::work);
-        batch.removeIf(Job::isDone); // the changes, and messages whose callers were refused
-        commit(batch, batch.stream().map(job -> job.message.apply(ids.next())).toList());
-        return goOn;
-    }
-
-    /**
-     * Stores all messages of {@code batch}. If the connection fails during an insert, the outcome
-     * is unknown. Then the writer sends the same ids again, and the database keeps rows that it has
-     * already. After any other failure the writer tries each message alone, so that only a bad
-     * message is refused.
-     */
-    private void commit(List<Job> batch, List<Database.Entry> entries) {
-        long giveUp = System.nanoTime() + RETRY_FOR.toNanos();
-        boolean underWay = false;
-        for (int retries = 0; !batch.stream().allMatch(Job::isDone); retries++) {
-            try {
-                Database.Session session = sessions.own();
-                underWay = true;
-                session.insert(entries);
-                batch.forEach(job -> job.complete(batch.size()));
-            } catch (SQLException | RuntimeException | Error e) {
-                sessions.drop(); // the writer goes on with a new connection
-                boolean passing =
-                        underWay && e instanceof SQLException failure && database.mayRetry(failure);
-                if (passing && System.nanoTime() - giveUp < 0) {
-                    LockSupport.parkNanos(Sessions.pause(retries).toNanos());
-                } else if (underWay && !passing && batch.size() > 1) {
-                    for (int i = 0; i < batch.size(); i++) {
-                        commit(batch.subList(i, i + 1), entries.subList(i, i + 1));
-                    }
-                } else {
-                    batch.forEach(job -> job.completeExceptionally(e));
-                }
-            }
-        }
+        return outcome(Failing.WRITING, new PlatformThreads.Job(null, change));
     }
 
     // ---------------------------------------------------------------- reading
 
     /** The result of {@code lookup}, which runs on the thread of a reader. */
     <A> A look(Database.Work<A> lookup) throws StoreException {
-        return outcome(Failing.READING, new Job(null, lookup));
+        return outcome(Failing.READING, new PlatformThreads.Job(null, lookup));
     }
 
     /** The mailbox of {@code recipient}, to be read page by page from its oldest message on. */
@@ -348,73 +219,17 @@ public final class MessageStore implements AutoCloseable {
         }
     }
 
-    private boolean read() {
-        Job job = take(readings);
-        if (job != null) {
-            work(job);
-        }
-        return job != LAST;
-    }
+    // ---------------------------------------------------------------- outcomes
 
-    // ---------------------------------------------------------------- jobs
-
-    /** Hands a job to the writer or the readers, and waits for its outcome. */
     @SuppressWarnings("unchecked") // a job is completed with the result of its work
-    private <A> A outcome(Failing failing, Job job) throws StoreException {
-        pending.add(job);
+    private <A> A outcome(Failing failing, PlatformThreads.Job job) throws StoreException {
         try {
-            if (closed) {
-                throw new StoreException(failing, CLOSED, null);
-            }
-            (failing == Failing.WRITING ? writings : readings).add(job);
-            return (A) job.get();
-        } catch (ExecutionException e) {
+            return (A) threads.outcome(job, failing == Failing.WRITING);
+        } catch (CompletionException e) {
             Throwable cause = e.getCause();
             boolean damaged = cause instanceof SQLException failure && database.isDamage(failure);
             throw new StoreException(damaged ? Failing.DAMAGED : failing, reason(cause), cause);
-        } catch (InterruptedException e) {
-            job.cancel(false); // a job in the queue is then skipped
-            Thread.currentThread().interrupt();
-            throw new StoreException(failing, "interrupted while waiting for the database", e);
-        } finally {
-            pending.remove(job);
         }
-    }
-
-    /** Does the work of {@code job}, if it has any; retries once, over a new connection. */
-    private void work(Job job) {
-        for (int attempt = 1; job.work != null && !job.isDone(); attempt++) {
-            try {
-                job.complete(job.work.in(sessions.own()));
-            } catch (SQLException | RuntimeException | Error e) {
-                sessions.drop();
-                if (attempt == 2) {
-                    job.completeExceptionally(e);
-                }
-            }
-        }
-    }
-
-    /** The next job, or null if none arrives within {@link #QUIET}. */
-    private static Job take(BlockingQueue<Job> queue) {
-        try {
-            return queue.poll(QUIET.toNanos(), TimeUnit.NANOSECONDS);
-        } catch (InterruptedException e) {
-            throw new AssertionError("nobody interrupts these threads", e);
-        }
-    }
-
-    /**
-     * Refuses callers that have waited too long. One periodic look at all callers costs far less
-     * than a timer for each caller, since such timers would wake a thread for every message.
-     */
-    private boolean endPatience() {
-        LockSupport.parkNanos(POLL.toNanos());
-        long latest = System.nanoTime() - PATIENCE.toNanos();
-        pending.stream()
-                .filter(job -> job.since - latest < 0)
-                .forEach(job -> job.completeExceptionally(new SQLException(LATE)));
-        return !closed;
     }
 
     /** The reason in one line, with the last cause, since a driver may report "I/O error" only. */

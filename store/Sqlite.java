@@ -45,8 +45,8 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * Keeps the messages of one server in one SQLite file. Only platform threads may call it; {@link
- * MessageStore} has them. SQLite up to 3.51.2 may lose commits ("WAL-reset" on
+ * Keeps the messages of one server in one SQLite file. Only platform threads may call it, see
+ * {@link PlatformThreads}. SQLite up to 3.51.2 may lose commits ("WAL-reset" on
  * sqlite.org/wal.html), and the driver above contains a later version.
  */
 final class Sqlite implements Database {
@@ -400,12 +400,17 @@ final class Sqlite implements Database {
     }
 
     private static final class SqliteSession extends Session {
+        private final PreparedStatement begin;
         private final PreparedStatement insert;
+        private final PreparedStatement commit;
         private long reserved;
 
         SqliteSession(Connection connection, long reserved) throws SQLException {
             super(connection, "true");
             this.reserved = reserved;
+            // With setAutoCommit(false) instead, a full disk would confuse the driver for good.
+            begin = connection.prepareStatement("BEGIN IMMEDIATE");
+            commit = connection.prepareStatement("COMMIT");
             insert =
                     connection.prepareStatement(
                             "INSERT INTO message (recipient, id, sender, text) VALUES (?, ?, ?, ?)"
@@ -418,8 +423,7 @@ final class Sqlite implements Database {
          */
         @Override
         void insert(List<Entry> batch) throws SQLException {
-            // With setAutoCommit(false) instead, a full disk would confuse the driver for good.
-            Database.run(connection, "BEGIN IMMEDIATE");
+            begin.execute();
             long last = reserved - RESERVED_MINUTES; // an empty batch writes the same number again
             for (Entry entry : batch) {
                 insert.setString(1, entry.recipient());
@@ -429,12 +433,12 @@ final class Sqlite implements Database {
                 insert.addBatch();
                 last = Ids.minutes(entry.id());
             }
-            insert.executeBatch();
+            insert.executeLargeBatch();
             if (batch.isEmpty() || last >= reserved) {
                 reserved = last + RESERVED_MINUTES;
                 Database.run(connection, "PRAGMA user_version = " + reserved);
             }
-            Database.run(connection, "COMMIT");
+            commit.execute();
         }
 
         @Override

@@ -51,7 +51,7 @@ class DeadlinesTest {
     @Test
     void theSumOfTheServersWaitsIsShorterThanTheClientsTimeout() {
         Duration request = Connection.SILENCE;
-        Duration store = MessageStore.PATIENCE.plus(MessageStore.POLL);
+        Duration store = MessageStore.PATIENCE.plus(PlatformThreads.POLL);
         Duration all = request.plus(store).plus(Connection.DRAIN_TIME);
         assertTrue(all.compareTo(MsgClient.READ_TIMEOUT) < 0, "the waits of the server: " + all);
     }

@@ -557,7 +557,7 @@ class OwnersTest {
                 exit(server);
                 String[] lines = server.output().split("\n");
                 assertEquals("Listening on port " + port + ", with TLS only", lines[0]);
-                String key = new Tls(file, anybody -> true).fingerprint();
+                String key = new Tls(file, anybody -> true).fingerprint;
                 assertTrue(lines[3].endsWith(" 127.0.0.1 " + port + " --tls " + key), lines[3]);
                 assertTrue(said.isEmpty() || said.equals(key));
                 said = key;

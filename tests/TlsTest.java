@@ -115,8 +115,8 @@ class TlsTest {
                             + " -subj /CN=anybody -keyout key -out certificate");
             String key = Files.readString(folder.resolve("key"));
             String certificate = Files.readString(folder.resolve("certificate"));
-            String fingerprint = tls(file(key + certificate)).fingerprint();
-            assertEquals(fingerprint, tls(file(certificate + key)).fingerprint());
+            String fingerprint = tls(file(key + certificate)).fingerprint;
+            assertEquals(fingerprint, tls(file(certificate + key)).fingerprint);
         }
 
         @Test
@@ -136,7 +136,7 @@ class TlsTest {
                             "openssl x509 -in key.pem -noout -pubkey | openssl pkey -pubin -outform"
                                     + " DER | openssl dgst -sha256 -r");
             assertEquals(id.substring(0, 64), Tls.id(certificate(Files.readString(file))));
-            assertEquals(made.fingerprint(), Tls.fingerprint(certificate(Files.readString(file))));
+            assertEquals(made.fingerprint, Tls.fingerprint(certificate(Files.readString(file))));
         }
 
         private static Certificate certificate(String pem) throws Exception {
@@ -177,8 +177,8 @@ class TlsTest {
         @Test
         void isMadeOnceForItsUserAlone() throws Exception {
             Path file = folder.resolve("new folder").resolve("key.pem");
-            String fingerprint = tls(file).fingerprint();
-            assertEquals(fingerprint, tls(file).fingerprint());
+            String fingerprint = tls(file).fingerprint;
+            assertEquals(fingerprint, tls(file).fingerprint);
             assertEquals(List.of("key.pem"), names(file.getParent()), "another file is left");
             if (posix()) {
                 assertEquals("rw-------", permissions(file));
@@ -194,10 +194,10 @@ class TlsTest {
                 Path file = folder.resolve("round " + round).resolve("key.pem");
                 List<Future<String>> starts = new ArrayList<>();
                 for (int i = 0; i < 8; i++) {
-                    starts.add(Waiting.inBackground(() -> tls(file).fingerprint()));
+                    starts.add(Waiting.inBackground(() -> tls(file).fingerprint));
                 }
                 for (Future<String> start : starts) {
-                    assertEquals(tls(file).fingerprint(), start.get(60, TimeUnit.SECONDS));
+                    assertEquals(tls(file).fingerprint, start.get(60, TimeUnit.SECONDS));
                 }
                 assertEquals(List.of("key.pem"), names(file.getParent()));
             }
@@ -277,7 +277,7 @@ class TlsTest {
             for (String charset : List.of("UTF-16", "UTF-16LE", "UTF-16BE", "UTF-8")) {
                 for (String mark : List.of("", "\ufeff")) {
                     Path file = file((mark + text).getBytes(charset));
-                    assertEquals(Transport.Keys.OTHER.fingerprint(), tls(file).fingerprint());
+                    assertEquals(Transport.Keys.OTHER.fingerprint, tls(file).fingerprint);
                 }
             }
         }
@@ -312,7 +312,7 @@ class TlsTest {
             // A user types the password; the test puts it into the command.
             shell(command.group(1).replace("openssl pkey", "openssl pkey -passin pass:secret"));
             file = folder.resolve("NEW");
-            assertEquals(Transport.Keys.OTHER.fingerprint(), tls(file).fingerprint());
+            assertEquals(Transport.Keys.OTHER.fingerprint, tls(file).fingerprint);
         }
 
         @ParameterizedTest

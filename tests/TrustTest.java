@@ -190,7 +190,7 @@ class TrustTest extends TlsUser {
     void aServerWithAnotherKeyReceivesNoRequest() throws Exception {
         try (FakeServer other = FakeTls.answering(Transport.Keys.OTHER.sockets, Wire.STORED)) {
             String port = String.valueOf(other.port());
-            String shown = Transport.Keys.OTHER.fingerprint();
+            String shown = Transport.Keys.OTHER.fingerprint;
             // The sentence showed the stranger's key in a command, which a user could paste.
             String sentence =
                     "127.0.0.1 port %s shows the key %s instead of %s, and nothing was sent. Either"
@@ -231,7 +231,7 @@ class TrustTest extends TlsUser {
     @Test
     void aServerWithTheCertificateButNotItsKeyReceivesNoRequest() throws Exception {
         Path pem = folder.resolve("server.pem");
-        String certified = Transport.Keys.OTHER.fingerprint();
+        String certified = Transport.Keys.OTHER.fingerprint;
         Transport.Keys.copy(Transport.Keys.OTHER, pem);
         try (FakeServer forger = FakeTls.answering(FakeTls.withCertificateOf(pem), Wire.STORED)) {
             ClientRun run =

@@ -30,7 +30,7 @@ abstract class TlsUser {
     void start() throws Exception {
         engine = new Engine(Transport.TLS, folder, Engine.ROOMY);
         port = String.valueOf(engine.port());
-        key = Transport.Keys.SERVER.fingerprint();
+        key = Transport.Keys.SERVER.fingerprint;
         home = Files.createDirectory(folder.resolve("home"));
     }
 
