@@ -46,7 +46,7 @@ final class Prompt implements Answers {
         // For Ctrl+C outside a question. JLine would leave the signal to the system, which ends the
         // process without the shutdown hooks that restore the terminal. For a dumb terminal, JLine
         // handles no signals, so the second line registers this one.
-        terminal.handle(Terminal.Signal.INT, signal -> System.exit(Program.Exit.INTERRUPTED.code));
+        terminal.handle(Terminal.Signal.INT, signal -> exit());
         Signals.register("INT", () -> terminal.raise(Terminal.Signal.INT));
     }
 
@@ -68,6 +68,18 @@ final class Prompt implements Answers {
         } catch (IOException | IllegalStateException e) {
             return null; // the client then reads lines without an editor
         }
+    }
+
+    /**
+     * Ends the process after Ctrl+C, and never releases its lock. Otherwise {@link #enterRawMode},
+     * on another thread, could change the terminal after the shutdown hooks have restored it.
+     */
+    private synchronized void exit() {
+        System.exit(Program.Exit.INTERRUPTED.code);
+    }
+
+    private synchronized Attributes enterRawMode() {
+        return terminal.enterRawMode();
     }
 
     private LineReader reader() {
@@ -112,7 +124,7 @@ final class Prompt implements Answers {
         } catch (EndOfFileException e) {
             throw new EOFException();
         } catch (IllegalStateException | IOError e) {
-            // The process is ending, and JLine has closed the terminal. exit() waits for the end.
+            // The process is ending, and JLine has closed the terminal. System.exit() waits.
             System.exit(Program.Exit.INTERRUPTED.code);
             throw e;
         }
@@ -123,7 +135,7 @@ final class Prompt implements Answers {
      * the limit is 1 s, since a paste may arrive in pieces.
      */
     private String pending() throws IOException {
-        Attributes before = terminal.enterRawMode(); // a read then needs no line end
+        Attributes before = enterRawMode(); // a read then needs no line end
         try {
             StringBuilder typed = new StringBuilder();
             for (int tenths = 0; tenths < (typed.isEmpty() ? 1 : 10); ) {

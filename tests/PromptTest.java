@@ -32,7 +32,9 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.net.Socket;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -468,6 +470,42 @@ class PromptTest {
         seeTheTerminalAsItWas();
         assertEquals(List.of(), namesIn(folder));
         assertFalse(screen.toString().contains("Exception"), screen.toString());
+    }
+
+    @Test
+    void ctrlCDuringAChangeOfTheTerminalsModeLeavesTheTerminalAsItWas(@TempDir Path folder)
+            throws Exception {
+        // The end restored the terminal, and then the command stty, already under way, set raw
+        // mode.
+        Path slow = folder.resolve("slow");
+        Path underWay = folder.resolve("under-way");
+        Path stty = folder.resolve("stty");
+        String script =
+                """
+                #!/bin/sh
+                trap '' INT
+                PATH=${PATH#*:}
+                if [ -e slow ] && [ "$*" != "${*#*-icanon}" ]; then
+                    : >under-way
+                    sleep 0.5
+                    stty "$@"
+                    exec rm under-way
+                fi
+                exec stty "$@"
+                """;
+        Files.writeString(stty, script);
+        Files.setPosixFilePermissions(stty, PosixFilePermissions.fromString("rwx------"));
+        String inShell = "stty() { while [ -e under-way ]; do sleep 0.1; done; command stty $*; }";
+        start(
+                "stty rows 24 cols 80; cd '%s'; PATH=$PWD:$PATH; %s".formatted(folder, inShell),
+                server.port());
+        goToMessage();
+        Files.createFile(slow);
+        type("hello" + ENTER);
+        Waiting.eventually("raw mode", () -> Files.exists(underWay));
+        type(CTRL_C);
+        see("ended with 130");
+        seeTheTerminalAsItWas();
     }
 
     @Test
