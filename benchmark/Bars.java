@@ -12,12 +12,12 @@ import java.util.List;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.DoubleStream;
 
-/** Measures all figures for the project's goals of speed in one run. */
+/** Measures, in one run, all figures for which the project has a goal. */
 final class Bars {
     private static final int BUSY = 64;
 
-    /** The smallest script with a command line. */
-    private static final String HELLO = // its output is in no line of JBang about Hello.java
+    /** The smallest script with a command line. JBang's lines do not contain its output. */
+    private static final String HELLO =
             """
             //JAVA 21+
             //DEPS info.picocli:picocli:4.7.7
@@ -50,7 +50,7 @@ final class Bars {
         return load();
     }
 
-    /** Measures both programs' starts, each over the hello world of the same round. */
+    /** Measures both programs' starts, each divided by the hello world's of the same round. */
     private void starts() throws IOException {
         var folder = bench.starter.folder();
         var store = folder.resolve("starts.db").toString();
@@ -65,7 +65,7 @@ final class Bars {
             ready.add(millisUntil("Listening on port", server) / hello);
             menu.add(millisUntil("Exit", client) / hello);
         }
-        // Without the first round, which compiles, and creates the store.
+        // The first round does not count: it compiles the programs and creates the store.
         bar("server: command to ready / picocli hello", "<= 1.45", "%.2f", ready.build().skip(1));
         bar("client: command to menu / picocli hello", "<= 1.1", "%.2f", menu.build().skip(1));
     }
@@ -112,7 +112,7 @@ final class Bars {
             var what = "messages a second, of a mailbox of %,d".formatted(messages);
             bar(what, ">= 300000", "%,.0f", rates.build());
             var peak = DoubleStream.of(target.memory("VmHWM"));
-            bar("RSS meanwhile: flat, + 10%", "<= %.0f".formatted(1.1 * before), "%.0f MB", peak);
+            bar("RSS then: at most 10% more", "<= %.0f".formatted(1.1 * before), "%.0f MB", peak);
         }
     }
 
@@ -145,7 +145,7 @@ final class Bars {
             ratio("rate", Load.Turn::rate, "ours at 1000", "floor at 1000", ">= 0.85");
             ratio("rate", Load.Turn::rate, "preloaded at 64", "ours at 64", ">= 0.9");
             ratio("p99", Load.Turn::p99, "with-idle at 64", "ours at 64", "<= 1.1");
-            // A store waits for one flush of the disk, and may take 100 us more than the floor.
+            // A store may take one flush of the disk and 100 us longer than the floor.
             var goal = "<= %.0f".formatted(measured.flush().median() + 100);
             var floor = lane("floor at 1").of(Load.Turn::p50).iterator();
             var beyond = lane("ours at 1").of(Load.Turn::p50).map(p50 -> p50 - floor.next());
@@ -161,7 +161,7 @@ final class Bars {
 
     private void ratio(
             String what, ToDoubleFunction<Load.Turn> of, String over, String under, String goal) {
-        if (lane(under) != null) { // without Redis its bars are left out
+        if (lane(under) != null) { // without Redis, the bars that need Redis are left out
             var ratios = lane(over).over(lane(under), of);
             bar(what + ": " + over + " / " + under, goal, "%.2f", ratios);
         }

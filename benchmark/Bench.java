@@ -31,11 +31,11 @@ import java.util.stream.DoubleStream;
  * stores ({@link Peer}), in turn.
  *
  * <p>Each target is a separate process that stays up over all rounds. A round visits every target
- * at every number of clients, in random order. The ratio of two figures of the same round is
- * meaningful. A rate depends on the machine, on its other work, and on the generator, which shares
- * the processors. Afterwards the benchmark fetches and counts every message. (Only C1 compiles the
- * generator, which mostly makes system calls; C2 would compile on the processors that are
- * measured.) docs/benchmark.md lists the limits of the figures.
+ * at every number of clients, in random order. Only ratios of two figures of the same round are
+ * meaningful: a rate depends on the machine, on its other work, and on the generator, which shares
+ * the processors. Afterwards the benchmark fetches and counts every message. (The generator uses
+ * the JVM's quick compiler C1 only. It mostly makes system calls, and C2 would take processor time
+ * from the measured servers.) docs/benchmark.md lists the limits of the figures.
  */
 @Command(
         name = "bench",
@@ -95,7 +95,9 @@ public final class Bench implements Callable<Integer> {
     @Option(names = "--tls", description = "measures the cost of --tls")
     boolean tls;
 
-    @Option(names = "--plot", description = "the folder for the chart of --threads; default: new")
+    @Option(
+            names = "--plot",
+            description = "the folder for the chart of --threads; default: a new folder")
     Path plot;
 
     @Option(names = "--quick", description = "small counts, only to show that the benchmark works")
@@ -174,7 +176,7 @@ public final class Bench implements Callable<Integer> {
                 case String peer when Peer.of(peer) != null -> {
                     try {
                         var target = new Target(peer, List.of(starter.peer(peer)));
-                        target.count(); // none yet, but NATS creates its stream
+                        target.count(); // still 0, but NATS now creates its stream
                         all.add(target);
                     } catch (IOException e) {
                         System.err.println("Without " + peer + ": " + e.getMessage());
@@ -208,8 +210,8 @@ public final class Bench implements Callable<Integer> {
     }
 
     /**
-     * Stores {@code messages}, and starts the server again, so that it has done no more work than
-     * other servers.
+     * Stores {@code messages}, and starts the server again, so that the new process has done no
+     * more work than the other servers.
      */
     Target preload(Target target, int messages) throws IOException {
         progress("storing %,d messages".formatted(messages));

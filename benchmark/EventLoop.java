@@ -20,8 +20,8 @@ import java.nio.charset.StandardCharsets;
  * <p>No call may wait, because all clients would wait for it. A thread keeps the state of its
  * conversation on its stack. An event loop keeps this state, here the line so far, in an attachment
  * of the connection's key, and the code handles one event at a time. This server stores nothing. A
- * server that stores messages would leave the disk to another thread, whose report would be one
- * more event.
+ * server that stores messages would let another thread wait for the disk. The end of this wait
+ * would be one more event.
  */
 public final class EventLoop {
     private static final int BACKLOG = 1024;

@@ -19,8 +19,9 @@ record Idle(Target target, List<SocketChannel> channels) implements AutoCloseabl
 
     /**
      * Connects clients up to {@code count}, and returns when the server has accepted them all. A
-     * server accepts connections in their order, so the reply to a later client proves that. The
-     * clients connect in portions, because the server's backlog is short.
+     * server accepts connections in their order, so the reply to a later client proves that it has
+     * accepted all earlier clients. The clients connect in portions, because the server's backlog
+     * is short.
      *
      * @throws IOException if the server does not accept them all
      */

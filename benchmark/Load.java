@@ -57,7 +57,7 @@ final class Load {
         left = requests;
     }
 
-    /** Gives {@code target} a turn with {@code clients} at once, up to one of the two bounds. */
+    /** Loads {@code target} with {@code clients} at once, until the time or the requests end. */
     static Turn turn(Target target, int clients, double seconds, int requests) throws IOException {
         try (var selector = Selector.open()) {
             return new Load(target, selector, seconds, requests).run(clients);
@@ -102,7 +102,7 @@ final class Load {
             try {
                 // On loopback a connect does not wait, as long as the backlog has room.
                 var channel = SocketChannel.open(target.address(left));
-                channel.write(target.store(number)); // one write: it is short
+                channel.write(target.store(number)); // one write is enough for a short request
                 target.endInput(channel.socket());
                 channel.configureBlocking(false);
                 var request = new Request(number, channel, reply.clear(), begun);

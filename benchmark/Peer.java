@@ -34,7 +34,7 @@ record Peer(String safe, String command, BinaryOperator<String> store, String co
                             (box, text) -> "RPUSH " + box + " \"" + text + "\"\r\n",
                             "EVAL \"local n = 0 for _, key in ipairs(redis.call('keys', '*')) do"
                                     + " n = n + redis.call('llen', key) end return n\" 0\r\n");
-            case "beanstalkd" -> // put names the 46 bytes of a text
+            case "beanstalkd" -> // put needs the length of a text, 46 bytes
                     new Peer(
                             "flushed",
                             "exec beanstalkd -V -b DIR -f 0 -p PORT",
@@ -61,7 +61,7 @@ record Peer(String safe, String command, BinaryOperator<String> store, String co
                                             box + text.replaceAll("\\D+", "/"),
                                             "\0\1" + text),
                             mqtt('\u0082', "\0\1", "$SYS/broker/retained messages/count", "\0"));
-            case "postgresql" -> // refuses root; unshare makes root nobody
+            case "postgresql" -> // refuses to run as root; unshare makes root nobody
                     new Peer(
                             "flushed",
                             "PATH=$PATH:$(ls -d /usr/lib/postgresql/*/bin | tail -n 1); [ $(id -u)"

@@ -95,13 +95,14 @@ final class Plot {
         page.drawString("A waiting client: process, thread, virtual thread, event loop", 24, 50);
         page.setFont(font(Font.PLAIN, 20));
         page.drawString(
-                "ours: this server; the others are bare and store nothing. %d cores, Java %s, %s %s, %s"
-                        .formatted(
-                                Runtime.getRuntime().availableProcessors(),
-                                System.getProperty("java.version"),
-                                System.getProperty("os.name"),
-                                System.getProperty("os.version").replaceAll("-.*", ""),
-                                LocalDate.now()),
+                "ours: this server. The others accept, read and reply, but store no message."
+                        + " %d cores, Java %s, %s %s, %s"
+                                .formatted(
+                                        Runtime.getRuntime().availableProcessors(),
+                                        System.getProperty("java.version"),
+                                        System.getProperty("os.name"),
+                                        System.getProperty("os.version").replaceAll("-.*", ""),
+                                        LocalDate.now()),
                 24,
                 88);
         chart(page, points);

@@ -83,7 +83,7 @@ record Report(List<Lane> lanes, List<Target.Count> counts, List<String> bars, Sp
             System.out.println();
         }
         System.out.println(
-                "Medians of the rounds. CPU: the server's for a request; load: the generator's.");
+                "Medians of the rounds. CPU per request: the server's; load: the generator's.");
         System.out.printf("One flush of this disk takes %s us", flush.text("%.0f"));
         System.out.println("; below 10 us it is memory, not a disk: see --dir.");
     }

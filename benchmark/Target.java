@@ -132,7 +132,7 @@ final class Target implements AutoCloseable {
     /** A comparison of the stored messages with the acknowledged messages. */
     record Count(String text, boolean isWhole) {}
 
-    /** Fetches every mailbox and looks for every whole message; or asks a peer for its count. */
+    /** Fetches every mailbox and looks for every message; asks a peer only for its count. */
     Count count() throws IOException {
         int stored = acknowledged.cardinality();
         if (peer != null) {

@@ -18,8 +18,8 @@ import java.util.stream.Stream;
 /**
  * Compares a process, a platform thread and a virtual thread for each connection, and an event loop
  * for all connections, in bare servers and in our server. Many clients are connected and send
- * nothing. The comparison measures the threads and the memory that they cost, and the speed of 16
- * other clients.
+ * nothing. The comparison measures the threads and the memory that these clients cost the server,
+ * and the speed of 16 other clients.
  *
  * <p>All servers end with the benchmark, which takes no longer than {@link #END_S} seconds.
  */
@@ -37,7 +37,7 @@ final class Threads {
     /** Descriptors and processes that the machine needs for everything else. */
     private static final int SPARE = 300;
 
-    /** The most memory that a client costs, as a process, mostly in the kernel. */
+    /** The most memory that a client costs: that of a process, mostly in the kernel. */
     private static final int CLIENT_KB = 200;
 
     /** The stack that Linux keeps for each thread on x86-64 and on arm64. */

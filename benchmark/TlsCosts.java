@@ -63,7 +63,7 @@ final class TlsCosts {
                 double cpu = secure.cpu().toNanos();
                 many(secure, how, CLIENTS, requests);
                 double each = (secure.cpu().toNanos() - cpu) / requests;
-                note(round, "requests/s and core, " + how, 1e9 / each);
+                note(round, "requests/s of one core, " + how, 1e9 / each);
             }
             double alone = many(plain, How.PLAIN, 1, requests / 4).getValueAtPercentile(50);
             double more = many(secure, How.RESUMED, 1, requests / 4).getValueAtPercentile(50);
@@ -157,7 +157,7 @@ final class TlsCosts {
                 held.add(connect(server, How.PLAIN));
                 held.getLast().getOutputStream().write(hello);
             }
-            request(server, How.RESUMED); // earlier clients have had their replies
+            request(server, How.RESUMED); // the server has accepted the silent clients before
             return many(server, How.RESUMED, CLIENTS, requests).getValueAtPercentile(99) / without;
         } finally {
             for (var socket : held) {

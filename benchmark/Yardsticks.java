@@ -19,16 +19,15 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.function.Consumer;
 
 /**
- * Bare servers, whose figures are limits for our server. They read to the end of input, send our
- * server's reply to a store, and close.
+ * Bare servers, whose figures are limits for our server: they only read to the end of input, send
+ * our server's reply to a store, and close.
  *
  * <p>{@code floor} replies on the thread that accepts, and stores nothing. No server with a
  * connection for each request can cost less. {@code shape} has a virtual thread for each
  * connection. It replies when the line is durable in a file, which is flushed for many lines at
- * once. No server of our server's design can cost less, since {@code shape} has no protocol,
- * deadlines and database. {@code platform} and {@code virtual} have a thread of this kind for each
- * connection, and store nothing. {@code loop} is the {@link EventLoop}, which stores nothing
- * either.
+ * once. It has our server's design without protocol, deadlines and database, so our server cannot
+ * cost less. {@code platform} and {@code virtual} have a thread of this kind for each connection,
+ * and store nothing. {@code loop} is the {@link EventLoop}, which stores nothing either.
  */
 final class Yardsticks {
     private static final int LONGEST_LINE = 256;

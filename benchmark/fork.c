@@ -1,7 +1,7 @@
 /*
  * The classic server, with a process for each connection. A child reads its request to the end,
- * replies that it has stored the message, although it stores nothing, and exits. The benchmark
- * compares processes with threads:
+ * replies that the message is stored, and exits. (It stores nothing: the benchmark only compares
+ * processes with threads.)
  *
  *     cc -O2 -o fork fork.c && ./fork
  */

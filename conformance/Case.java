@@ -84,8 +84,8 @@ record Case(String name, Body body) {
     }
 
     /**
-     * Prints a line for each case, and counts the cases. If one fault fails many cases, only the
-     * first case has a line, and a list at the end names them all.
+     * Prints a line for each case, and counts the cases. If many cases fail because of one fault,
+     * only the first of them has a line, and a list at the end names them all.
      */
     static final class Report {
         static final String NOTHING_ELSE = "The check stops here: correct this fault first.";
@@ -103,7 +103,7 @@ record Case(String name, Body body) {
             this.only = only;
         }
 
-        /** Runs {@code one}, if it is chosen. Returns false if it failed. */
+        /** Runs {@code one}, if {@code --only} chooses it. Returns false if it failed. */
         boolean passes(Case one) throws InterruptedException {
             run(List.of(one), 1);
             return passed(one.name());

@@ -34,7 +34,7 @@ import java.util.List;
 import java.util.concurrent.Callable;
 
 /**
- * The conformance check, for programs that others have written from the README's section "The
+ * The conformance check, for programs of other authors who followed the README's section "The
  * protocol". It prints a line for each case, and the number of cases that passed.
  *
  * <p>It shares no code with this project's server and client. It spells out every byte of the
@@ -186,7 +186,7 @@ public final class Check {
                 names = "--patience",
                 paramLabel = "SECONDS",
                 defaultValue = "30",
-                description = "the time for a client after its first request; default: 30")
+                description = "the time that a client may run after its first request; default: 30")
         private int patience;
 
         @Override

@@ -35,7 +35,7 @@ final class ClientCheck {
 
     /**
      * @param command the client's command, to which the check appends host and port
-     * @param patience the time for the client after its first request
+     * @param patience the time that the client may run after its first request
      */
     ClientCheck(List<String> command, Duration patience) {
         this.command = command;

@@ -147,12 +147,14 @@ final class ClientUnderCheck {
         private static final String CHANGING =
                 "\u001b\\[[0-9;?]*[@-~]|\\d+([:.,/-]\\d+)+|\\d+ ?([mnuµ]?s\\b|sec)|\\d{6,}";
 
-        /** Returns whether it printed a stack trace, or a signal ended it (code above 128). */
+        /**
+         * Returns whether the client printed a stack trace, or a signal ended it (code over 128).
+         */
         boolean crashed() {
             return exit > 128 || STACK_TRACE.matcher(out + "\n" + err).find();
         }
 
-        /** Returns whether a user sees the same. A launcher may write to stderr, too. */
+        /** Returns whether a user sees the same; not on stderr, where a launcher may write, too. */
         boolean isAs(Outcome other) {
             return exit == other.exit && alike(out, other.out);
         }
@@ -257,7 +259,8 @@ final class ClientUnderCheck {
     /**
      * Runs {@code command HOST PORT} to its end.
      *
-     * @param patience the time after the first request; the start may take three times as long
+     * @param patience the time that the client may run after its first request; it may take three
+     *     times as long to send this request
      * @param answers the lines of its input
      * @param replies the replies to its requests in turn, the last one repeated; if empty, no
      *     server listens

@@ -1,7 +1,7 @@
 //JAVA 21+
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
-/** A rule for programs: a quotation from the README, and the consequence of some quotations. */
+/** A rule for programs: a quotation from the README, and, for some, its consequence. */
 enum Rule {
     STORE("store;recipient;sender;message"),
     FETCH("fetch;recipient"),
@@ -33,7 +33,7 @@ enum Rule {
     UNTIL("and closes. The client reads to the close."),
     PATIENCE(UNTIL.quote, "; a client gives up on a server that does not close"),
     CUT_OFF("A reply without its last line was cut off."),
-    NO_LAST_LF("it ends a mailbox without a last LF", "; a client suits both servers"),
+    NO_LAST_LF("it ends a mailbox without a last LF", "; a client has to accept both forms"),
     FAILURE("A failed request prints one sentence and leads back to the menu."),
     STORED(
             FAILURE.quote,

@@ -79,7 +79,7 @@ final class ServerCheck {
                 return false;
             }
         }
-        // A server of one conversation at a time, which has failed SILENT, gets them one by one.
+        // A server that serves one client at a time has failed SILENT, and gets them one by one.
         report.run(cases.subList(prompt, cases.size()), report.passed(SILENT) ? 4 : 1);
         return true;
     }
@@ -89,7 +89,7 @@ final class ServerCheck {
         void ask(Talk talk, String name) throws Exception;
     }
 
-    /** One exchange, with a name or with the start of a request. */
+    /** One exchange, for which the case gives a name or the start of a request. */
     interface Question {
         Talk.Answer ask(Talk talk, String start) throws Exception;
     }
@@ -258,7 +258,7 @@ final class ServerCheck {
                 Rule.END,
                 (talk, s) -> talk.pausing(half).open(s.substring(0, 18), s.substring(18) + "\n"));
         ends(
-                "pieces and the end of the sending side make a request",
+                "the end of the sending side ends a request in pieces",
                 Rule.END,
                 (talk, s) -> talk.half(s.substring(0, 6), s.substring(6, 12), s.substring(12)));
     }

@@ -94,7 +94,7 @@ final class ServerUnderCheck implements AutoCloseable {
             socket.shutdownOutput();
             while (socket.getInputStream().read() >= 0) {}
         } catch (IOException e) {
-            // There is no server, perhaps not yet; or an empty request gets no reply.
+            // No server listens, perhaps not yet; or the server does not reply to an empty request.
         }
         return socket.isConnected();
     }

@@ -57,7 +57,10 @@ class BigMailboxTest {
      */
     private static final List<String> SMALL_HEAP = List.of("-Xmx20m", "-Xmn4m");
 
-    /** These tests remove the options, since encrypting tens of megabytes needs the optimizer. */
+    /**
+     * Options for a quick start. These tests remove them, since encrypting tens of megabytes needs
+     * the optimizer.
+     */
     private static final List<String> UNOPTIMIZED =
             List.of("-XX:TieredStopAtLevel=1", "-XX:CompileThresholdScaling=5");
 
@@ -71,8 +74,7 @@ class BigMailboxTest {
 
     @BeforeEach
     void chooseNumberOfNonReaders() {
-        // For each client that does not read, the server fills the 4 MB that the kernel buffers.
-        // Over TLS the server has to encrypt these bytes first.
+        // Each client over TLS costs a handshake and the encryption of its reply.
         nonReaderCount = transport == Transport.TLS ? 15 : 60;
     }
 
@@ -216,8 +218,8 @@ class BigMailboxTest {
     }
 
     /**
-     * Inserts messages with ids of UUID version 7, as the store makes them; ids increase with the
-     * number.
+     * Inserts messages with ids of UUID version 7, as the store makes them; a higher message number
+     * has a higher id.
      */
     private static void insert(Connection connection, String recipient, int count)
             throws SQLException {
@@ -261,8 +263,7 @@ class BigMailboxTest {
         while (!Thread.currentThread().isInterrupted()) {
             long begun = System.nanoTime();
             if (!Wire.answer(transport, port, "store;other;al;hi").stored()) {
-                // The client was interrupted in the middle, or failed; the test needs no time from
-                // this store.
+                // The interrupt or a failure ended this store, so its time does not count.
                 return;
             }
             long took = System.nanoTime() - begun;

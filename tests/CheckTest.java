@@ -78,8 +78,8 @@ class CheckTest {
         }
 
         /**
-         * Asserts that each fault has one FAIL line, and that all other cases it breaks are in one
-         * list.
+         * Asserts that each fault has one FAIL line. If a fault breaks several cases, one list must
+         * name all of them.
          */
         void reportsFaults(List<Fault> faults, int cases) {
             List<String> expected = new ArrayList<>();

@@ -56,8 +56,7 @@ class ClassicServerTest {
     }
 
     /**
-     * Sends all requests at once and returns their replies; each reply comes after the second of
-     * silence.
+     * Sends all requests at once and returns their replies; each reply comes after 1 s of silence.
      */
     private List<String> classicClients(List<String> requests) throws Exception {
         List<Future<String>> asking = new ArrayList<>();
@@ -150,8 +149,8 @@ class ClassicServerTest {
 
     @Test
     void manyClientsAtOnceConnectWithoutARepeatedSyn() throws Exception {
-        // A backlog of 5 cost clients whole seconds, because the kernel repeated their SYNs. The
-        // backlog caused this delay on every run; a pause of the machine does not repeat.
+        // With a backlog of 5, clients waited whole seconds until the kernel repeated their SYNs.
+        // Such a backlog delays clients in every round; a pause of the machine delays only one.
         int clients = 200;
         Waiting.eventually(
                 "nine tenths of the requests take less than the 1 s after which a SYN is repeated",

@@ -60,7 +60,7 @@ class DeadlinesTest {
     void aClientThatDoesNotCloseIsDisconnectedAfterItsReply() throws Exception {
         // A read that timed out left the connection in a mode in which the next read waited for
         // ever. The log also added the 2 s of waiting for the client's close to the duration, so
-        // a reply after 2 ms had a duration of 2 s.
+        // a reply after 2 ms was logged with 2 s.
         long start = System.nanoTime(); // the clock starts before any handshake
         try (Engine engine = new Engine(transport, folder, Engine.limits(SHORT, 100, 2_000));
                 Wire silent = engine.wire();
@@ -109,7 +109,8 @@ class DeadlinesTest {
 
     @Test
     void oneByteOrTwoPiecesWithoutAnEndTimeOut() throws Exception {
-        // On a slow machine the server's first read may receive both pieces at once.
+        // On a slow machine the server's first read may receive both pieces at once. They are then
+        // one piece, and 1 s of silence ends the request.
         try (Engine engine = new Engine(transport, folder, Engine.limits(1_500, 100, 2_000));
                 Wire terminal = engine.wire()) {
             terminal.send("f");
@@ -189,7 +190,8 @@ class DeadlinesTest {
                         "the server closes the connection",
                         () -> {
                             wire.receive(200);
-                            // The client reads less than 15 KB before the deadline.
+                            // Until the deadline the client reads less than 15 KB of the
+                            // required 16 KB.
                             Thread.sleep(25);
                             return engine.heard.of("bob") != null;
                         });
@@ -206,7 +208,7 @@ class DeadlinesTest {
             engine.fill("bob", 25_000, "x".repeat(230));
             try (Wire wire = engine.slowReader()) {
                 wire.send("fetch;bob").endInput();
-                // the client reads 64 KB more slowly than the deadline
+                // The client reads 16 KB a second, for 5 s. The deadline for each 16 KB is 2.7 s.
                 for (int i = 0; i < 20; i++) {
                     assertEquals(4096, wire.receive(4096).length);
                     Thread.sleep(250);

@@ -32,9 +32,7 @@ import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
-/**
- * Both programs as users start them: with a real JBang, by the commands that a class would type.
- */
+/** Both programs as users start them: with a real JBang, by the commands that students type. */
 @EnabledOnOs({OS.LINUX, OS.MAC}) // on Windows no signal reaches a program that JBang started
 @Order(7) // long test classes start first
 class JBangTest {

@@ -160,7 +160,10 @@ class KnownServersTest extends TlsUser {
         }
     }
 
-    /** A menu that had started in plain text continued in plain text. */
+    /**
+     * A menu that had started in plain text continued in plain text, although the user had accepted
+     * the server's key meanwhile.
+     */
     @Test
     void aServerAcceptedMeanwhileGetsNoPlainText() throws Exception {
         var out = new StringWriter();
@@ -258,7 +261,10 @@ class KnownServersTest extends TlsUser {
         assertEquals(0, new ProcessBuilder("mkfifo", file.toString()).start().waitFor());
     }
 
-    /** Reasons why a file cannot be read; none of them proves that the file does not exist. */
+    /**
+     * Reasons why the client cannot read or trust the file. The server may be a known one in each
+     * case, so the client must end.
+     */
     private enum Unreadable {
         A_LINK_THAT_LEADS_NOWHERE {
             @Override
@@ -286,7 +292,7 @@ class KnownServersTest extends TlsUser {
                 Files.createFile(folder);
             }
         },
-        A_LINK_TO_ITSELF { // Unreadable like a folder without the x permission, but also for root.
+        A_LINK_TO_ITSELF { // Replaces a folder without the x permission, which root could read.
             @Override
             void make(Path folder) throws IOException {
                 Files.createSymbolicLink(folder, folder);
@@ -327,7 +333,8 @@ class KnownServersTest extends TlsUser {
                 try {
                     Files.setAttribute(file, "unix:uid", 12_345);
                 } catch (IOException | UnsupportedOperationException e) {
-                    Assumptions.abort("only root gives files away: " + e.getMessage());
+                    Assumptions.abort(
+                            "only root can change the owner of a file: " + e.getMessage());
                 }
             }
         },
@@ -340,7 +347,7 @@ class KnownServersTest extends TlsUser {
                     Files.setPosixFilePermissions(
                             file, PosixFilePermissions.fromString("rw-rw-rw-"));
                 } catch (UnsupportedOperationException e) {
-                    Assumptions.abort("files have no permissions here");
+                    Assumptions.abort("this file system has no POSIX permissions");
                 }
             }
         };

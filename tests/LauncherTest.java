@@ -38,8 +38,9 @@ import java.util.concurrent.TimeUnit;
 @DisabledOnOs(OS.WINDOWS)
 class LauncherTest {
     /**
-     * Replaces JBang: it quotes its arguments into the shell command that it prints and loses an
-     * empty argument. It reads the file {@code name} for {@code @name}, but not for {@code @@name}.
+     * Replaces JBang: it prints a shell command with its arguments, each in quotes. Like JBang, it
+     * loses an empty argument, replaces {@code @name} by the content of the file {@code name}, and
+     * replaces {@code @@name} by {@code @name}.
      */
     private static final String JBANG_THAT_RUNS_PRINTF =
             """
@@ -159,7 +160,8 @@ class LauncherTest {
 
     @Test
     void mavenGetsJBangForAnEditorToo() throws Exception {
-        // Only the lock created the folder, and a launch for an editor takes no lock.
+        // A launch for an editor failed: only the lock created the folder for JBang, and such a
+        // launch takes no lock.
         command("mvn", MAVEN_THAT_WORKS);
         java(PROGRAM_ENDS_WITH_7);
         assertEquals(7, launch("", "edit").status());
@@ -232,9 +234,10 @@ class LauncherTest {
 
     @Test
     void theLauncherReportsItsWaitAtATerminal() throws Exception {
-        // When the message also went to a file or a pipe, it got into output that a test compared.
+        // The message also went to files and pipes, and so into output that a test compared.
         var terminal = Commands.onPath("script");
-        assumeTrue(terminal.isPresent(), "the command script is missing, which makes a terminal");
+        assumeTrue(
+                terminal.isPresent(), "the command `script`, which makes a terminal, is missing");
         var waiting = flockTellsThatItWaits();
         haveJBang(
                 ": >\"$HOME/begun\"; until [ -f \"$HOME/go\" ]; do sleep 0.01; done; "
@@ -255,8 +258,8 @@ class LauncherTest {
     }
 
     /**
-     * The file that appears when a launch waits for another one: in this test at once, not after 2
-     * s.
+     * Replaces {@code flock}: its attempt of 2 s fails at once. Returns the file that appears when
+     * a launch waits for another one.
      */
     private Path flockTellsThatItWaits() throws IOException {
         Commands.need("flock");
@@ -293,7 +296,7 @@ class LauncherTest {
 
     @Test
     void terminatingAStartTerminatesJBang() throws Exception {
-        // JBang continued its build without a terminal, and later launches waited for it.
+        // JBang continued its build after the launcher's end, and later launches waited for it.
         haveJBang("echo $$ >\"$HOME/java\"; exec sleep 60");
         var starting = start();
         var jbang = await("JBang", () -> pidIn(home.resolve("java")));
@@ -397,7 +400,8 @@ class LauncherTest {
 
     @Test
     void closedStandardInputIsTheEndOfInput() throws Exception {
-        // Java read its own files as the user's answers, and two messages were sent.
+        // The JVM opened its own files in place of stdin. The client read their bytes as answers
+        // and sent two messages.
         var installed = bin.resolve("jbang");
         script(installed, "exec cat");
         assertEquals(new Outcome(0, "", ""), launchWithoutInput());
@@ -440,8 +444,8 @@ class LauncherTest {
 
     @Test
     void theCLocaleIsReplacedAsJavaWouldLoseCharactersInIt() throws Exception {
-        // JBang did not find a checkout or a home with a Greek name, and a PGPASSWORD changed its
-        // characters.
+        // JBang did not find a checkout or a home with a Greek name, and a PGPASSWORD arrived with
+        // other characters.
         haveJBang("printf '<%s> ' \"$LC_ALL\"; exit 0");
         assertEquals("<C.UTF-8> \n", launch("").out());
         environment.put("LANG", "el_GR.UTF-8");
@@ -525,7 +529,7 @@ class LauncherTest {
         environment.put("JAVA_HOME", jdk.toString());
     }
 
-    /** JBang is in the cache already, and the fake java runs this script. */
+    /** Puts JBang into the cache; the fake java runs this script. */
     private void haveJBang(String text) throws IOException {
         java(text);
         var jar = home.resolve(".jbang/cache/launcher/jbang-0.132.1.jar");
@@ -533,7 +537,10 @@ class LauncherTest {
         Files.writeString(jar, "all of JBang\n");
     }
 
-    /** Maven stops with half of the jar written; the result waits for Maven to get there. */
+    /**
+     * Makes a Maven that stops after half of the jar. The result returns its process, or null
+     * before this point.
+     */
     private Callable<ProcessHandle> halfWay() throws IOException {
         java(PROGRAM_ENDS_WITH_7);
         command(

@@ -36,7 +36,7 @@ import java.util.regex.Pattern;
 import java.util.spi.ToolProvider;
 import java.util.stream.Stream;
 
-/** The documents for a class: docs/lesson.md, docs/exercises.md. */
+/** The documents for teaching: docs/lesson.md, docs/handout.md, docs/exercises.md. */
 @Order(6) // long test classes start first
 class LessonTest {
     @TempDir Path folder;
@@ -101,13 +101,13 @@ class LessonTest {
         }
     }
 
+    private static final List<String> PRODUCT =
+            List.of("", "server", "store", "client", "common", "tests/support");
+
     /**
      * Copies the product and the files that {@code VerbsTest} reads into a folder, where the test
      * may change them.
      */
-    private static final List<String> PRODUCT =
-            List.of("", "server", "store", "client", "common", "tests/support");
-
     private void copyProduct() throws IOException {
         for (String room : PRODUCT) {
             Path copies = Files.createDirectories(folder.resolve(room));

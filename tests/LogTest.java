@@ -21,7 +21,7 @@ import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.stream.IntStream;
 
-/** The log may drop lines of requests. It never drops reports of failures or its last words. */
+/** The log may drop lines of requests. It never drops reports of failures or its last line. */
 class LogTest {
     private static final InetSocketAddress PEER = new InetSocketAddress("127.0.0.1", 1);
 
@@ -39,7 +39,7 @@ class LogTest {
     @Test
     void whileOutputIsBlockedTheLogDropsOnlyLinesOfRequests() throws Exception {
         var taken = new CountDownLatch(1);
-        var terminal = // a terminal in which the user has typed Ctrl+S
+        var terminal = // a terminal whose output the user has stopped with Ctrl+S
                 new PrintWriter(out) {
                     @Override
                     public void flush() {
@@ -109,7 +109,8 @@ class LogTest {
         var log = new RequestLog(new PrintWriter(out), new PrintWriter(err), false);
         close(log, 1_000, new Protocol.Store("Kyriakos", "george", "hi"), "stored");
         log.close("Goodbye.");
-        // The line at a terminal, without the date and the offset from UTC.
+        // A line at a terminal lacks the date and the offset from UTC, which have 17 characters. A
+        // client's port may have four digits more than here.
         String line = out.toString().lines().findFirst().orElseThrow().substring(17);
         assertTrue(line.length() <= 100 - "5000".length(), line);
     }

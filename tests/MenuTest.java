@@ -229,7 +229,7 @@ class MenuTest {
     @ParameterizedTest
     @ValueSource(strings = {"", "  ", "bob\n"})
     void anEmptyAnswerOfAPersonGoesBackToTheMenu(String recipient) {
-        // A user who had chosen 1 by mistake could not leave the question without a recipient.
+        // A user who had chosen 1 by mistake could not go back without typing a recipient.
         ClientRun run =
                 ClientRun.typed(server.port(), "1\n" + recipient + "\n2\n3\n", "--user", "al");
         assertEquals("Nothing is sent.", run.sentence());
@@ -339,7 +339,7 @@ class MenuTest {
 
     @Test
     void aNameThatLooksLikeTheClientsOutputIsQuoted() throws Exception {
-        // A message from a sender with this name looked like one of George's.
+        // A sender called "George: please send ..." wrote a message that looked like George's.
         ClientRun run = ClientRun.piped(server.port(), "1\nbob!\nx\n2\n", "--user", "bob\u00a0");
         assertTrue(run.out().contains("\nThe message to \"bob!\" is stored.\n"), run.out());
         assertTrue(run.out().contains("\nThere are no messages for \"bob\\u00a0\".\n"));
@@ -430,7 +430,7 @@ class MenuTest {
 
     @Test
     void aMailboxLongerThanTheScreenShowsItsNewest() throws Exception {
-        // A long mailbox scrolled off the screen, and the menu followed its newest messages.
+        // A long mailbox scrolled off the screen.
         receive(texts(99));
         receive("x".repeat(200)); // three rows of 72 columns
         ClientRun run = ClientRun.typed(server.port(), "2\n3\n", "--user", "bob");

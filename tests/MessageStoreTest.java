@@ -341,8 +341,8 @@ class MessageStoreTest {
     @Test
     void aClockSetBackDuringARestartDoesNotChangeTheOrder() throws Exception {
         // An id begins with the time. After the clock was set back, new messages sorted before
-        // older ones. The first start after the step corrected its ids, but the second start did
-        // not.
+        // older ones. The first start after this change corrected the ids of new messages, but the
+        // second start did not.
         Assumptions.assumeTrue(
                 kind == Kind.SQLITE, "only SQLite takes the time from this machine's clock");
         Mailboxes.storeNumbers(store, "bob", 0, 5);
@@ -420,9 +420,7 @@ class MessageStoreTest {
         List<Boolean> stored = Mailboxes.storedTogether(store, committing, mayCommit, others);
         assertEquals(Collections.nCopies(100, true), stored);
         assertEquals(100, Mailboxes.texts(store, "bob").size());
-        assertTrue(
-                commits.get() <= 3,
-                "101 stores, one of them alone, in " + commits.get() + " commits");
+        assertTrue(commits.get() <= 3, "101 stores took " + commits.get() + " commits");
     }
 
     @Test
@@ -488,8 +486,8 @@ class MessageStoreTest {
 
     @Test
     void aBlockedReaderEndsAfterTheStoreHasClosed() throws Exception {
-        // On closing the writer emptied the queue of the readers and removed their stop marker,
-        // too.
+        // When the store closed, the writer emptied the readers' queue, and so removed the stop
+        // marker in it. A reader then never ended.
         AtomicBoolean sticks = new AtomicBoolean();
         CountDownLatch stuck = new CountDownLatch(1);
         CountDownLatch goOn = new CountDownLatch(1);

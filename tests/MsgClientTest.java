@@ -51,7 +51,7 @@ import java.util.stream.IntStream;
 /**
  * {@link MsgClient} against a server that behaves like the classic C server on the wire, and
  * against faulty servers. The tests repeat the client's questions and sentences literally, because
- * users pipe input into the client and rely on their order.
+ * scripts rely on them.
  */
 class MsgClientTest {
 
@@ -210,17 +210,16 @@ class MsgClientTest {
 
     // ---------------------------------------------------------------- failures
 
-    /**
-     * Each failure is reported in one sentence; the menu continues. A run through a pipe then exits
-     * with 1.
-     */
+    /** Each failure is reported in one sentence, the menu continues, and the exit code is 1. */
     @Nested
     class Failures {
 
-        /** Runs one store and one fetch; returns their two sentences. */
+        /** The two sentences of a run in which one store and one fetch failed. */
         private static List<String> sentences(ClientRun run) {
             assertEquals(1, run.exit());
-            assertTrue(run.out().endsWith("Goodbye.\n"), "back to the menu: " + run.out());
+            assertTrue(
+                    run.out().endsWith("Goodbye.\n"),
+                    "the client did not return to the menu: " + run.out());
             List<String> sentences = run.err().lines().toList();
             assertEquals(2, sentences.size(), run.err());
             assertFalse(run.err().contains("Exception"), run.err());
@@ -458,7 +457,7 @@ class MsgClientTest {
         waits.close();
     }
 
-    /** Pending requests to servers that do not answer, or answer too late. */
+    /** Pending requests to servers that do not answer, or answer slowly. */
     private static final class Waits implements AutoCloseable {
         private final ServerSocket full = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
         private final List<Socket> fillers = new ArrayList<>();
@@ -530,8 +529,8 @@ class MsgClientTest {
         }
 
         /**
-         * The duration, in milliseconds, of a request to {@code port}; the run must end with {@code
-         * sentence}.
+         * The duration, in milliseconds, of a request to {@code port}. The run must print {@code
+         * sentence} on stderr.
          */
         private Future<Long> timed(int port, String input, String sentence, String... more) {
             FutureTask<Long> task =

@@ -65,7 +65,7 @@ class MsgServerTest {
                         new MsgServer(
                                 new InetSocketAddress(0),
                                 store,
-                                // lower than the number of failures
+                                // ten connections; the 18 failures must not use them up
                                 Engine.limits(10_000, 10, 2_000),
                                 heard,
                                 threads,
@@ -76,7 +76,10 @@ class MsgServerTest {
             }
             // The server reported recovery after each accepted connection, although it could serve
             // none.
-            assertEquals(1, heard.troubles().size(), () -> "said once: " + heard.troubles());
+            assertEquals(
+                    1,
+                    heard.troubles().size(),
+                    () -> "the failure is reported once: " + heard.troubles());
             // The acceptor paused after each connection, as if accepting itself had failed.
             long start = System.nanoTime();
             for (int i = 0; i < 15; i++) {
@@ -102,7 +105,7 @@ class MsgServerTest {
             wire.send("f");
             assertEquals(
                     Wire.EMPTY,
-                    engine.ask("fetch;nobody")); // then the connection with "f" is accepted, too
+                    engine.ask("fetch;nobody")); // so the connection with "f" is accepted, too
             Future<Long> closing =
                     Waiting.inBackground(() -> {
                         long start = System.nanoTime();
@@ -138,7 +141,7 @@ class MsgServerTest {
             long millis = Waiting.millisSince(start);
             assertTrue(
                     millis >= 300 && millis < 5_000,
-                    "conversations were not cut after the grace but after " + millis);
+                    "milliseconds until the conversations were cut: " + millis);
             assertEquals("", silent.receive(), "a clean close, no half reply");
             assertEquals("", half.receive());
             // The log claimed that these conversations took too long, although the server's close

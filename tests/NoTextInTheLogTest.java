@@ -27,8 +27,8 @@ import java.time.Duration;
 import java.util.List;
 
 /**
- * One text is stored, one is refused, and one meets each failure that a database can report. Every
- * text contains a mark, and the server's output must not contain this mark.
+ * The server stores some texts, refuses some, and fails to store others. Every text contains a
+ * mark, and the server's output must not contain this mark.
  */
 class NoTextInTheLogTest {
     @TempDir private Path folder;
@@ -48,7 +48,7 @@ class NoTextInTheLogTest {
                 "CREATE UNIQUE INDEX ON message (substr(text, 1, 4))",
                 "ALTER TABLE message ADD CHECK (text::int > 0) NOT VALID",
                 "ALTER TABLE message RENAME text TO body",
-                // For an SQLSTATE outside the standard only the error's detail contains the text.
+                // This error has an SQLSTATE outside the standard. Only its detail has the text.
                 "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION"
                     + " 'no' USING DETAIL = NEW.text, ERRCODE = 'MSG01'; END $$; CREATE TRIGGER no"
                     + " BEFORE INSERT ON message FOR EACH ROW EXECUTE FUNCTION no()",

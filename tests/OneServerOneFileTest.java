@@ -40,7 +40,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
  * that it writes to a deleted file. So the server locks the file itself, not its name, and refuses
  * all requests when its file is no longer at its path.
  */
-@DisabledOnOs(value = OS.WINDOWS, disabledReason = "a file that is open keeps its name there")
+@DisabledOnOs(value = OS.WINDOWS, disabledReason = "Windows does not rename or delete an open file")
 class OneServerOneFileTest {
     @TempDir private Path folder;
     private Path store;
@@ -172,7 +172,7 @@ class OneServerOneFileTest {
     void aSecondServerOnTheSameStoreEndsWithOneSentence() throws Exception {
         try (ServerProcess first = new ServerProcess(ServerProcess.command(store))) {
             assertEquals(Wire.STORED, Wire.ask(first.port(), "store;bob;al;one"));
-            // the second start once found that the first one had released the lock
+            // The first of these two starts was once refused, but the next one found no lock.
             for (int i = 0; i < 2; i++) {
                 try (ServerProcess second = new ServerProcess(ServerProcess.command(store))) {
                     assertEquals(1, second.awaitExit(Duration.ofSeconds(15)));
@@ -192,7 +192,7 @@ class OneServerOneFileTest {
 
     @Test
     void aRefusedStoreOfThisProcessDoesNotReleaseTheLock() throws Exception {
-        // POSIX drops a process's locks on a file when it closes any of its descriptors.
+        // A process loses its POSIX locks on a file when it closes any descriptor of the file.
         try (Engine engine = engine()) {
             assertThrows(
                     MessageStore.StoreException.class,
@@ -232,8 +232,8 @@ class OneServerOneFileTest {
     @ParameterizedTest
     @ValueSource(strings = {"other", "a place\\with blanks"})
     void aFileMountedByItselfIsRefused(String other) throws Exception {
-        // The write-ahead log stayed in the surrounding folder. A server at the file's other path
-        // missed acknowledged messages, and a start at the first path replayed its old log over
+        // The write-ahead log stayed in the folder of the first path. A server at the second path
+        // missed acknowledged messages, and a start at the first path replayed the old log over
         // newer messages.
         Path disk = Files.createDirectory(store.resolveSibling("disk"));
         try (var mounts = new SmallDisk(disk, "size=6m")) {
@@ -264,9 +264,9 @@ class OneServerOneFileTest {
 
     @Test
     void theLockSurvivesTheLossOfEveryConnection() throws Exception {
-        // A process loses its locks on a file when it closes any of its descriptors. SQLite keeps
-        // its descriptors open while another of its connections has a lock; in this test all
-        // connections close at once.
+        // A process loses its locks on a file when it closes any descriptor of the file. SQLite
+        // keeps a descriptor open while another connection has a lock. In this test all connections
+        // close at once.
         AtomicBoolean failing = new AtomicBoolean();
         Statements.Hook hook =
                 sql -> {

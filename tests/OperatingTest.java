@@ -53,8 +53,8 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * The tests run the code blocks of the document; they replace the paths, ports and hosts of its
- * examples by those of the test. Each block has a name after its language.
+ * The tests run the code blocks of docs/operating.md, in which the paths, ports and hosts of the
+ * test replace those of the examples. The first line of each block has its language and its name.
  */
 @EnabledOnOs({OS.LINUX, OS.MAC}) // the document is written for Linux and macOS
 @Order(1) // long test classes start first
@@ -248,8 +248,8 @@ class OperatingTest {
     }
 
     /**
-     * Starts the server with {@code block}, which the document gives for a log in a file; returns
-     * its process.
+     * Starts the server with {@code block}, the document's commands for a log in a file; returns
+     * the server's process.
      */
     private ProcessHandle inBackground(Path where, String block) throws Exception {
         String command =
@@ -264,8 +264,8 @@ class OperatingTest {
 
     @Test
     void aServerWithItsLogInAFileOutlivesItsTerminalAndLogsDates() throws Exception {
-        // SIGHUP ended the server when its terminal closed. {@code LauncherTest} covers a start
-        // without nohup.
+        // SIGHUP ended the server when its terminal closed. LauncherTest covers a start without
+        // nohup.
         Path where = Files.createTempDirectory(folder, "log");
         ProcessHandle server = inBackground(where, block("log"));
         Path log = where.resolve("msg-server.log");
@@ -292,7 +292,8 @@ class OperatingTest {
         Path log = where.resolve("msg-server.log");
         int port = port(log);
         assertEquals(Wire.EMPTY, Wire.ask(port, "fetch;nobody"));
-        Waiting.eventually("the first line", () -> Files.readString(log).contains("  #1  "));
+        Waiting.eventually(
+                "the log has its first line", () -> Files.readString(log).contains("  #1  "));
         examples.put(checkout + "/msg-server.log", log.toString());
         Path conf = Files.writeString(folder.resolve("rotate.conf"), block("logrotate"));
         String rotate = "chmod 644 '%1$s'; logrotate -f -s '%2$s/state' '%1$s'";
@@ -474,10 +475,7 @@ class OperatingTest {
         }
     }
 
-    /**
-     * Whether the store's file, or a file beside it that belongs to the store, contains {@code
-     * text}.
-     */
+    /** Whether any file in the store's folder contains {@code text}. */
     private boolean isInFiles(String text) throws IOException {
         boolean found = false;
         try (Stream<Path> files = Files.list(folder)) {
@@ -512,8 +510,8 @@ class OperatingTest {
 
     @Test
     void bothProgramsRunAndInstallFromAUrl() throws Exception {
-        // JBang trusts 127.0.0.1 without a question; macOS has no other loopback address by
-        // default.
+        // JBang trusts 127.0.0.1 without a question, so the test uses another address of loopback.
+        // By default macOS has no other one.
         String host = OS.MAC.isCurrentOs() ? "127.0.0.1" : "127.0.0.2";
         InetSocketAddress free = freePort(host);
         examples.put("0.0.0.0", host);
@@ -566,8 +564,8 @@ class OperatingTest {
 
     @Test
     void bothProgramsInstallAndRunWithoutAnInstalledJBang() throws Exception {
-        // The shell did not find the command "jbang app install", and an alias made by "./jbang app
-        // install" did not find JBang.
+        // Without an installed JBang the document's "jbang app install" was not found. A command
+        // that "./jbang app install" had made did not find JBang.
         Commands.need("mvn");
         Stream<String> path = Stream.of(System.getenv("PATH").split(File.pathSeparator));
         path = path.filter(bin -> !Files.exists(Path.of(bin, "jbang")));
@@ -579,7 +577,7 @@ class OperatingTest {
         for (String file : List.of(".bashrc", ".zshrc")) {
             assertEquals(block("startfile").strip(), Files.readString(home.resolve(file)).strip());
         }
-        // one install is enough
+        // a second install does not change the start files
         run("./jbang app install --force --name msg-server MsgServer.java");
         assertEquals(block("startfile").strip(), Files.readString(home.resolve(".bashrc")).strip());
         Files.delete(home.resolve(".jbang/bin/jbang")); // JUnit warns of a link that leads out

@@ -63,7 +63,7 @@ class OwnersTest {
     /** Runs before an owner is looked up. */
     private volatile Runnable meanwhile;
 
-    /** Not an SQL failure: each commit takes 20 ms longer. */
+    /** A value of {@link #failing} with which each commit takes 20 ms longer. */
     private static final String SLOW_COMMIT = "slow commit";
 
     @BeforeEach
@@ -147,7 +147,7 @@ class OwnersTest {
     @Test
     void mailThatArrivesDuringAFetchGoesToTheLaterOwner() throws Exception {
         // The first key may fetch, since the name has no owner and no mail. A message that arrives
-        // during this fetch must not go to this key, because the key owns nothing.
+        // during this fetch must not go to this key, because the key does not own the name.
         meanwhile =
                 () -> {
                     meanwhile = null;
@@ -185,8 +185,8 @@ class OwnersTest {
 
     @Test
     void aPlainCopyOfAQuietStoreHasTheClaimsOfFetches() throws Exception {
-        // Claims stayed in the write-ahead log, so the copy lacked them. On the copy another key
-        // could read the mail, and the server then refused the owner.
+        // Claims stayed in the write-ahead log, so the copy lacked them. A server on the copy let
+        // another key read the mail, and then refused the owner.
         assertEquals(Wire.STORED, ask(OTHER, "store;george;al;hi"));
         Path copy = folder.resolve("copy.db");
         Waiting.eventually("the message is copied", () -> rows(copy, "message").size() == 1);
@@ -214,8 +214,8 @@ class OwnersTest {
 
     @Test
     void claimsDoNotWaitForALullOfStores() throws Exception {
-        // SQLite lets one connection write at a time; a second connection polls for the lock, in
-        // the end every 100 ms. While stores took 20 ms per commit, claims took up to 2.1 s, or
+        // SQLite lets one connection write at a time. A second connection polls for the lock, with
+        // pauses of up to 100 ms. While stores took 20 ms per commit, claims took up to 2.1 s, or
         // failed.
         failing = SLOW_COMMIT;
         List<Future<Integer>> storing = new ArrayList<>();
@@ -326,7 +326,8 @@ class OwnersTest {
     private static final List<Tls> KEYS = List.of(ME, OTHER, Transport.Keys.SERVER);
 
     /**
-     * Clients of three keys use {@code name} for the first time, all at once. The name has mail.
+     * Asserts that only one of three keys is served when their clients use {@code name} for the
+     * first time, all at once. The name has mail, since otherwise a fetch would not claim it.
      */
     private static void assertOneOwnerOf(String name, int... ports) throws Exception {
         assertEquals(Wire.STORED, ask(ports[0], ME, "store;%s;al;hi".formatted(name)));
@@ -484,7 +485,7 @@ class OwnersTest {
     void aServerWithoutOwnersRefusesAStoreThatMayHaveThem() throws Exception {
         // Server versions without keys served every mailbox to any client, and accepted forged
         // senders whose messages later looked proven. These versions accept only a file with this
-        // mark (PRAGMA application_id).
+        // mark (PRAGMA application_id), so a store with owners gets another mark.
         int known = 0x4d534753;
         String place = folder.resolve("marked.db").toString();
         for (boolean tls : List.of(false, true, false)) {

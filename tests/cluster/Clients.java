@@ -35,9 +35,7 @@ final class Clients implements AutoCloseable {
     private int brokenBefore;
     private volatile boolean stop;
 
-    /**
-     * The times during which a server acknowledged no store: the longest one, and the current one.
-     */
+    /** The longest and the current time in which one server acknowledged no store. */
     private static final class Gap {
         private long last = System.nanoTime();
         private long longest;
@@ -107,7 +105,10 @@ final class Clients implements AutoCloseable {
         brokenBefore = broken.get();
     }
 
-    /** Waits until each server has acknowledged a store that a client sent after this call. */
+    /**
+     * Waits until the servers have acknowledged 100 more stores, and each of them one within the
+     * last 0.5 s.
+     */
     void awaitStoresOnAll(int seconds) throws Exception {
         int before = ledger.acknowledged();
         site.await(
@@ -161,11 +162,11 @@ final class Clients implements AutoCloseable {
         try {
             finish();
         } catch (InterruptedException e) {
-            Thread.currentThread().interrupt(); // the clients end without help
+            Thread.currentThread().interrupt(); // the clients end by themselves, since stop is set
         }
     }
 
-    /** Compares all mailboxes with the records, after all clients have ended. */
+    /** Ends all clients, then compares all mailboxes with the records. */
     String check(String server) throws IOException, InterruptedException {
         finish();
         List<Protocol.Store> found = new ArrayList<>();

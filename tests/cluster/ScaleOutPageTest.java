@@ -28,8 +28,9 @@ import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
 
 /**
- * Uses the code blocks of the page as files and commands; each block has a name after its language.
- * Each test has its own {@link Site}, in which the page's machines are addresses of loopback.
+ * Uses the code blocks of docs/scale-out.md as files and commands. The first line of each block has
+ * its language and its name. Each test has its own {@link Site}, in which the page's machines are
+ * addresses of loopback.
  *
  * <p>These tests take minutes, so {@code ./jbang test} does not run them.
  */
@@ -114,7 +115,7 @@ class ScaleOutPageTest {
                 for (Site.Node replica : replicas) {
                     replica.kill();
                 }
-                clients.awaitNoneFor(15); // without strict mode 4 s are enough
+                clients.awaitNoneFor(15); // without strict mode, stores go on after 4 s
                 assertTrue(clients.fetch(ONE, 0).startsWith("Retrieving messages..."));
                 site.say("both replicas killed: " + clients);
                 clients.mark();
@@ -334,7 +335,7 @@ class ScaleOutPageTest {
 
     @Test
     void theBalancersCheckWorksWithTlsToo() throws Exception {
-        // this call creates the client's key, which takes some time
+        // creates the keys of the tests now, since this takes some time
         assertNotNull(Transport.TLS.serverKey());
         try (Site site = new Site("tls")) {
             site.useDatabase(Databases.freshPostgres());

@@ -35,9 +35,9 @@ import java.util.stream.Stream;
 
 /**
  * The machines of docs/scale-out.md as addresses of loopback, with a different set for each test:
- * 10.0.0.x becomes 127.N.M.x, with the same ports. PostgreSQL and its companions refuse to run as
- * root; if the test runs as root, they run as {@code postgres}. Closing the site ends every process
- * that it started.
+ * 10.0.0.x becomes 127.N.M.x, with the same ports. PostgreSQL refuses to run as root. If the test
+ * runs as root, PostgreSQL, Patroni, etcd and PgBouncer run as {@code postgres}. Closing the site
+ * ends every process that it started.
  */
 final class Site implements AutoCloseable {
     private static final Pattern BLOCK =
@@ -148,7 +148,7 @@ final class Site implements AutoCloseable {
         return real(text);
     }
 
-    /** Replaces each text of the page in {@code example} by this site's text. */
+    /** Replaces the page's addresses and paths in {@code example} by those of this site. */
     String real(String example) {
         String text = example;
         for (Map.Entry<String, String> each : examples.entrySet()) {
@@ -157,7 +157,7 @@ final class Site implements AutoCloseable {
         return text;
     }
 
-    /** Replaces {@code example} by {@code real}, before all earlier replacements. */
+    /** Adds a replacement, which {@link #real} makes before those that exist already. */
     void replace(String example, String real) {
         Map<String, String> others = new LinkedHashMap<>(examples);
         examples.clear();
@@ -397,7 +397,7 @@ final class Site implements AutoCloseable {
             return address;
         }
 
-        /** Patroni's response to {@code path}, or an empty text if it is not a success. */
+        /** Patroni's response to {@code path}, or an empty text if the request fails. */
         String get(String path) {
             try {
                 URI uri = URI.create("http://" + address + ":8008" + path);
@@ -417,8 +417,8 @@ final class Site implements AutoCloseable {
         }
 
         /**
-         * The text of a file of db1 for this machine: its name, address and paths replace those of
-         * db1. A line with the addresses of all machines stays as it is.
+         * Adapts a file of db1 to this machine: replaces the name, the address and the paths. A
+         * line with the addresses of all machines keeps them.
          */
         String own(String text) {
             StringBuilder own = new StringBuilder();
@@ -452,7 +452,7 @@ final class Site implements AutoCloseable {
             return Site.this.shell(true, own, placed(script));
         }
 
-        /** Starts a companion of the database, with an environment of {@code NAME=value} lines. */
+        /** Starts etcd or Patroni, with an environment of {@code NAME=value} lines. */
         void start(String environment, String script) throws IOException {
             String exports = environment.replaceAll("(?m)^(?=.)", "export ");
             Site.this.start(shell(exports + "\n" + script));
@@ -475,15 +475,12 @@ final class Site implements AutoCloseable {
             return ok("psql -X -v ON_ERROR_STOP=1 -Atq -d " + database, sql);
         }
 
-        /** Kills the postmaster with kill -9; its children end without help. */
+        /** Kills the postmaster with kill -9; its children end by themselves. */
         void killPostgres() throws IOException {
             tree(home.resolve("data/postmaster.pid")).getFirst().destroyForcibly();
         }
 
-        /**
-         * Kills PostgreSQL like a loss of power. If there are two companions, only the second is
-         * killed, too.
-         */
+        /** Kills PostgreSQL, and Patroni if it runs, like a loss of power. etcd goes on. */
         void kill() throws IOException {
             if (companions.size() > 1) {
                 companions.removeLast().destroyForcibly().onExit().join();

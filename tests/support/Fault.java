@@ -12,7 +12,7 @@ enum Fault {
             "a request may come in pieces",
             "a character may come in pieces",
             "a pause of half a second does not cut a request",
-            "pieces and the end of the sending side make a request",
+            "the end of the sending side ends a request in pieces",
             "255 bytes and an end in a later piece are accepted",
             "one byte is no request",
             "pieces without an end are no request",
