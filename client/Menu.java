@@ -124,7 +124,7 @@ final class Menu {
         byte[] request = store.bytes();
         int excess = request.length - Protocol.MAX_BUFF_LEN;
         if (excess > 0) {
-            return "That is %d %s too long.".formatted(excess, excess == 1 ? "byte" : "bytes");
+            return "The text is %d %s too long.".formatted(excess, excess == 1 ? "byte" : "bytes");
         }
         if ((recipient + sender).contains(";")) {
             return "A name cannot contain ';'.";
@@ -139,7 +139,7 @@ final class Menu {
             return switch (e.refusal) {
                 case NO_RECIPIENT, NO_SENDER -> "A name cannot be empty.";
                 case NO_MESSAGE -> "A message cannot be empty.";
-                default -> "That cannot be sent: " + e.refusal.text;
+                default -> "The text cannot be sent: " + e.refusal.text;
             };
         }
     }
@@ -221,7 +221,7 @@ final class Menu {
                         .formatted(newest.size(), count, marked, client.command(user));
             }
             return count == 1
-                    ? "That is the only message" + marked + "."
+                    ? "This is the only message" + marked + "."
                     : "These are all " + count + " messages" + marked + ".";
         }
     }

@@ -246,7 +246,7 @@ final class Trust {
         }
         if (!answer.strip().matches("(?i)y|yes")) {
             String sentence =
-                    "That server is not trusted, and nothing was sent. A script starts with --tls"
+                    "The server is not trusted, and nothing was sent. A script starts with --tls"
                             + " and the key that the server printed.";
             throw new RequestException(sentence, null);
         }

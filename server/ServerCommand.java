@@ -255,7 +255,7 @@ public final class ServerCommand implements Callable<Integer> {
     private String size(long bytes) {
         String limit = maxSize == null ? "without a limit (--max-size)" : "of at most " + maxSize;
         double tenths = Math.ceil(bytes * 10.0 / (1 << 20));
-        return "That is a file of %.1fM, %s".formatted(tenths / 10, limit);
+        return "The file takes %.1fM, %s".formatted(tenths / 10, limit);
     }
 
     /**

@@ -131,7 +131,7 @@ class JBangTest {
                     client.out()
                             .contains(
                                     "   1. george: γειά σου 👋; all well?\n"
-                                            + "That is the only message.\n"),
+                                            + "This is the only message.\n"),
                     client.out());
             interrupt(server, 130);
         }

@@ -81,13 +81,13 @@ class MenuTest {
                         + "The message to george is stored.\n\n"
                         + ClientRun.MENU
                         + "   1. george: note to myself\n"
-                        + "That is the only message.\n\n"
+                        + "This is the only message.\n\n"
                         + ClientRun.MENU
                         + "Goodbye.\n",
                 run.out());
         assertEquals(0, run.exit());
         assertEquals(
-                "   1. george: hi Kyriakos; how are you?\nThat is the only message.\n",
+                "   1. george: hi Kyriakos; how are you?\nThis is the only message.\n",
                 ClientRun.piped(server.port(), "2\n3\n", "--user", "Kyriakos").answer(0));
     }
 
@@ -142,11 +142,11 @@ class MenuTest {
     void namesAreTrimmedTextsAreNot() {
         ClientRun.piped(server.port(), "1\n \tbob  \n  hi  \n", "--user", "\t al ");
         assertEquals(
-                "   1. al:   hi  \nThat is the only message.\n",
+                "   1. al:   hi  \nThis is the only message.\n",
                 ClientRun.piped(server.port(), "2\n", "--user", "bob").answer(0));
         ClientRun.piped(server.port(), "1\nbob\u3000\nwide\n", "--user", "al\u3000");
         assertEquals(
-                "   1. \"al\\u3000\": wide\nThat is the only message.\n",
+                "   1. \"al\\u3000\": wide\nThis is the only message.\n",
                 ClientRun.piped(server.port(), "2\n", "--user", " bob\u3000").answer(0),
                 "client and server trim only spaces and tabs");
     }
@@ -162,7 +162,7 @@ class MenuTest {
                         "--user",
                         "al");
         assertEquals(
-                "That is " + excess + (excess == 1 ? " byte" : " bytes") + " too long.",
+                "The text is " + excess + (excess == 1 ? " byte" : " bytes") + " too long.",
                 run.sentence());
         String question = "Message (at most " + fits + " bytes, empty to go back): ";
         assertTrue(
@@ -176,7 +176,7 @@ class MenuTest {
         ClientRun run =
                 ClientRun.typed(
                         server.port(), "1\nbob\n" + "γ".repeat(122) + "\nhi\n3\n", "--user", "al");
-        assertEquals("That is 2 bytes too long.", run.sentence());
+        assertEquals("The text is 2 bytes too long.", run.sentence());
     }
 
     @Test
@@ -188,7 +188,7 @@ class MenuTest {
                         "1\nbob\n" + "x".repeat(300) + "\n1\nbob\nhi\n3\n",
                         "--user",
                         "al");
-        assertEquals("That is 58 bytes too long.", run.sentence());
+        assertEquals("The text is 58 bytes too long.", run.sentence());
         assertTrue(run.out().contains("The message to bob is stored."), run.out());
         assertEquals(1, run.exit());
         assertEquals(
@@ -213,7 +213,7 @@ class MenuTest {
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',
-            value = {"a;b|A name cannot contain ';'.", "long|That is 2 bytes too long."})
+            value = {"a;b|A name cannot contain ';'.", "long|The text is 2 bytes too long."})
     void anInvalidRecipientIsAskedForAgain(String name, String why) throws Exception {
         String recipient = name.equals("long") ? "n".repeat(246) : name;
         ClientRun run =
@@ -269,7 +269,8 @@ class MenuTest {
     void aTextThatTheServerRefusesIsReportedInItsWords() {
         ClientRun run =
                 ClientRun.typed(server.port(), "1\nbob\na\u001b[2Jb\nhi\n3\n", "--user", "al");
-        assertEquals("That cannot be sent: Message declined. Control characters", run.sentence());
+        assertEquals(
+                "The text cannot be sent: Message declined. Control characters", run.sentence());
     }
 
     @Test

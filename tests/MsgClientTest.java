@@ -203,7 +203,7 @@ class MsgClientTest {
                     })) {
                 ClientRun run = ClientRun.piped(server.port(), "2\n", "--user", "bob");
                 assertEquals("", run.err());
-                assertTrue(run.out().contains("   1. al: γειά 👋\nThat is the only message.\n"));
+                assertTrue(run.out().contains("   1. al: γειά 👋\nThis is the only message.\n"));
             }
         }
     }

@@ -280,7 +280,7 @@ class ProgramTest {
             server.awaitExit(Duration.ofSeconds(15));
             String output = server.output();
             assertTrue(output.contains("Listening on port " + port + "\n"), output);
-            assertTrue(output.contains("\nThat is a file of 0.1M, "), output);
+            assertTrue(output.contains("\nThe file takes 0.1M, "), output);
             assertTrue(
                     output.matches("(?s).*  fetch bob  ->  1 message  \\d+\\.\\d ms  .*"), output);
             assertTrue((answer + output).chars().allMatch(c -> c < 0x7f), answer + output);

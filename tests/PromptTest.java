@@ -588,7 +588,7 @@ class PromptTest {
                             + " ".repeat(8)
                             + forged
                             + "\r\n");
-            see("That is the only message.");
+            see("This is the only message.");
             leave();
         }
     }

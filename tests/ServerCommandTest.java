@@ -114,7 +114,7 @@ class ServerCommandTest {
             assertEquals("Listening on port " + port, lines.get(0));
             Path store = folder.toRealPath().resolve(".msg-server").resolve("messages.db");
             assertEquals("Messages are kept in " + store, lines.get(1));
-            assertEquals("That is a file of 0.1M, without a limit (--max-size)", lines.get(2));
+            assertEquals("The file takes 0.1M, without a limit (--max-size)", lines.get(2));
             assertTrue(Files.exists(store));
             Set<String> hints = new HashSet<>();
             for (NetworkInterface card : NetworkInterface.networkInterfaces().toList()) {

@@ -176,7 +176,7 @@ class StoreFileTest {
             int port = server.port();
             Waiting.eventually(
                     "the start reports the size and the limit",
-                    () -> server.output().contains("\nThat is a file of 0.1M, of at most 1M\n"));
+                    () -> server.output().contains("\nThe file takes 0.1M, of at most 1M\n"));
             String text = "x".repeat(200);
             for (int i = 0; Wire.answer(port, "store;full;al;" + text).stored(); i++) {
                 assertTrue(i < 10_000, "the store has no limit");

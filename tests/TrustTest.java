@@ -39,7 +39,7 @@ import java.util.List;
  */
 class TrustTest extends TlsUser {
     private static final String NOT_TRUSTED =
-            "That server is not trusted, and nothing was sent. A script starts with --tls and the"
+            "The server is not trusted, and nothing was sent. A script starts with --tls and the"
                     + " key that the server printed.";
 
     /**
