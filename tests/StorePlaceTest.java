@@ -164,7 +164,7 @@ class StorePlaceTest {
 
     // ---------------------------------------------------------------- the command and --store
 
-    /** Output and exit code of the command for a store that it must not open. */
+    /** The output of the command, which must refuse the store and return {@code exit}. */
     private String refusal(int exit, String... arguments) {
         CommandLine line = Program.commandLine(new ServerCommand(folder), "MsgServer.java");
         StringWriter said = new StringWriter();
