@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of the store on a PostgreSQL with a bad network, or one that refuses
+//DESCRIPTION Tests of the store on a PostgreSQL that refuses, or whose network is bad
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java

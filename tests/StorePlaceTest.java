@@ -255,7 +255,7 @@ class StorePlaceTest {
         }
     }
 
-    /** Root may write every file, unless it gives up that privilege. */
+    /** The command, without root's privilege to write every file. */
     private static List<String> withoutPrivileges(Path unwritable, List<String> command)
             throws Exception {
         if (!Files.isWritable(unwritable)) {
