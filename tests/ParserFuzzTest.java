@@ -36,7 +36,7 @@ import java.util.stream.Stream;
  * <p>Each run prints its seed. {@code -Dfuzz.seed=N} repeats a run; {@code -Dfuzz.inputs=N} makes a
  * run longer.
  *
- * <p>A run by hand with Jazzer takes ten minutes. Jazzer measures the coverage of each input:
+ * <p>Jazzer, a fuzzer guided by code coverage, runs only by hand, for ten minutes:
  *
  * <pre>JAZZER_FUZZ=1 jbang tests/ParserFuzzTest.java --include-tag=jazzer</pre>
  *
@@ -46,7 +46,8 @@ import java.util.stream.Stream;
  */
 class ParserFuzzTest {
     private static final int INPUTS = Integer.getInteger("fuzz.inputs", 1_000_000);
-    // the shares run in parallel; each has the same inputs in every run of a seed
+    // The inputs are divided into shares, which run in parallel. In every run with the same seed a
+    // share has the same inputs.
     private static final int SHARES = 4;
 
     /**
@@ -74,7 +75,7 @@ class ParserFuzzTest {
         if (result instanceof Protocol.Request request) {
             byte[] sent = request.bytes();
             if (sent.length > 255 || !request.equals(parsed(sent, sent.length))) {
-                fail("the request is not sent as it was read: " + request);
+                fail("the parser reads the bytes of the request as another one: " + request);
             }
             checkName(request.recipient());
             if (request instanceof Protocol.Store store) {
@@ -171,7 +172,7 @@ class ParserFuzzTest {
                     checkFraming(input, random);
                     System.arraycopy(input, 0, larger, 0, input.length);
                     if (!result.equals(parsed(larger, input.length))) {
-                        fail("the result depends on bytes behind the request in the buffer");
+                        fail("the result depends on bytes after the request in the buffer");
                     }
                 }
                 mutator.learn(input, result);
@@ -196,8 +197,7 @@ class ParserFuzzTest {
     @EnabledIfEnvironmentVariable(named = "JAZZER_FUZZ", matches = ".+")
     static class JazzerTest {
         static {
-            // By default Jazzer instruments only packages, and our classes are in the default
-            // package.
+            // By default Jazzer does not instrument the default package, which has our classes.
             System.setProperty("jazzer.instrument", "*");
         }
 

@@ -56,14 +56,14 @@ class PostgresAwayTest {
                     own.stopImmediately();
                     Waiting.eventually(
                             "the store refuses a message", () -> !outcomes.refused.isEmpty());
-                    // The store retries pending messages first. After the first refusal it knows
-                    // that the database is away.
+                    // The store retries the pending messages for 5 s. After their refusal it cannot
+                    // connect, and refuses each message at once. The test times these refusals.
                     outcomes.timeFromNowOn();
                     int refusedSoFar = outcomes.refused.size();
                     Waiting.eventually(
                             "refusals", () -> outcomes.refused.size() > refusedSoFar + 200);
                     Duration whileAway = outcomes.slowest();
-                    // The messages that the store tries first take 5 s until their refusal.
+                    // with retries a refusal would take 5 s
                     assertTrue(whileAway.toSeconds() < 4, "refused after " + whileAway);
                     own.startAgain();
                     int storedSoFar = outcomes.stored.size();
@@ -86,12 +86,13 @@ class PostgresAwayTest {
 
     /**
      * While no replica answers, PostgreSQL has the row on one machine and blocks the commit. If the
-     * connection ends during this wait, the row exists, but no replica has it. A retry that only
-     * skips the existing row would acknowledge a message which the loss of one machine still
-     * destroys. A cancelled wait even ends as a success, with a warning.
+     * connection ends during this wait, the row exists, but no replica has it. If a retry only
+     * skipped the existing row, the store would acknowledge a message that the loss of one machine
+     * destroys. If an operator cancels the wait, PostgreSQL even reports success, with a warning.
      *
-     * <p>The settings of this database neither wait nor warn. The test resets the session's
-     * settings before each statement, like a pooler that gives each transaction another connection.
+     * <p>By its settings this database neither waits nor warns, so the store has to request both.
+     * The test resets the session's settings before each statement, like a pooler that gives each
+     * transaction another connection. So the store has to request both in each transaction.
      */
     @Test
     void noReplicaAnswersExpectNoAcknowledgementAndNoneByARetry() throws Exception {

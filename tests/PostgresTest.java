@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of the store on a PostgreSQL with a bad network, or one that refuses
+//DESCRIPTION Tests of the store on a PostgreSQL that refuses, or whose network is bad
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -66,8 +66,8 @@ class PostgresTest {
     // ---------------------------------------------------------------- opening
 
     /**
-     * In PostgreSQL, CREATE TABLE IF NOT EXISTS fails with 23505 if another session creates the
-     * table at the same moment.
+     * In PostgreSQL, CREATE TABLE IF NOT EXISTS fails with 23505 (unique violation) if another
+     * session creates the table at the same moment.
      */
     @Test
     void serversThatStartAtTheSameMomentShareOneTable() throws Exception {
@@ -77,8 +77,8 @@ class PostgresTest {
                 Statement statement = fastest.createStatement()) {
             statement.execute("SET ROLE " + Databases.USER);
             fastest.setAutoCommit(false);
-            // Until this transaction commits, the other sessions do not see the table, and wait for
-            // its name.
+            // Until this transaction commits, the other sessions do not see the table, and their
+            // CREATE TABLE waits.
             statement.execute(
                     "CREATE TABLE message (recipient text NOT NULL, id uuid NOT NULL, sender text"
                             + " NOT NULL, text text NOT NULL, PRIMARY KEY (recipient, id))");
@@ -107,8 +107,8 @@ class PostgresTest {
     }
 
     /**
-     * A server that starts together with its database finds it still starting, or without a free
-     * connection.
+     * If a server starts together with its database, the database may still be starting, or may
+     * have no free connection.
      */
     @Test
     void databaseWithoutAFreeConnectionExpectTheStartWaits() throws Exception {
@@ -151,7 +151,7 @@ class PostgresTest {
 
     @Test
     void onlyHostIsAStandbyExpectASentenceThatSaysSo() throws Exception {
-        readOnly("on"); // a standby is read-only before and after the table exists
+        readOnly("on"); // the first round finds no table, and the second round finds one
         for (int i = 0; i < 2; i++) {
             String sentence =
                     assertThrows(MessageStore.StoreException.class, () -> new MessageStore(url))
@@ -253,8 +253,9 @@ class PostgresTest {
     // ---------------------------------------------------------------- answers that are lost
 
     /**
-     * If each try had a new id, this test would store about 375 rows. The store refuses a message
-     * only after ten lost answers in a row; it has no time for more tries.
+     * Each retry has the id of the first try. If each retry had a new id, this test would store
+     * about 375 rows. In its 5 s for retries the store tries about ten times, so it refuses a
+     * message only after about ten lost answers in a row.
      */
     @Test
     void answersLostBetweenStatementAndReplyExpectEveryMessageOnce() throws Exception {
@@ -295,8 +296,8 @@ class PostgresTest {
     }
 
     /**
-     * A lost route sends no reset and no answer, so without a timeout the store would wait for
-     * ever.
+     * After the loss of a route no reset and no answer arrives, so without a timeout the store
+     * would wait for ever.
      */
     @Test
     void silentNetworkExpectRefusalBeforeTheClientGivesUpAndRecovery() throws Exception {
@@ -398,8 +399,8 @@ class PostgresTest {
     }
 
     /**
-     * A notice of a trigger, which contained the text, made the store refuse a message that was
-     * stored, and appeared in the log.
+     * After a notice of a trigger the store refused a message that was stored. The notice contained
+     * the message's text, and appeared in the log.
      */
     @Test
     void triggersRaiseNoticesAndWarningsExpectStoredAtOnce() throws Exception {
@@ -443,7 +444,7 @@ class PostgresTest {
                         .formatted(times, state));
     }
 
-    /** After a failover the old primary refuses writes until the store opens a new connection. */
+    /** After a failover the old primary refuses writes, so the store has to connect again. */
     @Test
     void databaseTurnedReadOnlyExpectWritesOverANewConnection() throws Exception {
         try (MessageStore store = new MessageStore(url);

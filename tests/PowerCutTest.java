@@ -19,14 +19,14 @@ import java.nio.file.Path;
 import java.util.concurrent.TimeUnit;
 
 /**
- * A small run of the power-cut replay, see {@link PowerCut}: 200 states, half of them with many
- * checkpoints. A counter-test proves that the replay can find losses.
+ * A small run of the power-cut replay, see {@link PowerCut}: 200 states of the disk after a power
+ * cut, half of them with many checkpoints. A counter-test proves that the replay can find losses.
  */
 @Timeout(value = 10, unit = TimeUnit.MINUTES)
 class PowerCutTest {
     private static final int STATES = 100;
 
-    /** In the counter-test nearly each state has lost a message, so a few states suffice. */
+    /** In the counter-test nearly every state has lost a message, so a few states suffice. */
     private static final int STATES_OF_LOSSES = 20;
 
     private static final int MESSAGES = 800;

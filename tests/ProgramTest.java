@@ -287,7 +287,7 @@ class ProgramTest {
         }
     }
 
-    /** The JVM options of a locale, which the system need not have installed. */
+    /** A command whose JVM options set the locale, so the system need not have this locale. */
     private static List<String> inLocale(
             String language, String country, String main, String... arguments) {
         List<String> command = ServerProcess.java(main, arguments);
@@ -319,7 +319,7 @@ class ProgramTest {
         assertEquals(0, folder.toFile().list().length);
     }
 
-    /** Runs {@code main} in {@code folder}, where the system does not know the user. */
+    /** Runs {@code main} in {@code folder}, for a user without a known home. */
     private static ClientRun homeless(Path folder, String main, String... args) throws Exception {
         List<String> java = ServerProcess.java(main, args);
         java.add(java.indexOf("-cp"), "-Duser.home=?");

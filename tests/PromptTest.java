@@ -49,7 +49,7 @@ import java.util.stream.Stream;
  * The client on a pseudo-terminal, which util-linux' {@code script} creates. The test sends keys as
  * a terminal sends them, and reads the bytes that the client sends to the screen.
  */
-@EnabledOnOs(OS.LINUX) // only on Linux the command script takes a command
+@EnabledOnOs(OS.LINUX) // the option -c of "script" exists only on Linux
 @Order(2) // long test classes start first
 class PromptTest {
     private static final String ENTER = "\r";
@@ -117,8 +117,7 @@ class PromptTest {
                 screen.append(new String(buffer, 0, count, UTF_8));
             }
         } catch (IOException e) {
-            // Tolerated: a pseudo-terminal may end with an exception. A test that expects more
-            // output then fails.
+            // Tolerated: end() closes this stream. A test that still waits for output fails.
         }
     }
 
@@ -451,7 +450,7 @@ class PromptTest {
         assertEquals(0, server.requests.size());
     }
 
-    /** The line settings that a shell without a line editor needs, and the line speed. */
+    /** Waits for the line speed, and for the settings that a shell without a line editor needs. */
     private void seeTheTerminalAsItWas() throws Exception {
         see("speed 38400 baud");
         see("isig icanon iexten echo ");
@@ -605,7 +604,7 @@ class PromptTest {
             see("... and 149998 older\r\n");
             see("149999. zoe: x");
             see("150000. zoe: x");
-            // four rows for each message, in a window of 16 rows of which 8 are in use
+            // A message takes four rows. The window has 16 rows, and 8 of them are for other lines.
             see("These are the newest 2 of 150000 messages.");
             see("All of them: echo 2 | ");
             leave();

@@ -67,7 +67,7 @@ class ProtocolTest {
                     arguments("fetch;  van der Berg  ", new Protocol.Fetch("van der Berg")),
                     arguments("fetch;bob\u00a0 ", new Protocol.Fetch("bob\u00a0")),
                     // In a regular expression "$" also matches before a final line separator, so a
-                    // trim by pattern dropped these blanks.
+                    // trim by pattern dropped the space before U+2028.
                     arguments("fetch;bob \u2028", new Protocol.Fetch("bob \u2028")),
                     arguments("fetch;bob;", new Protocol.Fetch("bob")),
                     arguments("fetch;bob;ignored;;too", new Protocol.Fetch("bob")),
@@ -88,12 +88,15 @@ class ProtocolTest {
         @MethodSource
         void accepted(String line, Protocol.Request request) throws Exception {
             assertEquals(request, parse(line));
-            assertEquals(request, parse(request.bytes()), "the request is not sent as it was read");
+            assertEquals(
+                    request,
+                    parse(request.bytes()),
+                    "the parser reads the bytes as another request");
         }
 
         /**
          * Languages trim different white space: Java's strip() removes U+3000 and keeps U+00A0,
-         * Python's strip() removes both. Every language can name spaces and tabs.
+         * Python's strip() removes both. So the protocol lists the two characters to trim.
          */
         @Test
         void namesAreTrimmedOfSpacesAndTabsOnly() throws Exception {
@@ -214,7 +217,7 @@ class ProtocolTest {
                             .filter(c -> c == '\t' || !Character.isISOControl(c))
                             .filter(c -> c > 0xffff || !Character.isSurrogate((char) c))
                             .toArray();
-            int some = 60; // four bytes each, so that they fit
+            int some = 60; // 60 characters of four bytes fit into a request
             for (int i = 0; i < text.length; i += some) {
                 String message = new String(text, i, Math.min(some, text.length - i));
                 assertEquals(new Protocol.Store("b", "a", message), parse("store;b;a;" + message));
@@ -336,7 +339,7 @@ class ProtocolTest {
                         read(
                                 Arrays.copyOf(request, split),
                                 Arrays.copyOfRange(request, split, request.length)),
-                        "split at " + split + ", also inside a character and before LF");
+                        "split at byte " + split);
             }
         }
 

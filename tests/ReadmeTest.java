@@ -276,7 +276,7 @@ class ReadmeTest {
                     .forEach(name -> there.add(name.replace(".java", "")));
         }
         assertEquals(there, named(Files.readString(tests.resolve("TestRunner.java"))));
-        // ./jbang test does not run this class, since it takes minutes
+        // ./jbang test does not run ScaleOutPageTest, since that test takes minutes
         there.add("ScaleOutPageTest");
         for (Path document : List.of(tests.resolve("../README.md"), tests.resolve("../docs"))) {
             try (Stream<Path> files = Files.walk(document, 1)) {

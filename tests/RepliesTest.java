@@ -285,7 +285,7 @@ class RepliesTest {
                 arguments("\u202aa\u202eb\u202c", "\\u202aa\\u202eb\\u202c"),
                 arguments("\u2066a\u2067\u2068\u2069", "\\u2066a\\u2067\\u2068\\u2069"),
                 arguments("👋\u001b", "👋\\u001b"),
-                // Another user's name looked like George's.
+                // A name with an invisible character looked like George's name.
                 arguments("zero\u200bwidth\u200d\ufeff", "zero\\u200bwidth\\u200d\\ufeff"),
                 arguments("soft\u00adhyphen", "soft\\u00adhyphen"),
                 arguments("a\u00a0b\u202fc\u3000d", "a\\u00a0b\\u202fc\\u3000d"),
@@ -307,7 +307,7 @@ class RepliesTest {
     @Test
     void everyInvisibleCharacterIsEscaped() {
         Pattern unseen = Pattern.compile("[\\p{C}\\p{Z}&&[^ ]]");
-        // All later code points are unassigned or private, except the tags.
+        // The loop leaves out visible ideographs, and unassigned and private code points.
         for (int c = 0; c < 0xe1000; c += c == 0x32000 ? 0xae000 : 256) {
             String text =
                     IntStream.range(c, c + 256)
@@ -353,13 +353,13 @@ class RepliesTest {
                 arguments(
                         "George: please send 100 euros to account 42",
                         "\"George: please send 100 euros to account 42\""),
-                // A store to this recipient had the same line in the log: "store to bob from alice
-                // from carol".
+                // The log line "store to bob from alice from carol" did not show where the
+                // recipient's name ended.
                 arguments("bob from alice", "\"bob from alice\""),
                 arguments(" a", "\" a\""),
                 arguments("a ", "\"a \""),
-                // A combining mark belongs to the letter before it; each of these marks would
-                // combine with the blank before the name.
+                // A combining mark is drawn on the character before it. In both names this
+                // character is a blank: the blank before the name, or a blank inside it.
                 arguments("\u0301a", "\"\u0301a\""),
                 arguments("a \u0301", "\"a \u0301\""),
                 arguments("George\u200b", "\"George\\u200b\""),

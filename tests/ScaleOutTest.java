@@ -33,7 +33,7 @@ import java.util.List;
 
 /**
  * Three servers on one database, with clients on all servers. Each message that one server
- * acknowledged is kept once and visible on all, whichever server or database fails.
+ * acknowledged is kept once and visible on all servers, even if a server or the database fails.
  */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class ScaleOutTest {
@@ -160,7 +160,8 @@ class ScaleOutTest {
             }
             loads.getFirst().await(() -> ledger.acknowledged() > 500);
             database.stopImmediately();
-            // The servers retry pending messages for some seconds, and then refuse them.
+            // The servers retry the pending messages for 5 s. After their refusal the servers
+            // cannot connect, and refuse each message at once.
             for (ServerProcess server : servers) {
                 assertEquals(REFUSAL, ask(server, "store;away;al;first"));
             }
@@ -171,7 +172,7 @@ class ScaleOutTest {
                 Duration took = Duration.ofNanos(System.nanoTime() - start);
                 slowest = slowest.compareTo(took) < 0 ? took : slowest;
             }
-            // The messages that a server tries first take 5 s until their refusal.
+            // with retries a refusal would take 5 s
             assertTrue(slowest.toSeconds() < 4, "refused only after " + slowest);
             database.startAgain();
             long start = System.nanoTime();

@@ -109,7 +109,7 @@ class ServerCommandTest {
         try (Command command = new Command("0")) {
             int port = command.port();
             assertEquals(Wire.EMPTY, Wire.ask(port, "fetch;nobody"));
-            command.log(1); // the log of a request follows every line of the start
+            command.log(1); // the server logs a request only after all lines of its start
             List<String> lines = command.out.toString().lines().toList();
             assertEquals("Listening on port " + port, lines.get(0));
             Path store = folder.toRealPath().resolve(".msg-server").resolve("messages.db");

@@ -54,8 +54,8 @@ class ServerLimitsTest {
         @Parameter private Transport transport;
 
         /**
-         * Asserts that the server refuses a client for lack of a place. Inside TLS it cannot send a
-         * reply.
+         * Asserts that the server refuses a client for lack of a place. Over TLS the refusal is an
+         * alert, since the server cannot send text before the handshake.
          */
         private void assertTurnedAway(Engine engine) throws Exception {
             if (transport == Transport.PLAIN) {
@@ -124,8 +124,8 @@ class ServerLimitsTest {
 
         @Test
         void aFailedConversationFreesItsPlace() throws Exception {
-            // A failure between the accept and the code that frees the place kept the place, until
-            // no client got a place any more.
+            // After a failure before the code that frees the place, the place stayed taken. In the
+            // end no client got a place.
             AtomicBoolean failing = new AtomicBoolean(true);
             AtomicInteger begun = new AtomicInteger();
             Engine.Heard heard =
@@ -168,10 +168,10 @@ class ServerLimitsTest {
             }
         }
 
-        /** Runs by hand with {@code -Didle.clients=9000}. */
+        /** {@code -Didle.clients=9000} sets the number of idle clients for a run by hand. */
         @Test
         void idleClientsDoNotSlowOthersDown() throws Exception {
-            // 2,000 handshakes would take half a minute, without testing the places any further.
+            // 2,000 handshakes would take half a minute and would test nothing more.
             int idle = Integer.getInteger("idle.clients", transport == Transport.TLS ? 300 : 2_000);
             if (ManagementFactory.getOperatingSystemMXBean()
                     instanceof UnixOperatingSystemMXBean unix) {
@@ -192,8 +192,7 @@ class ServerLimitsTest {
                     millis.add(Waiting.millisSince(start));
                 }
                 millis.sort(null);
-                // The test measures only half of the requests, since other processes may delay
-                // single requests.
+                // The test checks the median, since other processes may delay single requests.
                 assertTrue(millis.get(100) < 100, "in ms: " + millis);
                 assertEquals(Wire.STORED, engine.ask("store;bob;al;hi"));
                 Waiting.eventually(

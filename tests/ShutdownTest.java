@@ -81,7 +81,7 @@ class ShutdownTest {
         void signalUnderLoadEndsEveryConversationAndKeepsAcknowledgedMessages(
                 String signal, int code) throws Exception {
             var random = new Random(code);
-            // Requests over TLS take longer, so fewer requests per second keep the server as busy.
+            // Over TLS a store takes longer, so the signal comes after fewer stores.
             int most = transport == Transport.TLS ? 100 : 500;
             for (int round = 0; round < ROUNDS; round++) {
                 String second = List.of("", "INT", "TERM").get(round % 3);
@@ -135,8 +135,8 @@ class ShutdownTest {
                         server.output().endsWith("Goodbye. Every acknowledged message is kept.\n"),
                         server::output);
                 late += took.compareTo(LIMIT) > 0 ? 1 : 0;
-                // One late end of all rounds is tolerated, since other processes may delay this
-                // machine.
+                // One slow shutdown in all rounds is tolerated, since other processes may delay
+                // the server.
                 assertTrue(late <= 1, () -> "more than one shutdown took too long: " + took);
                 assertEveryAcceptedConversationEndedWell(server, load, silent.size());
                 for (Wire client : silent) {
@@ -151,9 +151,9 @@ class ShutdownTest {
         }
 
         /**
-         * The kernel resets connections in the backlog when the listener closes; the server never
-         * sees them. So the number of clients with a good end must be at least the number of
-         * accepted connections.
+         * When the listener closes, the kernel resets the connections in its backlog, which the
+         * server has not accepted. A client cannot know whether it was accepted, so the test
+         * compares numbers: at least as many clients must end well as the server has accepted.
          */
         private void assertEveryAcceptedConversationEndedWell(
                 ServerProcess server, Load load, int silent) {

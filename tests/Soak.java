@@ -135,7 +135,9 @@ final class Soak {
         }
     }
 
-    /** One client after the other; each is silent, resets, floods, or does not read. */
+    /**
+     * One client after the other; each is silent, resets, floods, ends its input or reads nothing.
+     */
     private static final class RudeClients implements AutoCloseable {
         private final int port;
         private final Thread thread;

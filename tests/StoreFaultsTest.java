@@ -83,8 +83,8 @@ class StoreFaultsTest {
     }
 
     /**
-     * Fails the first, second, third ... JDBC call in a short life of the server, until a life has
-     * fewer calls than that.
+     * Runs many short lives of a server. In the first life the first JDBC call fails, in the second
+     * life the second call, and so on, until a life has too few calls.
      */
     @ParameterizedTest
     @EnumSource
@@ -252,8 +252,8 @@ class StoreFaultsTest {
         }
 
         /**
-         * The statement that reads a page of a mailbox. Over TLS the lookup of the mailbox's owner
-         * still works.
+         * The beginning of the statement that reads a page of a mailbox. Over TLS the server first
+         * looks up the mailbox's owner with another statement, which must not fail.
          */
         private static final String PAGE = "SELECT id";
 
@@ -286,8 +286,8 @@ class StoreFaultsTest {
 
         @Test
         void aMessageThatIsNotDurableIsNotAcknowledged() throws Exception {
-            // The classic server acknowledged a message before it wrote it, so a client got
-            // "accepted" for an unwritable mailbox.
+            // The classic server acknowledged each message before writing the message to disk, so a
+            // client got "accepted" for an unwritable mailbox.
             assertEquals(Wire.STORED, ask("store;bob;al;one"));
             failing = "COMMIT";
             for (int i = 0; i < 3; i++) {
@@ -404,7 +404,7 @@ class StoreFaultsTest {
             store.store("bob", "al", "after");
             for (int i = 0; i < 8; i++) {
                 List<String> texts = new ArrayList<>(Mailboxes.texts(store, "bob"));
-                // the store may succeed, since its retries continue after the failures end
+                // The message may be stored, since its retries continue after the failures end.
                 texts.remove("lost");
                 assertEquals(List.of("before", "after"), texts);
             }
@@ -478,7 +478,7 @@ class StoreFaultsTest {
 
     @Test
     void databaseAtItsLimitRefusesStoresServesFetchesAndRecovers() throws Exception {
-        // SQLite returns SQLITE_FULL as on a full disk; SQLite has already rolled back by then.
+        // At its limit SQLite rolls back and returns SQLITE_FULL, as on a full disk.
         var full = new AtomicBoolean();
         var ledger = new Load.Ledger("mailbox-", 2);
         UnaryOperator<Connection> limited =

@@ -181,7 +181,7 @@ class StoreFileTest {
             for (int i = 0; Wire.answer(port, "store;full;al;" + text).stored(); i++) {
                 assertTrue(i < 10_000, "the store has no limit");
             }
-            // the pages in the log count, too
+            // the page count includes pages that are only in the write-ahead log
             long pages = pragma("page_count") * pragma("page_size");
             assertTrue(pages <= 1 << 20, "larger than its limit: " + pages);
             assertTrue(pages > 900 << 10, "less than its limit: " + pages);
@@ -210,8 +210,8 @@ class StoreFileTest {
 
     @Test
     void atTheLimitOnlyMessagesWithoutRoomAreRefused() throws Exception {
-        // A message without room made the store refuse every message of its commit, while the next
-        // commit succeeded. So the reports alternated between failure and recovery.
+        // When one message did not fit, the store refused every message of the commit. The next
+        // commit succeeded, so the reports alternated between failure and recovery.
         CountDownLatch committing = new CountDownLatch(1);
         CountDownLatch mayCommit = new CountDownLatch(1);
         AtomicBoolean full = new AtomicBoolean();

@@ -164,7 +164,7 @@ class StorePlaceTest {
 
     // ---------------------------------------------------------------- the command and --store
 
-    /** Output and exit code of the command for a store that it must not open. */
+    /** The output of the command, which must refuse the store and return {@code exit}. */
     private String refusal(int exit, String... arguments) {
         CommandLine line = Program.commandLine(new ServerCommand(folder), "MsgServer.java");
         StringWriter said = new StringWriter();
@@ -255,7 +255,7 @@ class StorePlaceTest {
         }
     }
 
-    /** Root may write every file, unless it gives up that privilege. */
+    /** The command, without root's privilege to write every file. */
     private static List<String> withoutPrivileges(Path unwritable, List<String> command)
             throws Exception {
         if (!Files.isWritable(unwritable)) {

@@ -15,10 +15,10 @@ import java.util.Map;
 
 /**
  * Runs JUnit's ConsoleLauncher on the jar that contains this class. A test class that names this
- * file in {@code //MAIN} and {@code //SOURCES} can run alone; its version of JUnit is pinned here.
+ * file in {@code //MAIN} and {@code //SOURCES} can run alone. Only this file pins JUnit's version.
  *
  * <p>The arguments are options of the ConsoleLauncher, with values joined by {@code =}, and names
- * of test classes or methods: {@code ProtocolTest}, {@code ProtocolTest#emptyFieldIsMissing}.
+ * of test classes or methods: {@code WireTest}, {@code TlsServerTest#tls12IsRefused}.
  */
 public final class TestMain {
     private TestMain() {}

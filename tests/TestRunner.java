@@ -7,10 +7,10 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 /**
- * Builds every test into one jar, which {@link TestMain} scans, so a new {@code *Test.java} needs
- * no entry.
+ * Builds every {@code *Test.java} into one jar, which {@link TestMain} scans. A new file needs an
+ * entry only in the table below; {@code ReadmeTest} compares the table with the files.
  *
- * <p>A new test belongs into the class with its subject:
+ * <p>A new test belongs in the class with its subject:
  *
  * <pre>
  * bytes to a request, replies, their texts       ProtocolTest, RepliesTest; hostile: ParserFuzzTest

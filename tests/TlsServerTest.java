@@ -112,7 +112,7 @@ class TlsServerTest {
         assertTrue(said.find());
         assumeTrue(byHand("command -v ncat && command -v openssl").lines().count() == 2);
         assertEquals(Wire.EMPTY, byHand(said.group(2)));
-        Transport.Keys.copy(Transport.Keys.CLIENT, folder.resolve("key.pem")); // as ours are made
+        Transport.Keys.copy(Transport.Keys.CLIENT, folder.resolve("key.pem")); // a client's key
         String request = "echo 'store;Kyriakos;george;hi Kyriakos' | ";
         assertEquals(Wire.STORED, byHand(request + said.group(1)));
     }
@@ -308,7 +308,7 @@ class TlsServerTest {
     void anUnfinishedHandshakeIsCutOffAtTheDeadline() throws Exception {
         byte[] hello = hello();
         byte[] half = Arrays.copyOf(hello, hello.length / 2);
-        // the largest record, with a part of a still larger message
+        // the largest record, with the beginning of a handshake message that is still larger
         byte[] large = new byte[5 + 16_384];
         System.arraycopy(new byte[] {0x16, 3, 1, 0x40, 0, 1, 0, 0x60, 0}, 0, large, 0, 9);
         for (byte[] start : List.of(hello, half, large, new byte[] {0x16})) {
@@ -326,7 +326,7 @@ class TlsServerTest {
             new Random(seed).nextBytes(garbage);
             garbage[0] = 0x16;
             if (seed % 2 == 0) {
-                garbage[1] = 3; // as a record of TLS goes on
+                garbage[1] = 3; // like the second byte of a TLS record
             }
             garbage[3] = 0; // a short record
             millisUntilClosed(garbage);
@@ -361,7 +361,8 @@ class TlsServerTest {
 
     @Test
     void aRecordThatDripsIsCutOffAtTheDeadline() throws Exception {
-        // The server limited each read below TLS, so a byte now and then never reached the limit.
+        // The server limited each read of the socket, so a client that sent a byte now and then was
+        // never cut off.
         try (var socket = new DrippingSocket(engine.port());
                 SSLSocket tls = Transport.Keys.over(socket, Transport.Keys.CLIENT)) {
             long began = System.nanoTime();
@@ -404,8 +405,8 @@ class TlsServerTest {
     @ParameterizedTest
     @ValueSource(booleans = {false, true})
     void noHandshakeCanForgeOrBreakTheLog(boolean trace) throws Exception {
-        // The JDK quotes a server name. One such name cleared the screen, and others forged lines
-        // of the log.
+        // An exception of the JDK quotes the server name that a client sent. One such name cleared
+        // the operator's screen, and others forged lines of the log.
         Random random = new Random(7680);
         StringWriter out = new StringWriter();
         PrintWriter printer = new PrintWriter(out, true);

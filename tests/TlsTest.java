@@ -251,7 +251,8 @@ class TlsTest {
         }
 
         /**
-         * A program renames its finished file to the key's name, so the key itself is always whole.
+         * A program writes a new key into a temporary file, and links the finished file to the
+         * key's name. So a file with this name is always whole.
          */
         @Test
         void leftUnfinishedByAKilledStartIsDeleted() throws Exception {
@@ -450,7 +451,7 @@ class TlsTest {
         }
 
         /**
-         * An exponent of 3,070 bits cost eight times as much as a handshake with one of our keys.
+         * A handshake with an exponent of 3,070 bits cost eight times as much as one with our keys.
          */
         @Test
         void ofRsaHasAnExponentBelow2To32() throws Exception {

@@ -142,7 +142,8 @@ class TrustTest extends TlsUser {
 
     @Test
     void aPersonMayTakeLongerThanTheServerWaits() throws Exception {
-        // The first handshake has ended by then, and the client starts a second one.
+        // When the person answers, the server has closed the connection of the first handshake. The
+        // client then connects again.
         Path other = Files.createDirectory(folder.resolve("other"));
         try (Engine hasty = new Engine(Transport.TLS, other, Engine.limits(1_000, 100, 1_000))) {
             var out = new PrintWriter(new StringWriter());

@@ -71,7 +71,7 @@ class WireFuzzTest {
             this.engine = engine;
             this.limit = limit;
             this.tls = tls;
-            count = tls ? CONNECTIONS / 4 : CONNECTIONS; // each connection takes 5 ms more
+            count = tls ? CONNECTIONS / 4 : CONNECTIONS; // a TLS handshake takes 5 ms
         }
 
         /** Runs one client after the other until {@link #count} clients have run. */
@@ -112,8 +112,8 @@ class WireFuzzTest {
                                 inTime(start));
                     }
                     case 3 -> { // in pieces, with pauses, perhaps without an end
-                        // After an early reply the server drains input for 2 s and then resets the
-                        // connection.
+                        // The server may reply before the last piece. It then reads further pieces
+                        // for 2 s at most, and resets the connection if more pieces come.
                         boolean whole = inPieces(wire, input, random) && inTime(start);
                         judge(
                                 whole ? wire.receive() : receive(wire),
@@ -162,8 +162,8 @@ class WireFuzzTest {
         }
 
         /**
-         * Whether the client is so early that a pause of this machine cannot have cost it the
-         * deadline.
+         * Whether less than half of the time limit has passed. Otherwise a delay of this machine
+         * may have caused a timeout.
          */
         private boolean inTime(long start) {
             return System.nanoTime() - start < limit.toNanos() / 2;
@@ -268,7 +268,7 @@ class WireFuzzTest {
             }
             AtomicBoolean over = new AtomicBoolean();
             FutureTask<List<Long>> probe = new FutureTask<>(() -> probe(engine, over));
-            // a platform thread does not wait for the clients' carriers
+            // the probe gets a platform thread, since the clients may occupy all carriers
             Thread.ofPlatform().start(probe);
             for (Future<Void> client : running) {
                 client.get(15, TimeUnit.MINUTES);

@@ -30,10 +30,9 @@ final class Commands {
     }
 
     /**
-     * Writes an executable file through a separate process. If this JVM had the file open for
-     * writing, a process that another test starts at that moment would inherit the open file until
-     * its program begins. Linux refuses to execute a file that is open for writing ("Text file
-     * busy").
+     * Writes an executable file through a separate process. Linux refuses to execute a file that is
+     * open for writing ("Text file busy"). If this JVM wrote the file, another test could start a
+     * process meanwhile, and this process would have the file open until its program begins.
      */
     static void executable(Path file, String content) throws IOException {
         Files.createDirectories(file.getParent());

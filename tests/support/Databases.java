@@ -162,7 +162,7 @@ final class Databases {
         }
 
         /**
-         * @param settings {@code name=value} pairs for the server, added to the fast ones of tests
+         * @param settings {@code name=value} pairs, added to the settings of every test server
          */
         private static Server start(String... settings) throws Unavailable {
             Map<String, String> all = new LinkedHashMap<>();
@@ -367,9 +367,9 @@ final class Databases {
     }
 
     /**
-     * A free port below the range that systems give to outgoing connections (from 32768 or 49152
-     * on): while the database is down, no outgoing connection can occupy its port, not even one
-     * that tries to reach the database.
+     * A free port below the range of outgoing connections, which starts at 32768 or 49152. So no
+     * outgoing connection can occupy the database's port while the database is down. Otherwise even
+     * an attempt to connect to the database could get its port.
      */
     private static int freePort() throws IOException {
         for (int tries = 0; tries < 100; tries++) {
@@ -422,8 +422,8 @@ final class Databases {
     }
 
     /**
-     * The folder of JBang's local repository for a jar: the jars of this class's dependencies are
-     * there, too.
+     * The path of a jar in JBang's local repository. The repository is found from the jar of {@link
+     * EmbeddedPostgres}, which is in it, too.
      */
     private static Path localArtifact(String group, String artifact, String version)
             throws IOException {

@@ -92,8 +92,8 @@ final class Engine implements AutoCloseable {
     }
 
     /**
-     * The reply to {@code request}, sent like our client: in one piece, then the sending side is
-     * closed.
+     * Sends {@code request} like our client: in one piece, followed by the end of the sending side.
+     * Returns the reply.
      */
     String ask(String request) throws IOException {
         try (Wire wire = wire()) {
@@ -104,7 +104,7 @@ final class Engine implements AutoCloseable {
     /** Stores {@code count} messages of {@code text} for {@code recipient}. */
     void fill(String recipient, int count, String text) throws Exception {
         List<Future<?>> storing = new ArrayList<>();
-        int threads = 256; // many threads share one commit
+        int threads = 256; // messages of many threads share a commit
         for (int i = 0; i < threads; i++) {
             int share = count / threads + (i < count % threads ? 1 : 0);
             storing.add(
@@ -161,7 +161,7 @@ final class Engine implements AutoCloseable {
             return List.copyOf(conversations);
         }
 
-        /** Records {@code conversation}, which has ended. */
+        /** The thread of {@code conversation}, which has ended. */
         Thread thread(Conversation conversation) {
             return threads.get(conversation);
         }

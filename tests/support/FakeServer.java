@@ -59,7 +59,7 @@ final class FakeServer implements AutoCloseable {
         listener.close();
     }
 
-    /** Occupies a port of loopback without listening on it, so that no other program can. */
+    /** Occupies a port of loopback without listening, so that no other program can listen there. */
     static Socket deadPort() throws IOException {
         Socket holder = new Socket();
         holder.bind(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0));

@@ -25,11 +25,11 @@ import javax.net.ssl.SSLSocketFactory;
 import javax.net.ssl.TrustManager;
 import javax.net.ssl.X509TrustManager;
 
-/** TLS servers that run a test's code, and TLS clients and servers with a false key. */
+/** A TLS server with a fixed reply, and sockets of peers with an unusual key or none. */
 final class FakeTls {
     private FakeTls() {}
 
-    /** A server with sockets from {@code sockets}; it records requests and answers them. */
+    /** A server over sockets from {@code sockets}; it records each request and sends the reply. */
     static FakeServer answering(SSLSocketFactory sockets, String reply) throws IOException {
         FakeServer[] self = new FakeServer[1];
         self[0] =

@@ -27,7 +27,7 @@ final class FlakyProxy implements AutoCloseable {
     private static final Pattern INSERTED =
             Pattern.compile("INSERT \\d+ \\d+\\x00Z\\x00\\x00\\x00\\x05I$");
 
-    /** No such end has more bytes. */
+    /** More bytes than such an end has. */
     private static final int TAIL = 60;
 
     private final ServerSocket listener;

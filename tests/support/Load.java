@@ -26,8 +26,8 @@ import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 
 /**
- * Clients that store and fetch without pause, each on a virtual thread, until the server has ended
- * or the test stops them; and a {@link Ledger} of their messages.
+ * Clients that store and fetch, each on a virtual thread, until the server ends or the test stops
+ * them; and a {@link Ledger} of their messages.
  */
 final class Load implements AutoCloseable {
     private static final int FETCH_EVERY = 8;
@@ -165,7 +165,7 @@ final class Load implements AutoCloseable {
             }
         }
 
-        /** Records that {@code message}, from an equal ledger, was sent. */
+        /** Records as sent a {@code message} that another ledger with equal settings made. */
         void sent(Protocol.Store message) {
             Account account = account(message.sender());
             synchronized (account) {

@@ -63,7 +63,7 @@ final class Outcomes {
         return refusing;
     }
 
-    /** From now on {@link #slowest} counts only new requests. */
+    /** From now on {@link #slowest} regards only requests that start later. */
     void timeFromNowOn() {
         timedFrom = System.nanoTime();
     }

@@ -36,10 +36,11 @@ import java.util.stream.Stream;
 
 /**
  * The power-cut replay. A server under load runs under strace, which records its writes, syncs and
- * replies in their order. For moments spread over the run, the replay builds the files that a power
- * cut at that moment could leave: once each file as of its last fsync, and once with a random half
- * of the later writes, torn at sectors. The replay opens each of these states like a server. The
- * state must have every message that was acknowledged before that moment, once.
+ * replies in their order. For many moments of the run, the replay builds two states of the files
+ * that a power cut at this moment could leave. The first state has each file as of its last fsync.
+ * The second state also has a random half of the later writes, some of them torn at sectors. The
+ * replay opens each state like a server. Each state must have every message that was acknowledged
+ * before this moment, once.
  *
  * <p>The counter-test is the same run with synchronous=NORMAL, in which acknowledged messages must
  * be missing. It proves that the replay can find losses.
@@ -65,7 +66,8 @@ final class PowerCut {
         /** The product's settings. */
         AS_IT_IS(""),
         /**
-         * SQLite copies the WAL into the database all the time; by default only a long run does so.
+         * SQLite copies the WAL into the database every 20 pages. By default only a long run has
+         * such copies (checkpoints).
          */
         OFTEN_CHECKPOINTED("PRAGMA wal_autocheckpoint = 20"),
         /** SQLite does not sync commits: the counter-test. */
@@ -378,7 +380,7 @@ final class PowerCut {
         private static final int UNLINK = -1;
         private static final int TRUNCATE = -2;
 
-        /** {@code data} at an offset; or one of the two constants above, and the new size. */
+        /** {@code kind} is the offset of a write of {@code data}, or one of the constants above. */
         private record Change(int kind, byte[] data, int size) {}
 
         private final Image synced = new Image();

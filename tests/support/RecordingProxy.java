@@ -53,7 +53,7 @@ final class RecordingProxy implements AutoCloseable {
                         }
                         to.shutdownOutput();
                     } catch (IOException e) {
-                        // One side has closed; the other side gets the close, too.
+                        // Tolerated: one side has reset or closed its connection.
                     }
                 });
     }

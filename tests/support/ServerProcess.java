@@ -20,8 +20,8 @@ import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
 /**
- * A server process, which tests can kill, signal and measure. It starts from the class path of the
- * running JVM, whose jar contains the server: this takes a tenth of the time of {@code jbang}.
+ * A server process, which tests can kill, signal and measure. It starts from the jar of this JVM,
+ * which contains the server. A start with {@code jbang} would take ten times as long.
  */
 final class ServerProcess implements AutoCloseable {
     private static final Duration START = Duration.ofSeconds(60);
@@ -45,8 +45,8 @@ final class ServerProcess implements AutoCloseable {
     }
 
     /**
-     * The command line of a server that listens on any free port of loopback and keeps {@code
-     * store}.
+     * The command line of a server that listens on any free port of loopback and keeps its messages
+     * in {@code store}.
      */
     static List<String> command(Path store, String... more) {
         var command = java("MsgServer", "0", "--bind", "127.0.0.1");
@@ -105,8 +105,8 @@ final class ServerProcess implements AutoCloseable {
     }
 
     /**
-     * Whether this JVM ignores SIGINT, because a script started it with {@code &}. Its children
-     * would inherit this.
+     * Whether this JVM ignores SIGINT, because a script started the JVM with {@code &}. A child
+     * would then ignore SIGINT, too.
      */
     private static boolean ignoresInterrupt() {
         try (Stream<String> lines = Files.lines(Path.of("/proc/self/status"))) {
@@ -159,7 +159,10 @@ final class ServerProcess implements AutoCloseable {
         return jvm().pid();
     }
 
-    /** The JVM may have a child, too: SQLite's driver runs {@code uname} during the start. */
+    /**
+     * The process itself if it is a JVM, otherwise its child. A JVM may have a child, too: SQLite's
+     * driver runs {@code uname} during the start.
+     */
     private ProcessHandle jvm() {
         ProcessHandle itself = process.toHandle();
         boolean isJava = itself.info().command().orElse("").endsWith("java");

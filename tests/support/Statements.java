@@ -65,7 +65,7 @@ final class Statements {
         Object invoke(Object target, Object[] arguments) throws ReflectiveOperationException;
     }
 
-    /** A proxy must throw the exception of the method behind it. */
+    /** Throws the exception of the method, not reflection's exception around it. */
     private static Object invoke(Object target, Call method, Object[] arguments) throws Throwable {
         try {
             return method.invoke(target, arguments);

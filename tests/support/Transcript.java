@@ -129,7 +129,7 @@ final class Transcript implements AutoCloseable {
                 .replaceAll("\\.java:\\d+", ".java:LINE")
                 .replaceAll("^(\\[pid )?\\d+(?= |:$)", "PID")
                 .replaceAll("(read|write|fsync)\\(\\d+", "$1(FD")
-                // the line of another thread came in between
+                // strace splits a call in two lines if the line of another thread comes in between
                 .replaceAll("\\(FD <unfinished ...>$", "(FD) = 0")
                 .replaceAll("^\\d{1,2}$", "A FEW")
                 .replaceAll(
@@ -154,8 +154,8 @@ final class Transcript implements AutoCloseable {
             try {
                 String shell =
                         "stty cols 200; exec env PS1='$ ' bash --norc --noprofile --noediting";
-                // If a script started the tests in the background, they ignore Ctrl+C, and their
-                // children would inherit this.
+                // If a script started the tests in the background, they ignore Ctrl+C, and so would
+                // their children.
                 ProcessBuilder builder =
                         new ProcessBuilder("env", "--default-signal=INT", "script", "-qfc", shell);
                 builder.command().add("/dev/null");
@@ -192,7 +192,7 @@ final class Transcript implements AutoCloseable {
             } else if (line.startsWith("^C")) {
                 press("\u0003");
                 if (line.equals("^C")) {
-                    interrupted = true; // the program decides whether its line ends here
+                    interrupted = true; // only some programs end the line after ^C
                 } else {
                     expect(line);
                 }

@@ -14,8 +14,8 @@ import java.util.Map;
 import javax.net.ssl.SSLSocket;
 
 /**
- * The transports between tests and a server. All tests connect here. A test that must hold over
- * every transport runs once for each constant.
+ * The transports between tests and a server. A test that must hold over every transport runs once
+ * for each constant.
  */
 enum Transport {
     PLAIN {

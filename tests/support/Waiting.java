@@ -8,7 +8,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 
-/** Waits of tests: each wait has a bound and a message, and an action may run in the background. */
+/** Waits of tests, each with a bound and a message; and actions in the background. */
 final class Waiting {
     private static final Duration BOUND = Duration.ofSeconds(20);
 

@@ -119,8 +119,8 @@ final class Wire implements AutoCloseable {
     }
 
     /**
-     * The reply to {@code request}, sent like our client: in one piece, then the sending side is
-     * closed.
+     * Sends {@code request} like our client: in one piece, followed by the end of the sending side.
+     * Returns the reply.
      */
     static String ask(int port, String request) throws IOException {
         try (Wire wire = new Wire(port)) {
