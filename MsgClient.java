@@ -137,7 +137,10 @@ public final class MsgClient {
 
     // ---------------------------------------------------------------- connecting
 
-    /** Tries each address of the host: localhost has two addresses, a C server listens on one. */
+    /**
+     * Tries each address of the host. For example, localhost has an IPv6 and an IPv4 address, and a
+     * C server listens on one of them only.
+     */
     private Socket connect() throws IOException {
         IOException failure = null;
         for (InetAddress address : InetAddress.getAllByName(host)) {

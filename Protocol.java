@@ -27,11 +27,11 @@ import java.util.stream.Stream;
  *
  * <p>A request of more than {@value #MAX_BUFF_LEN} bytes is refused, never truncated. This class
  * frames and parses requests, formats and reads replies, and makes foreign text safe to show. It
- * opens no socket, watches no clock, keeps no message and knows no command line.
+ * opens no socket, sets no deadline and stores no message.
  */
 public final class Protocol {
 
-    /** The longest request in bytes, without its line end; the name is the classic server's. */
+    /** The largest request in bytes, without its line end; named as in the classic C server. */
     public static final int MAX_BUFF_LEN = 255;
 
     /** Reply to a store request, sent when the message is durable. */
@@ -116,7 +116,7 @@ public final class Protocol {
         /** The reason for the refusal, with its reply line. */
         public final Refusal refusal;
 
-        /** Has no stack trace, since a refusal is ordinary and has to stay cheap under attack. */
+        /** Omits the stack trace, so that refusals stay cheap even under attack. */
         public RefusedException(Refusal refusal) {
             super(refusal.text, null, false, false);
             this.refusal = refusal;
@@ -124,11 +124,10 @@ public final class Protocol {
     }
 
     /**
-     * The index at which the first request in {@code bytes} ends: before its LF, or before the CR
-     * of its CR LF.
+     * Finds the line end of a request, which is LF or CR LF.
      *
      * @param length the number of bytes that have arrived
-     * @return the length of the request, or -1 if its line end has not arrived yet
+     * @return the length of the request without its line end, or -1 if no line end has arrived yet
      * @throws RefusedException if the request is too long already
      */
     public static int end(byte[] bytes, int length) throws RefusedException {
@@ -145,7 +144,7 @@ public final class Protocol {
     /**
      * Parses the first {@code length} bytes of {@code bytes} as one request without its line end.
      *
-     * @throws RefusedException if the request has a fault. The first one counts, in this order:
+     * @throws RefusedException with the first fault of the request. The order of the checks is:
      *     length, encoding, control characters, no verb, no recipient, unknown verb, no sender, no
      *     message
      */
@@ -179,9 +178,9 @@ public final class Protocol {
     }
 
     /**
-     * {@code name} without the spaces and tabs at its ends. Java's {@code strip()} also drops
-     * U+3000, and Python's {@code strip()} drops U+00A0 as well. With these functions, programs in
-     * two languages would turn one name into different mailboxes.
+     * {@code name} without the spaces and tabs at its ends. A library function would depend on the
+     * language: {@code strip()} drops U+00A0 in Python but not in Java. So one name could lead to
+     * different mailboxes.
      */
     public static String trimmed(String name) {
         return ENDS.matcher(name).replaceAll("");
@@ -290,7 +289,7 @@ public final class Protocol {
 
     // ---------------------------------------------------------------- showing foreign text
 
-    /** Bytes of the longest text that is shown whole. */
+    /** The number of bytes that are shown of a long text; three dots replace the rest. */
     private static final int MAX_SHOWN = 990;
 
     /** A separate class, so that programs start without compiling these patterns. */
@@ -301,10 +300,10 @@ public final class Protocol {
 
         /**
          * Characters that no terminal shows: control, format, private-use and unassigned
-         * characters; every space but the blank; characters without a shape (mostly Unicode's
-         * Default_Ignorable_Code_Point). An emoji keeps its joiners and its selector. The first
-         * line of the pattern lets common letters pass early. Without that line, the check of a
-         * large mailbox takes three times as long.
+         * characters; every space except U+0020; characters without a shape (mostly Unicode's
+         * Default_Ignorable_Code_Point). The joiner and the selector of an emoji (U+200D, U+FE0F)
+         * do not match. The first line of the pattern skips common letters. Without this line, the
+         * check of a large mailbox takes three times as long.
          */
         static final Pattern UNSEEN =
                 Pattern.compile(
@@ -341,9 +340,9 @@ public final class Protocol {
     }
 
     /**
-     * {@code name} made {@link #visible}, and in quotes unless it consists of letters with their
-     * marks, digits and {@code . - _ @}. So no name can imitate two names, or the words between
-     * names in a line of this program. Letters that look alike stay as they are.
+     * {@code name} made {@link #visible}. It is in quotes unless it consists only of letters,
+     * combining marks, digits and {@code . - _ @}. So a name cannot look like two names, or like
+     * other words of a log line. Letters that look alike stay as they are.
      */
     public static String visibleName(String name) {
         return Patterns.PLAIN_NAME.matcher(name).matches() && visible(name).equals(name)

@@ -37,7 +37,7 @@ interface Answers {
         return new Size(80, 24);
     }
 
-    /** The input of this process; questions are written to {@code out} or to its terminal. */
+    /** The input of this process; questions go to {@code out}, or to the process's terminal. */
     static Answers ofThisProcess(PrintWriter out) {
         boolean person = System.console() != null;
         Prompt prompt = person ? Prompt.open(out) : null;
@@ -51,8 +51,8 @@ interface Answers {
 
     /**
      * Whether the shell started this process without a standard input ({@code <&-}). Then the first
-     * file that the JVM opens, its class library, gets descriptor 0, and the client would read and
-     * send its bytes as answers.
+     * file that the JVM opens gets descriptor 0. This file is the class library, and the client
+     * would send its bytes as answers.
      */
     private static boolean isInputClosed() {
         try {

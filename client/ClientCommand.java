@@ -59,8 +59,8 @@ public final class ClientCommand implements Callable<Integer> {
             fallbackValue = Trust.ANY,
             converter = ServerKey.class,
             description =
-                    "use TLS, only with the server that printed this KEY; without a KEY you"
-                            + " compare it once. MSG_TLS")
+                    "use TLS, only with the server that printed this KEY; without KEY, the client"
+                            + " shows the server's key and asks you once. MSG_TLS")
     private String tls;
 
     @Spec private CommandSpec spec;
@@ -85,9 +85,9 @@ public final class ClientCommand implements Callable<Integer> {
     }
 
     /**
-     * Checks KEY as soon as picocli has parsed it. In {@code --tls HOST PORT}, picocli takes HOST
-     * as the KEY, and a later check would report a missing PORT instead. MSG_TLS may also be true
-     * or false, as for the server.
+     * Checks KEY while picocli parses. In {@code --tls HOST PORT}, picocli takes HOST as the KEY.
+     * Without this early check, picocli would report a missing PORT. MSG_TLS may also be true or
+     * false, as for the server.
      */
     private static final class ServerKey implements CommandLine.ITypeConverter<String> {
         @Override

@@ -192,7 +192,7 @@ final class Menu {
             }
         }
 
-        /** Indents each row but the first, so only a message begins at the left edge. */
+        /** Indents each row but the first, so that one message cannot look like two. */
         private List<String> rowsOf(String line) {
             String indent = " ".repeat(8);
             int columns = Math.max(1, answers.size().getColumns() - indent.length());

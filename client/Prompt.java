@@ -43,9 +43,9 @@ final class Prompt implements Answers {
         this.terminal = terminal;
         this.out = out;
         measure();
-        // For Ctrl+C outside a question. JLine would leave the signal to the system, which ends the
+        // For Ctrl+C outside a question. JLine would leave SIGINT to the system, which ends the
         // process without the shutdown hooks that restore the terminal. For a dumb terminal, JLine
-        // handles no signals, so the second line registers this one.
+        // handles no signals, so the second line registers SIGINT.
         terminal.handle(Terminal.Signal.INT, signal -> exit());
         Signals.register("INT", () -> terminal.raise(Terminal.Signal.INT));
     }
@@ -90,8 +90,8 @@ final class Prompt implements Answers {
                         .build();
         Map<String, Widget> widgets = reader.getWidgets();
         Widget beep = widgets.get(LineReader.BEEP);
-        widgets.put(LineReader.EDIT_AND_EXECUTE_COMMAND, beep); // writes the text into a file
-        widgets.put(LineReader.VI_CMD_MODE, beep); // its keys end in an exception
+        widgets.put(LineReader.EDIT_AND_EXECUTE_COMMAND, beep); // would write the text into a file
+        widgets.put(LineReader.VI_CMD_MODE, beep); // its keys would throw an exception
         widgets.put(LineReader.EXPAND_OR_COMPLETE, widgets.get(LineReader.SELF_INSERT)); // TAB
         return reader;
     }
@@ -154,7 +154,7 @@ final class Prompt implements Answers {
     /**
      * Reads the terminal's size. A terminal without a size, such as a serial line, gets 80 by 24,
      * since JLine's editor needs a size. A dumb terminal has no editor. It stays without a size, so
-     * that it echoes the user's keys and JLine does not.
+     * that only the terminal echoes the user's keys, and not JLine as well.
      */
     private void measure() {
         size = terminal.getSize();

@@ -37,9 +37,9 @@ import javax.net.ssl.SSLSocket;
  * known-servers    lines of HOST PORT KEY for accepted servers; a server's last line counts
  * </pre>
  *
- * <p>An address with a port is one server, even if it has several names. But if the file has lines
- * with the name itself, only these lines count, and not the present address. Otherwise anyone who
- * controls the DNS could point the name at another known server.
+ * <p>A known server is recognized by its address and port, even under another name. But if the file
+ * has lines with the HOST that the user typed, only these lines count, and not the host's address.
+ * Otherwise anyone who controls the DNS could point the name at another known server.
  */
 final class Trust {
     /** The value of {@code --tls} without a key: the known key, or a key that the user accepts. */
@@ -63,12 +63,12 @@ final class Trust {
     private Tls tls; // null as long as connections are plain
     private String known; // the server's key in the file, or null
     private String lines; // "line 1 and line 3": the lines of the file about the server
-    private String pinned; // the only key to accept; null while the user has yet to accept one
+    private String pinned; // the only key to accept; null until the user accepts a key
     private String shown; // the server's key in the latest handshake, or null
 
     /**
      * Reads the known servers. Without {@code --tls}, prints a line if the choice may surprise the
-     * user: TLS to a known server, or plain text although the user has made a key.
+     * user: TLS to a known server, or plain text although the user has a key.
      *
      * @param asked the server's key, {@link #ANY}, or null for a plain connection unless the
      *     server's key is known
@@ -89,8 +89,8 @@ final class Trust {
     }
 
     /**
-     * Whether to use TLS. After a no, the next request looks again, since another client may have
-     * accepted the server meanwhile.
+     * Whether to use TLS. If not, the next request reads known-servers again, since another client
+     * may have accepted the server meanwhile.
      */
     private boolean inTls() throws IOException {
         if (tls == null) {
@@ -181,16 +181,16 @@ final class Trust {
     }
 
     /**
-     * A TLS connection on which the server has proven its key; or a plain connection without {@code
-     * --tls} and without a known key. For a new key there are two connections, since the server
-     * would not wait for a person: the first one fetches the key, the person compares it, and the
-     * second one is for the request.
+     * Connects. With TLS, the server has then proven its key. If {@code --tls} is not given and no
+     * key is known, the connection is plain. A new key needs two connections, since the server does
+     * not wait for a person: the first one gets the key, the person compares it, and the second one
+     * is for the request.
      *
      * @throws RequestException if the server has not proven the key; nothing has been sent then
      */
     Socket secure(Connector plain) throws IOException, RequestException {
         if (!inTls()) {
-            return plain.connect(); // to the address looked up above: Java keeps it for 30 s
+            return plain.connect(); // to the address looked up above: Java caches it for 30 s
         }
         Socket socket = handshake(plain.connect());
         if (socket == null) {
@@ -272,7 +272,7 @@ final class Trust {
         }
     }
 
-    /** Appends {@code lines} to known-servers in one write; first a missing line end. */
+    /** Appends {@code lines} to known-servers in one write, after a line end if one is missing. */
     private void append(String lines) throws IOException {
         String text = text(servers);
         String begin = text.isEmpty() || text.endsWith("\n") ? "" : "\n";

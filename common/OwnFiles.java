@@ -34,7 +34,7 @@ final class OwnFiles {
     }
 
     /**
-     * Reads {@code file} after checks that ssh, too, makes of a private key.
+     * Reads {@code file} after checks like the checks of ssh for a private key.
      *
      * @param forbidden the permission bits that the file may not have, such as 077; ignored on
      *     systems without permissions

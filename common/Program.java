@@ -54,8 +54,8 @@ record Program(String script, Map<String, String> environment, Path folder) {
     }
 
     /**
-     * The command line of {@code command}, which {@code script} runs. It sets the default locale,
-     * so that numbers have the same digits and points on every machine: other programs read them.
+     * The command line of {@code command}, which {@code script} runs. This method also sets the
+     * default locale. Numbers then look the same on every machine, so that programs can read them.
      */
     static CommandLine commandLine(Object command, String script) {
         Locale.setDefault(Locale.ROOT);

@@ -85,9 +85,9 @@ final class Tls {
 
     /**
      * TLS with the key in {@code file}, which is made on first use and never replaced. The file is
-     * in PEM format, which openssl and ncat read, and private to its user.
+     * private to its user. Its format is PEM, so openssl and ncat can read it.
      *
-     * @param trusted decides by its fingerprint whether a peer's key is accepted
+     * @param trusted takes the fingerprint of a peer's key and decides whether the key is accepted
      * @throws IOException with one sentence, if the file cannot be used or made
      */
     Tls(Path file, Predicate<String> trusted) throws IOException {
@@ -109,7 +109,7 @@ final class Tls {
     /** Configures {@code socket} for TLS 1.3 with a key on each side. */
     static SSLSocket configure(SSLSocket socket) {
         socket.setEnabledProtocols(PROTOCOLS);
-        socket.setNeedClientAuth(true); // only a server's socket heeds it
+        socket.setNeedClientAuth(true); // has an effect only on a server
         return socket;
     }
 
@@ -137,7 +137,7 @@ final class Tls {
     }
 
     /**
-     * {@code typed} as {@link #fingerprint} writes it.
+     * {@code typed} in the form of a {@link #fingerprint}: in upper case, without blanks around it.
      *
      * @throws IllegalArgumentException with one sentence, if it is not a fingerprint
      */
@@ -181,16 +181,16 @@ final class Tls {
     // ---------------------------------------------------------------- keeping a key
 
     private static KeyStore read(Path file) throws GeneralSecurityException, IOException {
-        // Windows may write UTF-16, which is ASCII with zeros in between.
+        // A program on Windows may have saved the file as UTF-16: ASCII with zeros in between.
         String pem =
                 new String(OwnFiles.read(file, 077), StandardCharsets.ISO_8859_1).replace("\0", "");
         Map<String, String> blocks = new TreeMap<>();
         BLOCK.matcher(pem).results().forEach(it -> blocks.putIfAbsent(it.group(1), it.group(2)));
         if (!blocks.keySet().containsAll(List.of(KEY, CERTIFICATE))) {
             String sentence =
-                    "its PEM blocks are %s, and should be [CERTIFICATE, PRIVATE KEY]. openssl makes"
-                            + " NEW so: openssl pkey -in '%s' -out NEW && openssl req -x509 -new"
-                            + " -subj /CN=msg -key NEW >>NEW";
+                    "its PEM blocks are %s, and should be [CERTIFICATE, PRIVATE KEY]. To make such"
+                            + " a file NEW: openssl pkey -in '%s' -out NEW && openssl req -x509"
+                            + " -new -subj /CN=msg -key NEW >>NEW";
             throw new IOException(sentence.formatted(blocks.keySet(), file));
         }
         Base64.Decoder base64 = Base64.getMimeDecoder();

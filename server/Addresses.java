@@ -35,8 +35,8 @@ final class Addresses {
             lines.add("On this machine only: %s %s %d%s".formatted(client, here, port, key));
         } else if (tls == null) {
             lines.add(
-                    "Anyone on the network can read and write every mailbox; --bind 127.0.0.1 keeps"
-                            + " the server to this machine");
+                    "Anyone on the network can read and write every mailbox; with --bind 127.0.0.1"
+                            + " only this machine can");
         }
         return lines;
     }

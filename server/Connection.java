@@ -28,9 +28,9 @@ import java.util.concurrent.locks.LockSupport;
 class Connection implements AutoCloseable {
 
     /**
-     * A request that came in one piece is whole once nothing has followed it for this long, unless
-     * the deadline comes first. The classic C client depends on this rule: it sends no line end,
-     * leaves its sending side open, and waits for the reply.
+     * After this time of silence, a request that came in one piece counts as whole. The deadline
+     * may come first. The classic C client depends on this rule: it sends no line end, leaves its
+     * sending side open, and waits for the reply.
      */
     static final Duration SILENCE = Duration.ofSeconds(1);
 
@@ -46,9 +46,10 @@ class Connection implements AutoCloseable {
     private static final int SEND_BUFFER = 64 << 10;
 
     /**
-     * Bytes of a reply that the client has to take within three times the timeout. The client's
-     * kernel may buffer 128 KB and announce free room only after the client has read all of it. So
-     * a client that steadily reads 10 KB a second seems to take nothing for 13 s.
+     * Bytes of a reply that the client has to take within three times the timeout. One timeout
+     * would be too short for a slow client. Its kernel may buffer 128 KB, and announce free room
+     * only after the client has read all of this buffer. At 10 KB a second, the server sees no
+     * progress for 13 s.
      */
     private static final int STRETCH = 16 << 10;
 
@@ -140,12 +141,13 @@ class Connection implements AutoCloseable {
         }
     }
 
-    /** Prepares the connection before {@code deadline}, a value of {@link System#nanoTime}. */
+    /** Hook for the TLS handshake; {@code deadline} is a value of {@link System#nanoTime}. */
     void begin(long deadline) throws IOException, Protocol.RefusedException {}
 
     /**
-     * Reads, and waits until {@code deadline} for the first byte. The channel is blocking during
-     * the wait, since only the socket has a timeout, and a read from the socket needs this mode.
+     * Reads, and waits until {@code deadline} for the first byte. A timeout needs a read from the
+     * channel's socket, and this read needs a blocking channel. So the channel is blocking during
+     * the wait.
      *
      * @return the number of bytes, or -1 at the end of the input
      * @throws SocketTimeoutException if nothing arrives in time
@@ -176,9 +178,9 @@ class Connection implements AutoCloseable {
 
     /**
      * Writes {@code reply} and returns when the kernel has taken all of it. While the kernel takes
-     * nothing, this method polls. A blocking write would return only when a third of the buffer is
-     * free, even if the client reads steadily. A blocking write would also hold a copy of the
-     * bytes.
+     * nothing, this method polls. A blocking write would sleep until a third of the kernel's buffer
+     * is free, so a client that reads steadily would seem not to read. A blocking write would also
+     * hold a copy of the bytes.
      *
      * @throws IOException if the connection fails, or the client does not take the next {@link
      *     #STRETCH} in time: a byte now and then does not extend the deadline

@@ -48,7 +48,7 @@ public record Limits(Duration timeout, int connections, Duration grace) {
         String reason = byHeap(tls) < byDescriptors() ? "the heap (-Xmx)" : "ulimit -n";
         return connections >= FEW
                 ? Optional.empty()
-                : Optional.of("Room for %d clients at once, by %s".formatted(connections, reason));
+                : Optional.of("Room for %d clients, limited by %s".formatted(connections, reason));
     }
 
     private static long byDescriptors() {

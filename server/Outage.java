@@ -5,10 +5,10 @@
 import java.time.Duration;
 
 /**
- * A lasting failure, reported once when it starts and once when it ends. While the failure flaps,
- * its end is reported only if the last report of an end is a minute old, or if 5 s have passed
- * without a failure. A new start is always reported at once. So the last report is never an end
- * while the failure lasts. Any thread may use an outage.
+ * A lasting failure, reported once when it starts and once when it ends. A start is reported at
+ * once. After a report of an end, the next report of an end waits for a minute, or for 5 s without
+ * a failure. So a failure that flaps does not fill the log. The last report is never an end while
+ * the failure lasts. Any thread may use an outage.
  */
 final class Outage {
     private static final long MINUTE = Duration.ofMinutes(1).toNanos();

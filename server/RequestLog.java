@@ -15,8 +15,8 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * Writes reports for the operator and, unless it is quiet, a line for each request after its
- * connection has closed. {@link Trace} writes a line for each step instead.
+ * Writes reports for the operator. Unless the log is quiet, it also writes a line for each request
+ * after the connection has closed. {@link Trace} writes a line for each step instead.
  *
  * <p>A separate thread prints: a terminal that was stopped with Ctrl+S must not stop the server.
  * When that thread falls behind, the log omits lines of requests and counts them, but omits no

@@ -148,7 +148,7 @@ public final class ServerCommand implements Callable<Integer> {
         CompletableFuture<Void> ended = new CompletableFuture<>();
         try {
             Thread hook = Thread.ofPlatform().unstarted(() -> end(signal, ended));
-            Runtime.getRuntime().addShutdownHook(hook); // else a signal could cut the start
+            Runtime.getRuntime().addShutdownHook(hook); // early, for a signal during the start
             try (MessageStore store = openStore()) {
                 serve(new InetSocketAddress(bind, port), store, log, signal);
                 return Program.Exit.OK.code;
@@ -221,7 +221,7 @@ public final class ServerCommand implements Callable<Integer> {
     }
 
     /**
-     * Prints the first lines. Programs wait for "Listening on port".
+     * Prints the first lines. A program that starts a server waits for "Listening on port".
      *
      * @return false if a line could not be written; {@link Program} reports this
      */

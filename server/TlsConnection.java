@@ -22,9 +22,9 @@ import java.time.Duration;
 import javax.net.ssl.SSLSocket;
 
 /**
- * A connection inside TLS, with the deadlines of a plain connection. Requests and replies are the
- * same with two exceptions: only LF or close_notify ends a request, and a client without a place
- * gets an alert. The client proves its key in the handshake.
+ * A connection inside TLS, with the deadlines of a plain connection. Requests and replies are also
+ * the same, with two exceptions: only LF or close_notify ends a request, and a client for which
+ * there is no place gets an alert. The client proves its key in the handshake.
  *
  * <pre>  readRequest()  -->  SSLSocket  -->  Raw  -->  Connection: the channel and its deadlines
  * </pre>
@@ -52,7 +52,7 @@ final class TlsConnection extends Connection {
         this.tls = tls;
     }
 
-    /** Reads the first byte itself, so that a client without TLS gets a reply in plain text. */
+    /** Reads one byte before the handshake, so that a client without TLS gets a plain reply. */
     @Override
     void begin(long deadline) throws IOException, Protocol.RefusedException {
         this.deadline = deadline;
@@ -109,10 +109,10 @@ final class TlsConnection extends Connection {
     }
 
     /**
-     * Stands for the plain socket below TLS. TLS reads a record in several pieces. All of these
-     * reads have the same deadline, so that single bytes inside a record do not extend it. The
-     * connection, not TLS, closes the channel. TLS calls only the methods that read or write an
-     * array.
+     * Takes the place of the plain socket below TLS. TLS reads a record in several pieces. All of
+     * these reads have the same deadline, so that single bytes inside a record do not extend it.
+     * The connection, not TLS, closes the channel. TLS reads and writes only arrays, so the streams
+     * override no other method.
      */
     private final class Raw extends Socket {
         Raw() throws SocketException {

@@ -11,7 +11,7 @@ import java.io.PrintWriter;
  * <pre>    #2     151.3 ms  conversation-2      worker-1   request read: store to bob from al</pre>
  */
 final class Trace extends RequestLog {
-    /** The bytes of a line; three dots replace the rest of a longer line, 100 columns in all. */
+    /** The bytes of a long line before the three dots that replace the rest: 100 in all. */
     private static final int WIDTH = 97;
 
     Trace(PrintWriter out, PrintWriter err) {
@@ -43,8 +43,9 @@ final class Trace extends RequestLog {
     }
 
     /**
-     * The platform thread on which a virtual thread runs; a dash for a platform thread. Only
-     * toString() shows it: VirtualThread[#22,conversation-1]/runnable@ForkJoinPool-1-worker-1.
+     * The name of the platform thread on which a virtual thread runs; a dash for a platform thread.
+     * Only toString() contains this name, for example
+     * VirtualThread[#22,conversation-1]/runnable@ForkJoinPool-1-worker-1.
      */
     private static String carrier(Thread thread) {
         String text = thread.toString();

@@ -46,8 +46,8 @@ final class Postgres implements Database {
     Postgres(String url, long maxBytes, UnaryOperator<Connection> wrap) {
         if (maxBytes < Long.MAX_VALUE) {
             throw new IllegalArgumentException(
-                    "a limit to its size is set where its data are: give it a tablespace on a disk"
-                            + " of that size");
+                    "--max-size is for files only; for a limit, put the database's tablespace on a"
+                            + " disk of that size");
         }
         this.url = url;
         this.wrap = wrap;
@@ -55,14 +55,15 @@ final class Postgres implements Database {
         // With targetServerType the driver chooses a host, so all hosts stay one entry.
         hosts = new ArrayList<>(List.of(all.split(url.contains("targetServerType") ? "\n" : ",")));
         DRIVER.setLevel(Level.OFF);
-        // The driver asks for a session in the JVM's zone, and PostgreSQL may lack that zone.
+        // The driver asks for a session in the JVM's time zone, which PostgreSQL may not know.
         TimeZone.setDefault(TimeZone.getTimeZone("UTC"));
-        // The URL is checked here, since exceptions of the driver quote the whole URL.
+        // Checks the URL first, since the driver's exception would quote it, perhaps with a
+        // password.
         if (url.matches("jdbc:postgresql://[^/?]*@.*")
                 || org.postgresql.Driver.parseURL(url, new Properties()) == null) {
             throw new IllegalArgumentException(
-                    "write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME, the password into"
-                            + " PGPASSWORD or .pgpass");
+                    "write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME, and the password"
+                            + " into PGPASSWORD or .pgpass");
         }
         // By default the driver waits for ever. Settings in the URL override the settings here.
         settings.putAll(
@@ -160,10 +161,11 @@ final class Postgres implements Database {
 
     private static final class PostgresSession extends Session {
         /**
-         * A condition that is always true. A transaction with this condition ends only once it is
-         * durable, or with a warning if it is not, even if the defaults of the database or the user
-         * differ. Settings of the session are not enough, since a pooler may run each transaction
-         * in another session. In a relative of PostgreSQL, a setting that does not exist is NULL.
+         * A condition that is always true. Its side effect turns durability and its warnings on for
+         * this transaction, even if the defaults of the database or the user turn them off.
+         * Settings of the session are not enough, since a pooler may run each transaction in
+         * another session. In a database that only resembles PostgreSQL, a missing setting reads as
+         * NULL.
          */
         private static final String DURABLY =
                 "(SELECT concat(CASE current_setting('synchronous_commit', true) WHEN 'off'"
@@ -189,9 +191,9 @@ final class Postgres implements Database {
         }
 
         /**
-         * Stores the batch; after a conflict, tries again in halves. If one row in a hundred
-         * conflicts, a batch of a thousand rows hardly ever succeeds. A row that is stored already
-         * keeps its text.
+         * Stores the batch; after a conflict with another transaction, tries again in halves. If
+         * one row in a hundred conflicts, a batch of a thousand rows hardly ever succeeds. A row
+         * that is stored already keeps its text.
          */
         @Override
         void insert(List<Entry> batch) throws SQLException {
@@ -216,8 +218,8 @@ final class Postgres implements Database {
                 }
                 throw e;
             }
-            // A cancelled wait for a replica gives only a warning, with the SQLSTATE of every
-            // warning. The name of the routine identifies it; the name is the same since 9.1.
+            // A cancelled wait for a replica gives only a warning, with the same SQLSTATE as every
+            // warning. The name of the routine identifies it; this name has not changed since 9.1.
             for (SQLWarning it = insert.getWarnings(); it != null; it = it.getNextWarning()) {
                 if (it instanceof PSQLWarning warning
                         && "SyncRepWaitForLSN"

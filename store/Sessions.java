@@ -10,9 +10,9 @@ import java.util.concurrent.ThreadLocalRandom;
 /**
  * One session for each thread, opened when the thread needs it and dropped after any failure.
  *
- * <p>While the database is away, all threads share one pause between two attempts to connect. One
- * thread tries; the others wait for this attempt and fail if it fails. After a success all threads
- * go on at once.
+ * <p>While the database is unreachable, all threads share one pause between two attempts to
+ * connect. One thread tries; the others wait for this attempt and fail if it fails. After a success
+ * all threads go on at once.
  */
 final class Sessions {
     private final Database database;
@@ -60,7 +60,8 @@ final class Sessions {
      * The pause before another attempt. Half of the pause is random, so that many servers do not
      * try at the same moment.
      *
-     * @param failures 0 for no pause, 1 for 50 ms at most, then twice as long for each, up to 1 s
+     * @param failures 0 for no pause, 1 for 50 ms at most, then twice as long for each further
+     *     failure, up to 1 s
      */
     static Duration pause(int failures) {
         long most = failures == 0 ? 0 : Math.min(25L << Math.min(failures, 10), 1_000);

@@ -54,7 +54,7 @@ final class Sqlite implements Database {
     /** PRAGMA application_id of a file with messages: "MSGS". */
     private static final int MESSAGES = 0x4d534753;
 
-    /** The id of a file in which names may have owners, "MSGO"; older versions refuse this file. */
+    /** The id of a file in which names may have owners: "MSGO". Older servers refuse this file. */
     private static final int OWNED_MESSAGES = 0x4d53474f;
 
     /**
@@ -87,8 +87,8 @@ final class Sqlite implements Database {
         // Matches a URL, "host=db1 dbname=msg" and ":memory:", but not "C:", a drive of Windows.
         if (place.matches("(?s)([A-Za-z][A-Za-z0-9+._-]+ *)?[:=].*")) {
             throw new IllegalArgumentException(
-                    "write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME, or the name of a file;"
-                            + " if that has a colon or a =, ./NAME");
+                    "write jdbc:postgresql://HOST:PORT/DATABASE?user=NAME, or the name of a file,"
+                            + " as ./NAME if the name contains : or =");
         }
         if (place.matches("(?s)~[^/]*(/.*)?")) {
             throw new IllegalArgumentException("nobody replaced the ~; write the whole path");
@@ -153,7 +153,7 @@ final class Sqlite implements Database {
 
     // ---------------------------------------------------------------- one server, one file
 
-    /** The byte that a server locks, far from SQLite's 512, which begin at 0x40000000. */
+    /** The byte that a server locks. SQLite locks 512 other bytes, from 0x40000000 on. */
     private static final long LOCK_AT = 1L << 62;
 
     private static final Duration LOOK_EVERY = Duration.ofSeconds(1);
@@ -166,7 +166,7 @@ final class Sqlite implements Database {
     /** Takes the file for this store; fails if a store in any process has it open. */
     private void hold() throws IOException {
         if (!Files.exists(file)) {
-            Files.createFile(file, OwnFiles.only("rw-------")); // SQLite gives its log the same
+            Files.createFile(file, OwnFiles.only("rw-------")); // SQLite's log gets this mode
         }
         if (HELD.putIfAbsent(Objects.requireNonNullElse(key(file), file), this) != null) {
             throw new IOException(TAKEN);
@@ -184,9 +184,9 @@ final class Sqlite implements Database {
     }
 
     /**
-     * Whether the file itself is a mount point, as a container's volume may be. Its log would lie
-     * in the folder of the container, and be missing after the file is mounted elsewhere. The list
-     * of mounts writes some characters as octal escapes, see proc(5), mountinfo.
+     * Whether the file itself is a mount point, as a container's volume may be. SQLite's log would
+     * then lie outside the volume, in the container, and be lost with the container. The list of
+     * mounts writes some characters as octal escapes, see proc(5), mountinfo.
      */
     private boolean isMounted() throws IOException {
         Path mounts = Path.of("/proc/self/mountinfo"); // Linux only; other systems mount folders
@@ -201,15 +201,15 @@ final class Sqlite implements Database {
 
     /**
      * Locks the database file itself, so that the lock holds under every name of the file. A
-     * process loses the lock in two ways.
+     * process could lose the lock in two ways.
      *
-     * <p>First, a process that closes any handle of the file loses all its locks
+     * <p>First, a process that closes any handle of the file loses all its locks on the file
      * (sqlite.org/howtocorrupt.html, section 2.2). So this class opens the file once, before SQLite
      * does, and closes it last.
      *
-     * <p>Second, when SQLite gives up its own last lock, it unlocks all bytes. In WAL mode, {@link
-     * #anchor} keeps a lock of SQLite until the anchor is closed. Before WAL mode is on, SQLite may
-     * unlock the file, so {@link #prepare} takes the lock once more afterwards.
+     * <p>Second, when SQLite releases its own last lock, it unlocks all bytes. In WAL mode, {@link
+     * #anchor} keeps a lock of SQLite until the anchor is closed. Before WAL mode, SQLite may
+     * unlock the file, so {@link #prepare} takes the lock again once WAL mode is on.
      */
     private void takeLock() throws IOException {
         lock = channel.tryLock(LOCK_AT, 1, false);
@@ -351,10 +351,10 @@ final class Sqlite implements Database {
     }
 
     /**
-     * Makes the driver unpack its native library beside the database, unless the user has set
-     * another folder, and deletes the library after it is loaded. The driver's default folder is
-     * /tmp, which may be mounted noexec, and each kill -9 would leave a library there. If the
-     * database's folder is mounted noexec, too, the driver uses its default folder.
+     * Makes the driver unpack its native library beside the database, and deletes the library after
+     * it is loaded. The driver's default folder is /tmp, which may be mounted noexec, and each kill
+     * -9 would leave a library there. If the database's folder is mounted noexec, the driver uses
+     * its default folder. A folder that the user has set comes first.
      */
     private void loadDriver() throws IOException {
         Path folder = beside(".driver");
@@ -365,7 +365,7 @@ final class Sqlite implements Database {
             System.setProperty(setting, folder.toString());
             try {
                 SQLiteJDBCLoader.initialize();
-            } catch (Exception notExecutable) { // the driver declares no less
+            } catch (Exception notExecutable) { // the driver's method declares Exception
                 // Tolerated: the first connection tries again, in the driver's default folder.
             } finally {
                 System.clearProperty(setting);

@@ -283,7 +283,7 @@ class ServerCommandTest {
                 "0 --max-size -1M|--max-size must be a number of MB or GB",
                 "0 --max-size 1.5G|--max-size must be a number of MB or GB",
                 "0 --max-size 9999999G|--max-size must be a number of MB or GB",
-                "0 --store jdbc:postgresql://h/db --max-size 1G|a limit to its size is set",
+                "0 --store jdbc:postgresql://h/db --max-size 1G|--max-size is for files only",
                 "|PORT"
             })
     void wrongUsageIsReportedAndExitsWith2(String arguments, String said) throws Exception {

@@ -308,7 +308,7 @@ class TlsTest {
                             "Cannot use the key in %s: its PEM blocks are [%s], and "
                                     .formatted(file, blocks)),
                     sentence);
-            Matcher command = Pattern.compile("NEW so: (.+)\\. No").matcher(sentence);
+            Matcher command = Pattern.compile("NEW: (.+)\\. No").matcher(sentence);
             assertTrue(command.find(), sentence);
             // A user types the password; the test puts it into the command.
             shell(command.group(1).replace("openssl pkey", "openssl pkey -passin pass:secret"));
