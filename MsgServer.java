@@ -329,8 +329,7 @@ public final class MsgServer implements AutoCloseable {
 
     /**
      * Stops accepting, waits for conversations to end, and cuts all that outlast the grace period.
-     * Afterwards a conversation uses the store only if it waits for a database that does not
-     * answer.
+     * Afterwards only a conversation that waits for a silent database may still use the store.
      */
     @Override
     public void close() {

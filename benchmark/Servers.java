@@ -15,8 +15,8 @@ import java.util.regex.Pattern;
 
 /**
  * Starts the measured servers, each as a separate process. Our server starts through JBang, as for
- * a user; the launcher replaces itself with the java command. The yardsticks run from the
- * benchmark's class path. The peers have their own commands.
+ * a user; the launcher replaces itself with the java command. {@link Yardsticks} run from the
+ * benchmark's class path. A {@link Peer}, such as Redis, has its own command.
  *
  * @param folder the folder for all files of the servers
  */
@@ -38,7 +38,7 @@ record Servers(Path folder) {
         return start(name, command, READY);
     }
 
-    /** Starts one of the servers in {@link Yardsticks}, with our server's JVM options. */
+    /** Starts one of the servers in {@link Yardsticks}, with our server's garbage collector. */
     Server yardstick(String name) throws IOException {
         var java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
         var command = new ArrayList<>(List.of(java, "-XX:+UseSerialGC", "-Xmn16m"));
@@ -47,7 +47,7 @@ record Servers(Path folder) {
         return start(name, command, READY);
     }
 
-    /** Starts a {@link Peer}. It listens on every address, because the load uses many. */
+    /** Starts a {@link Peer}. It listens on all addresses, since the load connects to many. */
     Server peer(String name) throws IOException {
         var peer = Peer.of(name);
         var home = Files.createDirectory(folder.resolve(name)).toString();

@@ -145,8 +145,8 @@ final class TlsCosts {
     }
 
     /**
-     * Returns the p99 beside many clients that have sent only a ClientHello, over the p99 without
-     * such clients.
+     * Returns the p99 beside many clients that have sent only a ClientHello, divided by the p99
+     * without such clients.
      */
     private double besideSilent(Servers.Server server) throws IOException {
         double without = many(server, How.RESUMED, CLIENTS, requests).getValueAtPercentile(99);
@@ -157,7 +157,7 @@ final class TlsCosts {
                 held.add(connect(server, How.PLAIN));
                 held.getLast().getOutputStream().write(hello);
             }
-            request(server, How.RESUMED); // the server has accepted the silent clients before
+            request(server, How.RESUMED); // its reply shows that the silent clients are accepted
             return many(server, How.RESUMED, CLIENTS, requests).getValueAtPercentile(99) / without;
         } finally {
             for (var socket : held) {

@@ -42,7 +42,7 @@ import javax.net.ssl.SSLSocket;
  * Otherwise anyone who controls the DNS could point the name at another known server.
  */
 final class Trust {
-    /** The value of {@code --tls} without a key: the known key, or a key that the user accepts. */
+    /** The value of {@code --tls} without a KEY: accepts the known key, or asks the user. */
     static final String ANY = "true";
 
     /** A valid line of known-servers: blank, a comment, or HOST PORT KEY as groups 1 to 3. */
@@ -190,7 +190,7 @@ final class Trust {
      */
     Socket secure(Connector plain) throws IOException, RequestException {
         if (!inTls()) {
-            return plain.connect(); // to the address looked up above: Java caches it for 30 s
+            return plain.connect(); // to the address found in readKnown(): Java caches it for 30 s
         }
         Socket socket = handshake(plain.connect());
         if (socket == null) {

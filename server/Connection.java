@@ -128,7 +128,7 @@ class Connection implements AutoCloseable {
                 }
             }
             if (count < 0) {
-                if (secured && inputEnded) { // the connection ended, not only TLS
+                if (secured && inputEnded) { // without close_notify before
                     throw new Protocol.RefusedException(Protocol.Refusal.CUT_OFF);
                 }
                 return Protocol.parse(bytes, length);

@@ -26,7 +26,7 @@ import java.util.stream.Collectors;
  * and {@link #fetch} returns a mailbox page by page.
  *
  * <p>{@link PlatformThreads} use the database, and {@link GroupCommit} commits all pending stores
- * in one transaction. The databases differ behind {@link Database}.
+ * in one transaction. {@link Database} hides the differences between databases.
  *
  * <p>Deleting is left out on purpose: a fetch deletes nothing, as with the classic server.
  */
@@ -175,7 +175,7 @@ public final class MessageStore implements AutoCloseable {
         return this.<Integer>outcome(Failing.WRITING, new PlatformThreads.Job(message, null));
     }
 
-    /** Makes another durable change than storing a message, on the writer's thread. */
+    /** Makes a durable change other than storing a message, on the writer's thread. */
     <A> A change(Database.Work<A> change) throws StoreException {
         return outcome(Failing.WRITING, new PlatformThreads.Job(null, change));
     }

@@ -161,11 +161,11 @@ final class Postgres implements Database {
 
     private static final class PostgresSession extends Session {
         /**
-         * A condition that is always true. Its side effect turns durability and its warnings on for
-         * this transaction, even if the defaults of the database or the user turn them off.
-         * Settings of the session are not enough, since a pooler may run each transaction in
-         * another session. In a database that only resembles PostgreSQL, a missing setting reads as
-         * NULL.
+         * A condition that is always true. As a side effect it turns synchronous commits on for
+         * this transaction, and the warnings that {@link #insert} reads, even if a default of the
+         * database or the user turns them off. Settings of the session are not enough, since a
+         * pooler may run each transaction in another session. In a database that only resembles
+         * PostgreSQL, a missing setting reads as NULL.
          */
         private static final String DURABLY =
                 "(SELECT concat(CASE current_setting('synchronous_commit', true) WHEN 'off'"
@@ -193,7 +193,7 @@ final class Postgres implements Database {
         /**
          * Stores the batch; after a conflict with another transaction, tries again in halves. If
          * one row in a hundred conflicts, a batch of a thousand rows hardly ever succeeds. A row
-         * that is stored already keeps its text.
+         * that is stored already gets the same text again.
          */
         @Override
         void insert(List<Entry> batch) throws SQLException {

@@ -330,7 +330,7 @@ final class Sqlite implements Database {
     @Override
     public List<String> warnings() {
         try {
-            // Other users need the bit r of the file (04) and the bit x of its folder (01).
+            // Group or others need the bit r of the file (044), and x of its folder (011).
             int readable = mode(file) >> 2 & mode(file.getParent()) & 011;
             String cure =
                     "Other users of this machine can read all messages; to end that: chmod go= ";
@@ -458,7 +458,7 @@ final class Sqlite implements Database {
             return "SELECT count(*) FROM sqlite_schema WHERE name = 'owner'";
         }
 
-        /** Marks the file, too, so that no version without owners serves it. */
+        /** Marks the file, too, so that older servers, which know no owners, refuse it. */
         @Override
         boolean openOwners(boolean tls) throws SQLException {
             boolean owned = super.openOwners(tls);

@@ -133,8 +133,8 @@ class BigMailboxTest {
     @EnabledOnOs(value = OS.LINUX, disabledReason = "reads /proc")
     @Timeout(value = 2, unit = TimeUnit.MINUTES)
     void unreadRepliesTakeLittleMemoryEvenIfTheHeapMayGrow() throws Exception {
-        // 60 such fetches took 160 MB, mostly garbage: the server wrote up to 4 MB to the kernel
-        // for each.
+        // 60 unread replies once took 160 MB, mostly garbage: the server wrote up to 4 MB of each
+        // to the kernel.
         Path store = folder.resolve("messages.db");
         Files.copy(filled(), store);
         var command = ServerProcess.command(store, "--timeout", "120");

@@ -150,7 +150,7 @@ class ClassicServerTest {
     @Test
     void manyClientsAtOnceConnectWithoutARepeatedSyn() throws Exception {
         // With a backlog of 5, clients waited whole seconds until the kernel repeated their SYNs.
-        // Such a backlog delays clients in every round; a pause of the machine delays only one.
+        // Such a backlog delays every attempt of eventually(); a pause of the machine delays one.
         int clients = 200;
         Waiting.eventually(
                 "nine tenths of the requests take less than the 1 s after which a SYN is repeated",

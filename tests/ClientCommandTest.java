@@ -239,8 +239,8 @@ class ClientCommandTest {
 
         @Test
         void aClosedStandardInputIsTheEndOfInput() throws Exception {
-            // The JVM opened its own files in place of stdin. The client read their bytes as
-            // answers and sent two messages.
+            // Without stdin, a file of the JVM got descriptor 0. The client once read its bytes as
+            // answers, and sent two messages.
             try (FakeServer server = FakeServer.answering("Message accepted and stored:\n")) {
                 String port = Integer.toString(server.port());
                 ClientRun run = redirected("<&-", "", "127.0.0.1", port, "--user", "al");

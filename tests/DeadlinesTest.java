@@ -62,7 +62,7 @@ class DeadlinesTest {
         // ever. The log also added the 2 s of waiting for the client's close to the duration, so
         // a reply after 2 ms was logged with 2 s.
         long start = System.nanoTime(); // the clock starts before any handshake
-        try (Engine engine = new Engine(transport, folder, Engine.limits(SHORT, 100, 2_000));
+        try (Engine engine = new Engine(transport, folder, Engine.limits(1_800, 100, 2_000));
                 Wire silent = engine.wire();
                 Wire answered = engine.wire()) {
             assertEquals(Wire.EMPTY, answered.send("fetch;nobody\n").receive());
