@@ -9,7 +9,7 @@ import java.util.function.BinaryOperator;
  * their connections, but here each message has its own connection. So the benchmark speaks each
  * protocol itself, a whole session in one write.
  *
- * @param safe the place of an acknowledged message
+ * @param safe how safe an acknowledged message is
  * @param command a shell command; DIR stands for a folder, and PORT for a free port
  * @param store gives the session that stores a text in a mailbox
  * @param count the session that asks for the number of messages
@@ -21,7 +21,7 @@ record Peer(String safe, String command, BinaryOperator<String> store, String co
     static final String COUNTED =
             "(?s)(?<=^:|jobs-ready: |\"messages\":|/count)\\d+|\\d+(?=C....SELECT 1)";
 
-    /** Returns null for any other name. */
+    /** Returns the peer, or null if none has this name. */
     static Peer of(String name) {
         return switch (name) {
             case "redis" -> // in protected mode, which serves only this machine

@@ -49,8 +49,8 @@ record Case(String name, Body body) {
         }
 
         /**
-         * A program that differed from {@code expected}. The fault has one or two names. The report
-         * describes only the first case of each fault in full.
+         * A program that differed from {@code expected}. The report describes a case in full only
+         * if no earlier case has one of its {@code faults}.
          */
         Difference(String sent, String came, String expected, String... faults) {
             super("sent " + sent + "; got " + came + "; the protocol says: " + expected, null);
@@ -212,7 +212,7 @@ record Case(String name, Body body) {
                 .collect(Collectors.joining());
     }
 
-    /** Escapes invisible characters, or, if the text is not UTF-8, all bytes but ASCII. */
+    /** Escapes invisible characters and, if the text is not UTF-8, all bytes but ASCII. */
     private static String escaped(byte[] bytes) {
         String text = new String(bytes, UTF_8);
         boolean utf8 = Arrays.equals(text.getBytes(UTF_8), bytes);

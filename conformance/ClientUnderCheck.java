@@ -154,12 +154,16 @@ final class ClientUnderCheck {
             return exit > 128 || STACK_TRACE.matcher(out + "\n" + err).find();
         }
 
-        /** Returns whether a user sees the same; not on stderr, where a launcher may write, too. */
+        /**
+         * Returns whether a user sees the same; ignores stderr, where a launcher may write, too.
+         */
         boolean isAs(Outcome other) {
             return exit == other.exit && alike(out, other.out);
         }
 
-        /** Returns whether texts or sets of lines are equal, except for blanks and clocks. */
+        /**
+         * Returns whether the texts, or their sets of lines, are equal but for {@link #CHANGING}.
+         */
         static boolean alike(String one, String other) {
             return flat(one).equals(flat(other)) || lines(one).equals(lines(other));
         }

@@ -79,7 +79,7 @@ final class ServerCheck {
                 return false;
             }
         }
-        // A server that serves one client at a time has failed SILENT, and gets them one by one.
+        // A server that serves one client at a time fails SILENT, and gets these cases one by one.
         report.run(cases.subList(prompt, cases.size()), report.passed(SILENT) ? 4 : 1);
         return true;
     }

@@ -99,8 +99,7 @@ class TlsTest {
     class AKey {
         @Test
         void isKnownByTheHashOfItsPublicHalf() throws Exception {
-            // The fingerprint in the output of: openssl pkey -pubout -outform DER | openssl dgst
-            // -sha256.
+            // The hash is the output of: openssl pkey -pubout -outform DER | openssl dgst -sha256
             var certificate = certificate(CERTIFICATE);
             assertEquals(
                     "36cb620af29139be040daf85e93313ffaae9471d4a1e0640471c9c3e1ea12ad2",

@@ -347,7 +347,7 @@ final class Site implements AutoCloseable {
         }
     }
 
-    /** The process whose id is the first line of {@code file}, and its descendants. */
+    /** The process whose id is the first line of {@code pidFile}, and its descendants. */
     private static List<ProcessHandle> tree(Path pidFile) throws IOException {
         List<ProcessHandle> all = new ArrayList<>();
         if (Files.exists(pidFile)) {
