@@ -107,8 +107,7 @@ public final class MsgClient {
     private RequestException refused(String text) {
         String advice = text.equals(Protocol.Refusal.TLS_ONLY.text) ? ". Start with --tls." : "";
         if (text.equals(Protocol.Refusal.NOT_THE_OWNER.text) && trust != null) {
-            String key =
-                    ". Copy the key that used the name first to %s, or ask who runs the server.";
+            String key = ". Copy to %s the key that first used the name, or ask the operator.";
             advice = key.formatted(trust.ownKey);
         }
         return new RequestException("The server refused: " + text + advice, null);

@@ -340,9 +340,9 @@ public final class Protocol {
     }
 
     /**
-     * {@code name} made {@link #visible}. It is in quotes unless it consists only of letters,
-     * combining marks, digits and {@code . - _ @}. So a name cannot look like two names, or like
-     * other words of a log line. Letters that look alike stay as they are.
+     * {@code name} made {@link #visible}. Without quotes stand only names of letters, digits and
+     * {@code . - _ @}, with combining marks after the first character. So a name cannot look like
+     * two names, or like other words of a log line. Letters that look alike stay as they are.
      */
     public static String visibleName(String name) {
         return Patterns.PLAIN_NAME.matcher(name).matches() && visible(name).equals(name)

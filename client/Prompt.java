@@ -124,7 +124,7 @@ final class Prompt implements Answers {
         } catch (EndOfFileException e) {
             throw new EOFException();
         } catch (IllegalStateException | IOError e) {
-            // The process is ending, and JLine has closed the terminal. System.exit() waits.
+            // The process is ending, so the terminal is closed. System.exit() waits for the end.
             System.exit(Program.Exit.INTERRUPTED.code);
             throw e;
         }

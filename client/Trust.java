@@ -221,8 +221,8 @@ final class Trust {
                     stranger
                             ? "%1$s port %2$d shows the key %3$s instead of %4$s, and nothing was"
                                   + " sent. Either it was set up anew, or another server answers in"
-                                  + " its place: ask who runs it, by another way than this server,"
-                                  + " for the key that it printed."
+                                  + " its place: ask its operator, not through this server, for the"
+                                  + " key that it printed."
                             : "%1$s port %2$d does not answer in TLS, and nothing was sent: %5$s."
                                     + " Was it started with --tls? If not, see docs/tls.md.";
             if (stranger && pinned.equals(known)) {
@@ -246,8 +246,8 @@ final class Trust {
         }
         if (!answer.strip().matches("(?i)y|yes")) {
             String sentence =
-                    "The server is not trusted, and nothing was sent. A script starts with --tls"
-                            + " and the key that the server printed.";
+                    "The server is not trusted, and nothing was sent. In a script, give --tls the"
+                            + " key that the server printed.";
             throw new RequestException(sentence, null);
         }
         pinned = shown;

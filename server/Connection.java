@@ -21,7 +21,7 @@ import java.util.concurrent.locks.LockSupport;
  *
  * <p>Usually the request has arrived already, and the reply fits into the kernel's buffer. So the
  * channel is non-blocking: one system call reads the request, one writes the reply. The channel
- * blocks only for a late request, and {@link #write} polls only while a reply does not fit.
+ * blocks only for late input, and {@link #write} polls only while a reply does not fit.
  *
  * <p>One thread uses a connection; any thread may call {@link #cut}.
  */

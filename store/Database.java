@@ -166,8 +166,8 @@ interface Database {
 
         /**
          * Stores all messages of {@code batch}. After an exception some messages may be stored. A
-         * retry with the same ids stores each message only once. An empty batch fails if a message
-         * could not be stored.
+         * retry with the same ids stores each message only once. An empty batch tests whether
+         * messages can be stored.
          */
         abstract void insert(List<Entry> batch) throws SQLException;
 

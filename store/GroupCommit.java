@@ -30,8 +30,8 @@ record GroupCommit(Database database, Sessions sessions, Ids ids) {
     /**
      * Stores all messages of {@code batch}. If the connection fails during an insert, the outcome
      * is unknown. Then the writer sends the same ids again, and the database keeps rows that it has
-     * already. After any other failure the writer tries each message alone, so that only a bad
-     * message is refused.
+     * already. If an insert fails otherwise, the writer tries each message alone, and refuses only
+     * a bad one.
      */
     private void commit(List<PlatformThreads.Job> batch, List<Database.Entry> entries) {
         long giveUp = System.nanoTime() + RETRY_FOR.toNanos();

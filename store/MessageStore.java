@@ -45,7 +45,7 @@ public final class MessageStore implements AutoCloseable {
     public enum Failing {
         READING,
         WRITING,
-        /** A mailbox is on a damaged page; only the operator can repair the database. */
+        /** The database is damaged in part; only the operator can repair it. */
         DAMAGED
     }
 
@@ -79,9 +79,9 @@ public final class MessageStore implements AutoCloseable {
      *     PostgreSQL's protocol
      * @param maxBytes the largest size of the file; a full file refuses further stores
      * @throws IllegalArgumentException if {@code place} is wrong in itself, on any machine
-     * @throws StoreException if the place cannot be trusted with messages: it holds no database or
-     *     another program's, is open in another server, out of reach or not writable, or ignores a
-     *     setting
+     * @throws StoreException if the place cannot be trusted with messages: it is a file that is no
+     *     database, belongs to another program, is open in another server, is out of reach or not
+     *     writable, or ignores a setting
      */
     public MessageStore(String place, long maxBytes) throws StoreException {
         this(place, maxBytes, UnaryOperator.identity());

@@ -161,11 +161,11 @@ final class Postgres implements Database {
 
     private static final class PostgresSession extends Session {
         /**
-         * A condition that is always true. As a side effect it turns synchronous commits on for
-         * this transaction, and the warnings that {@link #insert} reads, even if a default of the
-         * database or the user turns them off. Settings of the session are not enough, since a
-         * pooler may run each transaction in another session. In a database that only resembles
-         * PostgreSQL, a missing setting reads as NULL.
+         * A condition that is always true. For this transaction it also turns on synchronous
+         * commits and the warnings that {@link #insert} reads, even if a default of the database or
+         * the user turns them off. Settings of the session are not enough, since a pooler may run
+         * each transaction in another session. In a database that only resembles PostgreSQL, a
+         * missing setting reads as NULL.
          */
         private static final String DURABLY =
                 "(SELECT concat(CASE current_setting('synchronous_commit', true) WHEN 'off'"

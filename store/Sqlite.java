@@ -207,9 +207,10 @@ final class Sqlite implements Database {
      * (sqlite.org/howtocorrupt.html, section 2.2). So this class opens the file once, before SQLite
      * does, and closes it last.
      *
-     * <p>Second, when SQLite releases its own last lock, it unlocks all bytes. In WAL mode, {@link
-     * #anchor} keeps a lock of SQLite until the anchor is closed. Before WAL mode, SQLite may
-     * unlock the file, so {@link #prepare} takes the lock again once WAL mode is on.
+     * <p>Second, when SQLite releases its own last lock, it unlocks all bytes. With SQLite's log
+     * (WAL mode), {@link #anchor} keeps a lock of SQLite until the anchor is closed. Before WAL
+     * mode, SQLite may unlock the file, so {@link #prepare} takes the lock again once WAL mode is
+     * on.
      */
     private void takeLock() throws IOException {
         lock = channel.tryLock(LOCK_AT, 1, false);

@@ -39,8 +39,8 @@ import java.util.List;
  */
 class TrustTest extends TlsUser {
     private static final String NOT_TRUSTED =
-            "The server is not trusted, and nothing was sent. A script starts with --tls and the"
-                    + " key that the server printed.";
+            "The server is not trusted, and nothing was sent. In a script, give --tls the key"
+                    + " that the server printed.";
 
     /**
      * The sentence about names, which appears once. The client cannot know whether a name is free.
@@ -195,8 +195,8 @@ class TrustTest extends TlsUser {
             // The sentence showed the stranger's key in a command, which a user could paste.
             String sentence =
                     "127.0.0.1 port %s shows the key %s instead of %s, and nothing was sent. Either"
-                        + " it was set up anew, or another server answers in its place: ask who"
-                        + " runs it, by another way than this server, for the key that it printed.";
+                            + " it was set up anew, or another server answers in its place: ask its"
+                            + " operator, not through this server, for the key that it printed.";
             ClientRun given = piped("1\nbob\nhi\n3\n", port, "--tls", OTHER_KEY);
             assertEquals(sentence.formatted(port, shown, OTHER_KEY), given.sentence());
             assertEquals(1, given.exit());
@@ -318,10 +318,9 @@ class TrustTest extends TlsUser {
         engine.ask("store;bob;george;hi"); // with the key of Transport.Keys.CLIENT
         ClientRun run = piped("1\nbob\nhi\n2\n3\n", port, "--tls", key);
         String sentence =
-                "The server refused: Message declined. That name belongs to another key. Copy the"
-                        + " key that used the name first to "
+                "The server refused: Message declined. That name belongs to another key. Copy to "
                         + keyFile()
-                        + ", or ask who runs the server.\n";
+                        + " the key that first used the name, or ask the operator.\n";
         assertEquals(sentence + sentence, run.err());
         assertEquals(1, run.exit());
     }
