@@ -70,8 +70,10 @@ final class TlsConnection extends Connection {
             Tls.configure(socket).startHandshake();
             clientKey = Tls.id(socket.getSession().getPeerCertificates()[0]);
         } catch (IOException e) {
+            // TLS wraps the exception of a failed read, and names only its own method.
+            IOException cause = e.getCause() instanceof IOException read ? read : e;
             String reason =
-                    e instanceof SocketTimeoutException ? "it took too long" : e.getMessage();
+                    e instanceof SocketTimeoutException ? "it took too long" : cause.getMessage();
             throw new IOException("the TLS handshake failed: " + reason, e);
         }
     }

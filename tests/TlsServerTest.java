@@ -320,6 +320,17 @@ class TlsServerTest {
     }
 
     @Test
+    void aResetDuringTheHandshakeIsLoggedAsAReset() throws Exception {
+        // The log had the name of a method of the JDK instead of the reason.
+        try (Socket socket = new Socket("127.0.0.1", engine.port())) {
+            socket.getOutputStream().write(hello());
+            socket.getInputStream().read();
+            socket.setSoLinger(true, 0); // so that the close is a reset
+        }
+        assertRefused("Connection reset");
+    }
+
+    @Test
     void garbageAfterTheFirstByteIsCutOffAtOnce() throws Exception {
         for (int seed = 0; seed < 20; seed++) {
             byte[] garbage = new byte[600];
