@@ -196,12 +196,9 @@ public final class ServerCommand implements Callable<Integer> {
         } catch (IOException e) {
             throw new IOException(Addresses.cannotListen(address, e), e);
         }
-        store.close(STORE_GRACE);
+        store.close(Duration.ofMillis(500)); // no longer for a database that does not answer
         log.close("Goodbye. Every acknowledged message is kept.");
     }
-
-    /** The longest wait, at the end, for a database that does not answer. */
-    private static final Duration STORE_GRACE = Duration.ofMillis(500);
 
     /** The server's key, in a file beside the store's file or, without such a file, in the home. */
     private Tls key(MessageStore store) throws IOException {

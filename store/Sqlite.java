@@ -354,14 +354,15 @@ final class Sqlite implements Database {
     /**
      * Makes the driver unpack its native library beside the database, and deletes the library after
      * it is loaded. The driver's default folder is /tmp, which may be mounted noexec, and each kill
-     * -9 would leave a library there. If the database's folder is mounted noexec, the driver uses
-     * its default folder. A folder that the user has set comes first.
+     * -9 would leave a library there. If the database's folder is mounted noexec, or the room on
+     * its disk is scarce, the driver uses its default folder. A folder that the user has set comes
+     * first.
      */
     private void loadDriver() throws IOException {
         Path folder = beside(".driver");
         delete(folder);
         String setting = "org.sqlite.tmpdir";
-        if (System.getProperty(setting) == null) {
+        if (System.getProperty(setting) == null && file.toFile().getUsableSpace() > 4 << 20) {
             Files.createDirectory(folder, OwnFiles.only("rwx------"));
             System.setProperty(setting, folder.toString());
             try {
