@@ -114,9 +114,6 @@ public final class MsgServer implements AutoCloseable {
 
     // ---------------------------------------------------------------- accepting
 
-    /** The pause after a failed accept. */
-    private static final Duration ACCEPT_PAUSE = Duration.ofMillis(100);
-
     private static final byte[] BUSY = Protocol.line(Protocol.Refusal.BUSY.text);
 
     /** Accepts connections and starts a thread for each; the classic server forked a process. */
@@ -135,7 +132,7 @@ public final class MsgServer implements AutoCloseable {
                 // both, so the acceptor goes on, after a pause that prevents a busy loop.
                 if (listening.isOpen()) {
                     accepting.failed(e.getMessage());
-                    LockSupport.parkNanos(ACCEPT_PAUSE.toNanos());
+                    LockSupport.parkNanos(Duration.ofMillis(100).toNanos());
                 }
             }
         }

@@ -149,10 +149,14 @@ public final class ServerCommand implements Callable<Integer> {
         try {
             Thread hook = Thread.ofPlatform().unstarted(() -> end(signal, ended));
             Runtime.getRuntime().addShutdownHook(hook); // early, for a signal during the start
-            try (MessageStore store = openStore()) {
+            MessageStore store = openStore();
+            try {
                 serve(new InetSocketAddress(bind, port), store, log, signal);
-                return Program.Exit.OK.code;
+            } finally {
+                store.close(Duration.ofMillis(500)); // no longer for a database that is silent
             }
+            log.close("Goodbye. Every acknowledged message is kept.");
+            return Program.Exit.OK.code;
         } catch (MessageStore.StoreException | IOException | IllegalStateException e) {
             err.println(e.getMessage());
             return Program.Exit.FAILED.code;
@@ -196,8 +200,6 @@ public final class ServerCommand implements Callable<Integer> {
         } catch (IOException e) {
             throw new IOException(Addresses.cannotListen(address, e), e);
         }
-        store.close(Duration.ofMillis(500)); // no longer for a database that does not answer
-        log.close("Goodbye. Every acknowledged message is kept.");
     }
 
     /** The server's key, in a file beside the store's file or, without such a file, in the home. */

@@ -166,13 +166,12 @@ final class PlatformThreads {
      * @return false if a thread has not ended and may still use the database
      */
     boolean close(Duration limit) {
-        long nanos = closed ? 0 : limit.toNanos(); // the second close does not wait again
         closed = true;
         writings.add(LAST);
         readings.addAll(List.of(LAST, LAST)); // one for each reader
         boolean ended =
                 threads.handle((all, failure) -> true)
-                        .completeOnTimeout(false, nanos, TimeUnit.NANOSECONDS)
+                        .completeOnTimeout(false, limit.toNanos(), TimeUnit.NANOSECONDS)
                         .join();
         pending.forEach(job -> job.completeExceptionally(new SQLException(CLOSED)));
         return ended;
