@@ -304,7 +304,7 @@ public final class MsgServer implements AutoCloseable {
     /** Length of the kernel's backlog of connections not yet accepted; Java's default is 50. */
     private static final int BACKLOG = 1024;
 
-    /** The time that conversations have to end after they were cut. */
+    /** The time for conversations to end after they were cut. */
     private static final Duration AFTER_CUT = Duration.ofMillis(500);
 
     /**

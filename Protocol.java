@@ -340,7 +340,7 @@ public final class Protocol {
     }
 
     /**
-     * {@code name} made {@link #visible}. Without quotes stand only names of letters, digits and
+     * {@code name} made {@link #visible}. It gets quotes unless it consists of letters, digits and
      * {@code . - _ @}, with combining marks after the first character. So a name cannot look like
      * two names, or like other words of a log line. Letters that look alike stay as they are.
      */

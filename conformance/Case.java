@@ -43,14 +43,14 @@ record Case(String name, Body body) {
 
         private final String[] faults;
 
-        /** A program that broke the rule {@code says}; the rule also names the fault. */
+        /** Reports a broken rule, {@code says}; the rule also names the fault. */
         Difference(String sent, String came, Rule says) {
             this(sent, came, says.toString(), says.name());
         }
 
         /**
-         * A program that differed from {@code expected}. The report describes a case in full only
-         * if no earlier case has one of its {@code faults}.
+         * Reports a difference from {@code expected}. The report describes a case in full if no
+         * case so described has one of its {@code faults}.
          */
         Difference(String sent, String came, String expected, String... faults) {
             super("sent " + sent + "; got " + came + "; the protocol says: " + expected, null);

@@ -14,8 +14,8 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
- * The cases for a message client. The typed answers follow the order of the menu: a name, then for
- * each request 1, a recipient and a message, or 2, and at the end 3.
+ * The cases for a message client. The typed answers follow the menu: a name; then, for each
+ * request, either "1", a recipient and a message, or "2"; at the end "3".
  *
  * <p>The protocol does not fix the words of a menu. So a case looks only for texts of the server,
  * or compares the output of two runs.

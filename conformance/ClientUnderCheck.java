@@ -155,7 +155,7 @@ final class ClientUnderCheck {
         }
 
         /**
-         * Returns whether a user sees the same; ignores stderr, where a launcher may write, too.
+         * Returns whether a user sees the same; ignores stderr, where a launcher may also write.
          */
         boolean isAs(Outcome other) {
             return exit == other.exit && alike(out, other.out);

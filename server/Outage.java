@@ -6,9 +6,9 @@ import java.time.Duration;
 
 /**
  * A lasting failure, reported once when it starts and once when it ends. A start is reported at
- * once. After a report of an end, the next report of an end waits for a minute, or for 5 s without
- * a failure. So a failure that flaps does not fill the log. While a failure lasts, the last report
- * is a start. Any thread may use an outage.
+ * once. An end is reported only if the last such report is a minute old, or after 5 s without a
+ * failure. So a failure that flaps does not fill the log. While a failure lasts, the last report is
+ * a start. Any thread may use an outage.
  */
 final class Outage {
     private static final long MINUTE = Duration.ofMinutes(1).toNanos();

@@ -153,7 +153,7 @@ public final class ServerCommand implements Callable<Integer> {
             try {
                 serve(new InetSocketAddress(bind, port), store, log, signal);
             } finally {
-                store.close(Duration.ofMillis(500)); // no longer for a database that is silent
+                store.close(Duration.ofMillis(500)); // the longest wait for a silent database
             }
             log.close("Goodbye. Every acknowledged message is kept.");
             return Program.Exit.OK.code;

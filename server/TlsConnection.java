@@ -70,7 +70,7 @@ final class TlsConnection extends Connection {
             Tls.configure(socket).startHandshake();
             clientKey = Tls.id(socket.getSession().getPeerCertificates()[0]);
         } catch (IOException e) {
-            // TLS wraps the exception of a failed read, and names only its own method.
+            // TLS wraps a read's exception; the wrapper's message only names a method.
             IOException cause = e.getCause() instanceof IOException read ? read : e;
             String reason =
                     e instanceof SocketTimeoutException ? "it took too long" : cause.getMessage();

@@ -236,10 +236,7 @@ class BigMailboxTest {
         }
     }
 
-    /**
-     * Fetches the first {@code count} messages of a mailbox and compares each line with the
-     * expected one.
-     */
+    /** Fetches a mailbox of {@code count} messages and compares each line with the expected one. */
     private void fetchSome(int port, String recipient, int count) throws IOException {
         try (Wire client = new Wire(transport, Wire.loopback(port), 0);
                 BufferedReader lines = client.send("fetch;" + recipient).endInput().lines()) {

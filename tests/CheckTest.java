@@ -42,8 +42,8 @@ import java.util.concurrent.Future;
 import java.util.stream.Collectors;
 
 /**
- * Runs the conformance check against correct programs, and against the same programs with one line
- * changed. Each changed program must fail exactly the cases that depend on the line.
+ * Runs the conformance check against correct programs, and against the same programs with planted
+ * faults. Each faulty program must fail exactly the cases that its faults break.
  */
 @DisabledOnOs(OS.WINDOWS) // The commands need a POSIX shell.
 @Order(3) // long test classes start first
@@ -78,8 +78,8 @@ class CheckTest {
         }
 
         /**
-         * Asserts that each fault has one FAIL line. If a fault breaks several cases, one list must
-         * name all of them.
+         * Asserts one FAIL line for each fault that breaks a case. If a fault breaks several cases,
+         * one list must name all of them.
          */
         void reportsFaults(List<Fault> faults, int cases) {
             List<String> expected = new ArrayList<>();

@@ -292,7 +292,7 @@ class KnownServersTest extends TlsUser {
                 Files.createFile(folder);
             }
         },
-        A_LINK_TO_ITSELF { // Replaces a folder without the x permission, which root could read.
+        A_LINK_TO_ITSELF { // root could read a folder without the x permission, but not this link
             @Override
             void make(Path folder) throws IOException {
                 Files.createSymbolicLink(folder, folder);

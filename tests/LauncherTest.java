@@ -258,7 +258,7 @@ class LauncherTest {
     }
 
     /**
-     * Replaces {@code flock}: its attempt of 2 s fails at once. Returns the file that appears when
+     * Replaces {@code flock}: an attempt with -w fails at once. Returns the file that appears when
      * a launch waits for another one.
      */
     private Path flockTellsThatItWaits() throws IOException {
@@ -538,8 +538,8 @@ class LauncherTest {
     }
 
     /**
-     * Makes a Maven that stops after half of the jar. The result returns its process, or null
-     * before this point.
+     * Makes a Maven that hangs after half of the jar. The result returns its process, or null
+     * before that.
      */
     private Callable<ProcessHandle> halfWay() throws IOException {
         java(PROGRAM_ENDS_WITH_7);

@@ -21,7 +21,7 @@ import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.stream.IntStream;
 
-/** The log may drop lines of requests. It never drops reports of failures or its last line. */
+/** A blocked log drops only lines of requests. It keeps reports of failures and its last line. */
 class LogTest {
     private static final InetSocketAddress PEER = new InetSocketAddress("127.0.0.1", 1);
 

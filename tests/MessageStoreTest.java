@@ -340,9 +340,9 @@ class MessageStoreTest {
 
     @Test
     void aClockSetBackDuringARestartDoesNotChangeTheOrder() throws Exception {
-        // An id begins with the time. After the clock was set back, new messages sorted before
-        // older ones. The first start after this change corrected the ids of new messages, but the
-        // second start did not.
+        // An id begins with the time. After the clock was set back, the first start still gave new
+        // messages later ids than old ones. From the second start on, new messages sorted before
+        // older ones.
         Assumptions.assumeTrue(
                 kind == Kind.SQLITE, "only SQLite takes the time from this machine's clock");
         Mailboxes.storeNumbers(store, "bob", 0, 5);

@@ -106,7 +106,7 @@ final class Clients implements AutoCloseable {
     }
 
     /**
-     * Waits until the servers have acknowledged 100 more stores, and each of them one within the
+     * Waits until the servers have acknowledged 100 more stores, and each server one within the
      * last 0.5 s.
      */
     void awaitStoresOnAll(int seconds) throws Exception {

@@ -233,7 +233,7 @@ class ScaleOutPageTest {
                 site.say(clients.check(TWO));
             }
 
-            // The old messages are in the same database; its primary is now another host.
+            // The page's commands for old messages now run on the promoted replica.
             String app =
                     "export PGPASSWORD=SECRET; psql -v ON_ERROR_STOP=1 -Atq -U app -h "
                             + next.address()
