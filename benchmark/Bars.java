@@ -16,7 +16,7 @@ import java.util.stream.DoubleStream;
 final class Bars {
     private static final int BUSY = 64;
 
-    /** The smallest script with a command line. JBang's lines do not contain its output. */
+    /** The smallest script with a command line. JBang itself never prints "Good day". */
     private static final String HELLO =
             """
             //JAVA 21+

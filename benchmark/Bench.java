@@ -33,7 +33,7 @@ import java.util.stream.DoubleStream;
  * <p>Each target is a separate process that stays up over all rounds. A round visits every target
  * at every number of clients, in random order. Only ratios of two figures of the same round are
  * meaningful: a rate depends on the machine, on its other work, and on the generator, which shares
- * the processors. At the end it fetches and counts all messages; a peer counts its own. (The
+ * the processors. Last, the benchmark fetches and counts all messages; a peer counts its own. (The
  * generator uses the JVM's quick compiler C1 only. It mostly makes system calls, and C2 would take
  * processor time from the measured servers.) docs/benchmark.md lists the limits of the figures.
  */

@@ -88,7 +88,7 @@ record Report(List<Lane> lanes, List<Target.Count> counts, List<String> bars, Sp
         System.out.println("; below 10 us it is memory, not a disk: see --dir.");
     }
 
-    /** Compares our server, or else the first target, with each other at as many clients. */
+    /** Compares our server, or else the first target, with the others at as many clients. */
     private void printRatios() {
         var names = lanes.stream().map(lane -> lane.target.name).toList();
         var reference = names.contains("ours") ? "ours" : names.getFirst();

@@ -580,7 +580,7 @@ class OperatingTest {
         // a second install does not change the start files
         run("./jbang app install --force --name msg-server MsgServer.java");
         assertEquals(block("startfile").strip(), Files.readString(home.resolve(".bashrc")).strip());
-        Files.delete(home.resolve(".jbang/bin/jbang")); // JUnit warns of a link that leads out
+        Files.delete(home.resolve(".jbang/bin/jbang")); // JUnit warns of links out of the folder
     }
 
     @Test

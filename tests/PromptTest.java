@@ -450,7 +450,7 @@ class PromptTest {
         assertEquals(0, server.requests.size());
     }
 
-    /** Waits for the line speed, and for the settings that a shell without a line editor needs. */
+    /** Waits for the output of stty -a, with the settings that a shell without an editor needs. */
     private void seeTheTerminalAsItWas() throws Exception {
         see("speed 38400 baud");
         see("isig icanon iexten echo ");
@@ -474,8 +474,8 @@ class PromptTest {
     @Test
     void ctrlCDuringAChangeOfTheTerminalsModeLeavesTheTerminalAsItWas(@TempDir Path folder)
             throws Exception {
-        // The end restored the terminal, and then the command stty, already under way, set raw
-        // mode.
+        // The client's end restored the terminal, and then a stty that was already under way set
+        // raw mode.
         Path slow = folder.resolve("slow");
         Path underWay = folder.resolve("under-way");
         Path stty = folder.resolve("stty");

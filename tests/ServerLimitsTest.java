@@ -124,7 +124,7 @@ class ServerLimitsTest {
 
         @Test
         void aFailedConversationFreesItsPlace() throws Exception {
-            // After a failure before the code that frees the place, the place stayed taken. In the
+            // If a step before the code that frees the place failed, the place stayed taken. In the
             // end no client got a place.
             AtomicBoolean failing = new AtomicBoolean(true);
             AtomicInteger begun = new AtomicInteger();

@@ -440,7 +440,7 @@ class TlsServerTest {
                 try (Socket socket = new Socket("127.0.0.1", server.port())) {
                     socket.setTcpNoDelay(true);
                     String host =
-                            i % 2 == 0 ? "new" + i : "known"; // a resumed session keeps its name
+                            i % 2 == 0 ? "new" + i : "known"; // a resumption keeps the old name
                     SSLSocketFactory sockets = Transport.Keys.CLIENT.sockets;
                     var tls = (SSLSocket) sockets.createSocket(socket, host, 1, true);
                     SSLParameters hello = Tls.configure(tls).getSSLParameters();

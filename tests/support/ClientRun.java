@@ -62,7 +62,7 @@ record ClientRun(int exit, String out, String err) {
         return command(false, input, withPort(port, more));
     }
 
-    /** Input that a person types; the person's Enter ends the line of a question. */
+    /** Input that a person types: Enter, not the client, ends the line of a question. */
     static ClientRun typed(int port, String input, String... more) {
         return command(true, input, withPort(port, more));
     }

@@ -16,7 +16,7 @@ import java.util.concurrent.locks.ReentrantLock;
 import java.util.regex.Pattern;
 
 /**
- * A proxy on loopback between a store and its PostgreSQL that fails like a network. It can cut a
+ * A loopback proxy, between a store and its PostgreSQL, that fails like a network. It can cut a
  * connection after the statement has run and before its answer arrives, so that the client does not
  * know the outcome. It can also hold back all bytes without closing a connection, like a lost
  * route.

@@ -45,7 +45,7 @@ import java.util.stream.Stream;
  * <p>The counter-test is the same run with synchronous=NORMAL, in which acknowledged messages must
  * be missing. It proves that the replay can find losses.
  *
- * <pre>jbang tests/PowerCut.java 800       prints its findings; exit code 1 after a failure
+ * <pre>jbang tests/support/PowerCut.java 800   prints findings; exit code 1 after a failure
  * </pre>
  *
  * <p>The replay assumes that a disk keeps all data after its fsync has returned, that it writes
@@ -183,7 +183,7 @@ final class PowerCut {
             this.ledger = ledger;
         }
 
-        /** Gets the disk after each event that follows the first acknowledgement. */
+        /** Gets the disk after each event, from the first acknowledgement on. */
         interface Observer {
             void after(Disk disk) throws Exception;
         }
@@ -569,7 +569,7 @@ final class PowerCut {
             return;
         }
         if (arguments.length > 1 || !String.join("", arguments).matches("\\d{0,6}")) {
-            System.err.println("All options: jbang tests/PowerCut.java [STATES]");
+            System.err.println("All options: jbang tests/support/PowerCut.java [STATES]");
             System.exit(2);
         }
         if (!possible()) {

@@ -15,7 +15,7 @@ import java.net.UnknownHostException;
 import java.nio.charset.StandardCharsets;
 
 /**
- * A client that sends and receives single bytes under a test's control. Each wait has a timeout.
+ * A client whose pieces, sent and received, are under a test's control. Each wait has a timeout.
  */
 final class Wire implements AutoCloseable {
 
