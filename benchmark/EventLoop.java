@@ -17,11 +17,11 @@ import java.nio.charset.StandardCharsets;
  * connection. The thread asks the system for the connections that are ready, and serves them in
  * turn.
  *
- * <p>No call may wait, because all clients would wait for it. A thread keeps the state of its
- * conversation on its stack. An event loop keeps this state, here the line so far, in an attachment
- * of the connection's key, and the code handles one event at a time. This server stores nothing. A
- * server that stores messages would let another thread wait for the disk. The end of this wait
- * would be one more event.
+ * <p>No call may wait, because all clients would wait for it. A thread per connection keeps the
+ * state of its conversation on its stack. An event loop keeps this state, here the line so far, in
+ * an attachment of the connection's key, and the code handles one event at a time. This server
+ * stores nothing. A server that stores messages would let another thread wait for the disk. The end
+ * of this wait would be one more event.
  */
 public final class EventLoop {
     private static final int BACKLOG = 1024;
@@ -60,7 +60,7 @@ public final class EventLoop {
         client.register(selector, SelectionKey.OP_READ, ByteBuffer.allocate(LONGEST_LINE));
     }
 
-    /** Reads the available bytes, and replies when the client has shut down its sending side. */
+    /** Reads the available bytes; replies at the end of the input, or once the line is full. */
     private static void read(SocketChannel client, ByteBuffer line) throws IOException {
         boolean more = false;
         try {

@@ -10,7 +10,7 @@ import java.util.stream.DoubleStream;
 /**
  * The figures of a run, as tables.
  *
- * @param bars lines that judge the project's goals
+ * @param bars lines that compare figures with the project's goals
  * @param flush microseconds that one flush of the disk takes
  */
 record Report(List<Lane> lanes, List<Target.Count> counts, List<String> bars, Spread flush) {
@@ -62,7 +62,7 @@ record Report(List<Lane> lanes, List<Target.Count> counts, List<String> bars, Sp
         }
     }
 
-    /** Prints the report. Returns whether no request failed and no message is missing. */
+    /** Prints the report. Returns whether no request failed and each message is there once. */
     boolean print() {
         printFigures();
         printRatios();
@@ -88,7 +88,7 @@ record Report(List<Lane> lanes, List<Target.Count> counts, List<String> bars, Sp
         System.out.println("; below 10 us it is memory, not a disk: see --dir.");
     }
 
-    /** Compares our server, or else the first target, with the others at as many clients. */
+    /** Compares our server (without it, the first target) with the rest at equal client counts. */
     private void printRatios() {
         var names = lanes.stream().map(lane -> lane.target.name).toList();
         var reference = names.contains("ours") ? "ours" : names.getFirst();

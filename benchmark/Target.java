@@ -27,7 +27,7 @@ final class Target implements AutoCloseable {
     /** The text after a number of nine digits: 40 bytes together, about a line of chat. */
     private static final String TEXT = " a line of chat in forty bytes.";
 
-    /** The number of the first message, so that all numbers have nine digits. */
+    /** Added to the number of each message, so that the number has nine digits. */
     private static final int FIRST = 100_000_000;
 
     private static final Pattern STORED =

@@ -107,7 +107,7 @@ class LessonTest {
             List.of("", "server", "store", "client", "common", "tests/support");
 
     /**
-     * Copies the product and the files that {@code VerbsTest} reads into a folder, where the test
+     * Copies the product, and the files that {@code VerbsTest} reads, into a folder where a test
      * may change them.
      */
     private void copyProduct() throws IOException {
