@@ -21,9 +21,9 @@ import java.util.function.UnaryOperator;
  * The menu: asks the user, makes the request, shows the outcome. Scripts rely on the order of the
  * questions.
  *
- * <p>If an answer cannot be sent, the menu asks a person again; an empty answer, Ctrl+C or Ctrl+D
- * leads back to the menu. A pipe is not asked again, since its next line answers the next question:
- * the menu reports the fault and reads the next choice.
+ * <p>If an answer cannot be sent, the menu asks a person again. Once the name is known, an empty
+ * answer, Ctrl+C or Ctrl+D leads back to the menu. A pipe is not asked again, since its next line
+ * answers the next question: the menu reports the fault and reads the next choice.
  */
 final class Menu {
     private static final String NOTHING = "Nothing is sent.";
@@ -49,7 +49,7 @@ final class Menu {
      *
      * @param userName the user's name, or null to ask for it
      * @return whether each request succeeded and, from a pipe, each answer was valid
-     * @throws InterruptedIOException if the user pressed Ctrl+C at the menu
+     * @throws InterruptedIOException if the user pressed Ctrl+C at the menu or at the name
      */
     boolean run(String userName) throws IOException {
         user = userName == null ? null : Protocol.trimmed(userName);

@@ -420,8 +420,8 @@ final class Sqlite implements Database {
         }
 
         /**
-         * A session whose commit fails is not used again, so {@code reserved} never differs from
-         * user_version on disk.
+         * A session whose commit fails is not used again, so the writer's {@code reserved} never
+         * differs from user_version on disk.
          */
         @Override
         void insert(List<Entry> batch) throws SQLException {

@@ -55,9 +55,7 @@ class ClassicServerTest {
         return classicClients(List.of(request)).getFirst();
     }
 
-    /**
-     * Sends all requests at once and returns their replies; each reply comes after 1 s of silence.
-     */
+    /** Sends all requests at once and returns their replies; without LF they come after 1 s. */
     private List<String> classicClients(List<String> requests) throws Exception {
         List<Future<String>> asking = new ArrayList<>();
         for (String request : requests) {

@@ -242,7 +242,7 @@ class ForeignFilesTest {
         }
     }
 
-    /** Overwrites three pages of messages in the middle, or cuts off the last tenth of the file. */
+    /** Overwrites pages of messages at 1/4, 1/2 and 3/4, or cuts off the last tenth of the file. */
     private static void corrupt(Path store, String kind) throws IOException {
         try (var file = new RandomAccessFile(store.toFile(), "rw")) {
             file.seek(PAGE_SIZE_AT);
