@@ -23,7 +23,8 @@ import java.util.function.UnaryOperator;
  *
  * <p>If an answer cannot be sent, the menu asks a person again. Once the name is known, an empty
  * answer, Ctrl+C or Ctrl+D leads back to the menu. A pipe is not asked again, since its next line
- * answers the next question: the menu reports the fault and reads the next choice.
+ * answers the next question: the menu reports the fault and reads the next choice, or ends if it
+ * has no name.
  */
 final class Menu {
     private static final String NOTHING = "Nothing is sent.";
@@ -114,8 +115,8 @@ final class Menu {
     }
 
     /**
-     * Makes the checks of the server, with kinder sentences. A caller that checks one part passes
-     * the shortest valid text for each other part.
+     * Makes the checks of the server, with kinder sentences. For a part that is not known yet, the
+     * caller passes the shortest valid text.
      *
      * @return the first fault of this message, or null if it can be sent
      */

@@ -158,7 +158,7 @@ final class Sqlite implements Database {
 
     private static final Duration LOOK_EVERY = Duration.ofSeconds(1);
 
-    /** The stores that are open in this process, by device and inode of their files. */
+    /** The stores that are open in this process, by device and inode, or else by path. */
     private static final Map<Object, Sqlite> HELD = new ConcurrentHashMap<>();
 
     private static final String TAKEN = "another server has it open";

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Tests of a mailbox that does not fit into memory
+//DESCRIPTION Tests of a big mailbox, whose replies together do not fit into memory
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
@@ -39,8 +39,8 @@ import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
 
 /**
- * A mailbox many times larger than the server's heap is fetched in constant memory, while other
- * clients request the same mailbox and do not read their replies.
+ * A big mailbox is fetched in constant memory, while other clients request the same mailbox and do
+ * not read their replies. All replies together are many times larger than the server's heap.
  *
  * <pre>jbang -Dmessages=1000000 tests/BigMailboxTest.java       instead of 200,000</pre>
  */

@@ -28,7 +28,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
 /**
- * One test for each known fault of the classic server; our server must not have it. The classic
+ * The known faults of the classic server, which our server must not have; and its client. This
  * client ends its request by silence. Inside TLS silence ends no request, so all of these tests use
  * plain connections.
  */
@@ -148,7 +148,7 @@ class ClassicServerTest {
     @Test
     void manyClientsAtOnceConnectWithoutARepeatedSyn() throws Exception {
         // With a backlog of 5, clients waited whole seconds until the kernel repeated their SYNs.
-        // Such a backlog delays every attempt of eventually(); a pause of the machine delays one.
+        // eventually() tries again after a pause of the machine; such a backlog delays each try.
         int clients = 200;
         Waiting.eventually(
                 "nine tenths of the requests take less than the 1 s after which a SYN is repeated",
