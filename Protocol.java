@@ -340,9 +340,9 @@ public final class Protocol {
     }
 
     /**
-     * {@code name} made {@link #visible}. It gets quotes unless it consists of letters, digits and
-     * {@code . - _ @}, with combining marks after the first character. So a name cannot look like
-     * two names, or like other words of a log line. Letters that look alike stay as they are.
+     * {@code name} made {@link #visible}. It gets quotes unless it has only letters, digits, {@code
+     * . - _ @} and, after the first character, combining marks. So a name cannot look like two
+     * names, or like other words of a log line. Letters that look alike stay as they are.
      */
     public static String visibleName(String name) {
         return Patterns.PLAIN_NAME.matcher(name).matches() && visible(name).equals(name)

@@ -47,7 +47,7 @@ public final class EventLoop {
                             read((SocketChannel) key.channel(), (ByteBuffer) key.attachment());
                         }
                     } catch (IOException e) {
-                        System.err.println(e); // this client went away; the others go on
+                        System.err.println(e); // concerns this client only; the others go on
                     }
                 });
             }

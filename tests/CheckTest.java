@@ -42,7 +42,7 @@ import java.util.concurrent.Future;
 import java.util.stream.Collectors;
 
 /**
- * Runs the conformance check against correct programs, and against the same programs with planted
+ * Runs the conformance check against correct programs, and against Python programs with planted
  * faults. Each faulty program must fail exactly the cases that its faults break.
  */
 @DisabledOnOs(OS.WINDOWS) // The commands need a POSIX shell.

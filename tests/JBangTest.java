@@ -82,7 +82,7 @@ class JBangTest {
     /** Starts a server; {@code env} and {@code sh} set its environment and folder. */
     private ServerProcess server(List<String> command) throws IOException {
         List<String> all = new ArrayList<>();
-        ServerProcess.java("MsgServer").stream() // the prefix that enables SIGINT, if needed
+        ServerProcess.java("MsgServer").stream() // nothing, or the env that restores SIGINT
                 .takeWhile(word -> !word.endsWith("java"))
                 .forEach(all::add);
         all.add("env");

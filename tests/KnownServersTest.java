@@ -292,7 +292,7 @@ class KnownServersTest extends TlsUser {
                 Files.createFile(folder);
             }
         },
-        A_LINK_TO_ITSELF { // root could read a folder without the x permission, but not this link
+        A_LINK_TO_ITSELF { // even root cannot read it, unlike a folder without the x permission
             @Override
             void make(Path folder) throws IOException {
                 Files.createSymbolicLink(folder, folder);

@@ -21,7 +21,7 @@ import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.stream.IntStream;
 
-/** A blocked log drops only lines of requests. It keeps reports of failures and its last line. */
+/** A log that was blocked has dropped only lines of requests, no report and not its last line. */
 class LogTest {
     private static final InetSocketAddress PEER = new InetSocketAddress("127.0.0.1", 1);
 
