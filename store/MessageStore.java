@@ -32,10 +32,7 @@ import java.util.stream.Collectors;
  */
 public final class MessageStore implements AutoCloseable {
 
-    /**
-     * A caller waits this time at most, plus one {@link PlatformThreads#POLL}; our client waits 10
-     * s.
-     */
+    /** A caller waits for this time and one {@link PlatformThreads#POLL} at most. */
     public static final Duration PATIENCE = Duration.ofSeconds(6);
 
     private final Database database;
