@@ -68,7 +68,7 @@ class ClassicServerTest {
         }
         List<String> replies = new ArrayList<>();
         for (Future<String> reply : asking) {
-            replies.add(reply.get(30, TimeUnit.SECONDS));
+            replies.add(reply.get(60, TimeUnit.SECONDS));
         }
         return replies;
     }
@@ -164,7 +164,7 @@ class ClassicServerTest {
                     }
                     int quick = 0;
                     for (Future<Long> one : all) {
-                        quick += one.get(30, TimeUnit.SECONDS) < 1_000 ? 1 : 0;
+                        quick += one.get(60, TimeUnit.SECONDS) < 1_000 ? 1 : 0;
                     }
                     return quick > clients * 9 / 10;
                 });

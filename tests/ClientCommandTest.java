@@ -203,7 +203,7 @@ class ClientCommandTest {
                 }
                 assertEquals(
                         "The text is not valid UTF-8.\n", ClientRun.text(process.getErrorStream()));
-                assertTrue(process.waitFor(30, TimeUnit.SECONDS));
+                assertTrue(process.waitFor(60, TimeUnit.SECONDS));
                 assertEquals(1, process.exitValue());
                 assertEquals(0, server.requests.size());
             }
@@ -220,7 +220,7 @@ class ClientCommandTest {
                         Arrays.equals(
                                 question, process.getInputStream().readNBytes(question.length)));
                 new ProcessBuilder("kill", "-INT", Long.toString(process.pid())).start().waitFor();
-                assertTrue(process.waitFor(20, TimeUnit.SECONDS), "still running");
+                assertTrue(process.waitFor(60, TimeUnit.SECONDS), "still running");
                 assertEquals(130, process.exitValue());
                 assertEquals("", ClientRun.text(process.getErrorStream()));
             } finally {

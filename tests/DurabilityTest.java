@@ -15,7 +15,6 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
@@ -62,7 +61,7 @@ class DurabilityTest {
                 ledger.assertAllThere(server.port());
             }
             server.signal("TERM");
-            assertEquals(143, server.awaitExit(Duration.ofSeconds(10)), server.errors());
+            assertEquals(143, server.awaitExit(), server.errors());
         }
         assertEquals(
                 List.of("messages.db"),

@@ -237,7 +237,7 @@ class JBangTest {
     /** Sends SIGINT, as Ctrl+C does. */
     private static void interrupt(ServerProcess server, int exitCode) throws Exception {
         server.signal("INT");
-        assertEquals(exitCode, server.awaitExit(Duration.ofSeconds(30)));
+        assertEquals(exitCode, server.awaitExit());
         assertTrue(
                 server.output().endsWith("Goodbye. Every acknowledged message is kept.\n"),
                 server.output());

@@ -597,7 +597,7 @@ class LauncherTest {
     }
 
     private Outcome end(Process process) throws Exception {
-        assertTrue(process.waitFor(20, TimeUnit.SECONDS), "the launcher still runs after 20 s");
+        assertTrue(process.waitFor(60, TimeUnit.SECONDS), "the launcher still runs after 60 s");
         var number = processes.indexOf(process);
         return new Outcome(
                 process.exitValue(),
@@ -605,9 +605,9 @@ class LauncherTest {
                 Files.readString(folder.resolve("err" + number)));
     }
 
-    /** Repeats {@code question} until it returns a value, for at most 20 s. */
+    /** Repeats {@code question} until it returns a value, for at most 60 s. */
     private static <T> T await(String what, Callable<T> question) throws Exception {
-        var deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(20);
+        var deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
         while (System.nanoTime() < deadline) {
             var answer = question.call();
             if (answer != null) {
@@ -615,6 +615,6 @@ class LauncherTest {
             }
             Thread.sleep(5);
         }
-        throw new AssertionError("Waited 20 s for " + what);
+        throw new AssertionError("Waited 60 s for " + what);
     }
 }

@@ -401,7 +401,7 @@ class MessageStoreTest {
                 "the message is visible before its commit");
         assertFalse(storing.isDone(), "the store returned before its commit");
         mayCommit.countDown();
-        storing.get(20, TimeUnit.SECONDS);
+        storing.get(60, TimeUnit.SECONDS);
         assertEquals(List.of("hi"), Mailboxes.texts(store, "bob"));
     }
 
@@ -475,7 +475,7 @@ class MessageStoreTest {
                 () -> closings.stream().allMatch(MessageStoreTest::waits));
         mayCommit.countDown();
         for (Future<Integer> storing : storings) {
-            storing.get(20, TimeUnit.SECONDS);
+            storing.get(60, TimeUnit.SECONDS);
         }
         for (Thread closing : closings) {
             assertTrue(closing.join(Duration.ofSeconds(20)));
@@ -568,7 +568,7 @@ class MessageStoreTest {
         MessageStore closing = store;
         closing.close();
         for (Future<?> one : done) {
-            one.get(20, TimeUnit.SECONDS);
+            one.get(60, TimeUnit.SECONDS);
         }
         store = new MessageStore(place);
         List<String> kept = Mailboxes.texts(store, "all");

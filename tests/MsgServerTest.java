@@ -116,7 +116,7 @@ class MsgServerTest {
             assertFalse(closing.isDone(), "close did not wait for the request in hand");
             wire.send("etch;nobody\n").endInput();
             assertEquals(Wire.EMPTY, wire.receive());
-            assertTrue(closing.get(20, TimeUnit.SECONDS) < 10_000);
+            assertTrue(closing.get(60, TimeUnit.SECONDS) < 10_000);
         }
     }
 

@@ -23,7 +23,6 @@ import java.nio.file.Path;
 import java.security.SecureRandom;
 import java.sql.Connection;
 import java.sql.DriverManager;
-import java.time.Duration;
 import java.util.List;
 
 /**
@@ -121,7 +120,7 @@ class NoTextInTheLogTest {
 
     private void end(ServerProcess server) throws Exception {
         server.signal("TERM");
-        server.awaitExit(Duration.ofSeconds(20));
+        server.awaitExit();
         assertFalse(server.errors().contains(mark), server.errors());
         assertFalse(server.output().contains(mark), server.output());
     }

@@ -135,7 +135,7 @@ class OneServerOneFileTest {
             run("mv old/* .");
             assertEquals(Asking.NOT_STORED, Asking.store(ledger, port, "back"));
             server.signal("TERM");
-            assertEquals(143, server.awaitExit(Duration.ofSeconds(10)), server.errors());
+            assertEquals(143, server.awaitExit(), server.errors());
         }
         try (Engine next = engine()) {
             ledger.assertAllThere(next.port());
@@ -175,7 +175,7 @@ class OneServerOneFileTest {
             // The first of these two starts was once refused, but the next one found no lock.
             for (int i = 0; i < 2; i++) {
                 try (ServerProcess second = new ServerProcess(ServerProcess.command(store))) {
-                    assertEquals(1, second.awaitExit(Duration.ofSeconds(15)));
+                    assertEquals(1, second.awaitExit());
                     assertEquals(
                             "Cannot keep messages in " + store + ": another server has it open\n",
                             second.errors());
@@ -198,7 +198,7 @@ class OneServerOneFileTest {
                     MessageStore.StoreException.class,
                     () -> new MessageStore(engine.store.place()).close());
             try (ServerProcess second = new ServerProcess(ServerProcess.command(store))) {
-                assertEquals(1, second.awaitExit(Duration.ofSeconds(15)));
+                assertEquals(1, second.awaitExit());
             }
         }
     }
@@ -242,12 +242,12 @@ class OneServerOneFileTest {
             try (var server = new ServerProcess(mounts.inside(ServerProcess.command(first)))) {
                 assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "before"));
                 server.signal("TERM");
-                assertEquals(143, server.awaitExit(Duration.ofSeconds(15)), server.errors());
+                assertEquals(143, server.awaitExit(), server.errors());
             }
             mounts.run("mkdir '" + other + "'; cd '" + other + "'; touch messages.db");
             assertEquals("", mounts.run("mount --bind ../messages.db messages.db"));
             try (var server = new ServerProcess(mounts.inside(ServerProcess.command(place)))) {
-                assertEquals(1, server.awaitExit(Duration.ofSeconds(15)), server.output());
+                assertEquals(1, server.awaitExit(), server.output());
                 assertEquals(
                         "Cannot keep messages in "
                                 + place
@@ -301,7 +301,7 @@ class OneServerOneFileTest {
 
     private static void assertRefused(Path place, String reason) throws Exception {
         try (var second = new ServerProcess(ServerProcess.command(place))) {
-            assertEquals(1, second.awaitExit(Duration.ofSeconds(15)), second.output());
+            assertEquals(1, second.awaitExit(), second.output());
             assertEquals(
                     "Cannot keep messages in " + place.toRealPath() + ": " + reason + "\n",
                     second.errors());

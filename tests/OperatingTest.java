@@ -209,7 +209,7 @@ class OperatingTest {
 
     private static void end(ServerProcess server) throws Exception {
         server.signal("TERM");
-        assertEquals(143, server.awaitExit(Duration.ofSeconds(30)), server.errors());
+        assertEquals(143, server.awaitExit(), server.errors());
     }
 
     // ---------------------------------------------------------------- as a service, and its log
@@ -243,7 +243,7 @@ class OperatingTest {
         assertTrue(Files.exists(store), Files.readString(log));
         Process service = processes.getLast();
         service.destroy();
-        assertTrue(service.waitFor(30, TimeUnit.SECONDS));
+        assertTrue(service.waitFor(60, TimeUnit.SECONDS));
         assertEquals(unit.get("SuccessExitStatus"), "" + service.exitValue());
     }
 
@@ -279,7 +279,7 @@ class OperatingTest {
         Waiting.eventually(
                 "the log has a matching line", () -> line.matcher(Files.readString(log)).find());
         server.destroy();
-        server.onExit().get(30, TimeUnit.SECONDS);
+        server.onExit().get(60, TimeUnit.SECONDS);
         assertTrue(
                 Files.readString(log).endsWith("Goodbye. Every acknowledged message is kept.\n"));
     }

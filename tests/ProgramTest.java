@@ -33,7 +33,6 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -277,7 +276,7 @@ class ProgramTest {
             Waiting.eventually(
                     "the server logs both requests", () -> server.output().contains("1 message"));
             server.signal("TERM");
-            server.awaitExit(Duration.ofSeconds(15));
+            server.awaitExit();
             String output = server.output();
             assertTrue(output.contains("Listening on port " + port + "\n"), output);
             assertTrue(output.contains("\nThe file takes 0.1M, "), output);

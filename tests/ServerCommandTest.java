@@ -36,7 +36,6 @@ import java.net.NetworkInterface;
 import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -71,7 +70,7 @@ class ServerCommandTest {
 
         /** Waits for the exit code; {@link #out} and {@link #err} are complete then. */
         int exit() throws Exception {
-            return exit.get(30, TimeUnit.SECONDS);
+            return exit.get(60, TimeUnit.SECONDS);
         }
 
         int port() throws Exception {
@@ -411,7 +410,7 @@ class ServerCommandTest {
         List<String> command = ServerProcess.command(folder.resolve("messages.db"));
         command.addAll(0, List.of("bash", "-c", "exec \"$@\" >/dev/full", "bash"));
         try (ServerProcess server = new ServerProcess(command)) {
-            assertEquals(1, server.awaitExit(Duration.ofSeconds(15)));
+            assertEquals(1, server.awaitExit());
             assertEquals("Not all output could be written.\n", server.errors());
         }
     }

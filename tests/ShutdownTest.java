@@ -120,7 +120,7 @@ class ShutdownTest {
                 if (!second.isEmpty()) {
                     server.signal(second);
                 }
-                int exit = server.awaitExit(Duration.ofSeconds(20));
+                int exit = server.awaitExit();
                 var took = Duration.ofNanos(System.nanoTime() - signalled);
                 load.join();
 
@@ -206,7 +206,7 @@ class ShutdownTest {
                 Path awaited = store.resolveSibling(first);
                 Waiting.eventually(first, () -> Files.exists(awaited));
                 server.signal("TERM");
-                assertEquals(143, server.awaitExit(Duration.ofSeconds(20)), server.errors());
+                assertEquals(143, server.awaitExit(), server.errors());
                 assertTrue(
                         Set.of("", "messages.db")
                                 .contains(String.join(" ", ServerProcess.filesBeside(store))),
@@ -248,7 +248,7 @@ class ShutdownTest {
                 }
                 long told = System.nanoTime();
                 server.signal("TERM");
-                assertEquals(143, server.awaitExit(Duration.ofSeconds(20)), server.errors());
+                assertEquals(143, server.awaitExit(), server.errors());
                 long took = Waiting.millisSince(told);
                 assertTrue(took < 4_500, waiting + " waiting, ended after " + took + " ms");
             } finally {

@@ -62,7 +62,7 @@ final class Soak {
                 Thread.sleep(random.nextLong(LONGEST_LIFE.toMillis()));
                 if (lives % 4 == 3) {
                     server.signal("TERM");
-                    int code = server.awaitExit(Duration.ofSeconds(10));
+                    int code = server.awaitExit();
                     check(code == 143, "exit code " + code + " after SIGTERM");
                 } else {
                     server.kill();
@@ -112,7 +112,7 @@ final class Soak {
             check(descriptors <= descriptorsIdle + FEW, "descriptors are lost");
             check(server.errors().isEmpty(), server.errors());
             server.signal("TERM");
-            check(server.awaitExit(Duration.ofSeconds(10)) == 143, "exit code");
+            check(server.awaitExit() == 143, "exit code");
         }
     }
 

@@ -450,19 +450,19 @@ class StoreFaultsTest {
                 assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "after"));
                 disk.run("head -c 100M /dev/zero > balloon");
                 server.signal("TERM");
-                assertEquals(143, server.awaitExit(Duration.ofSeconds(30)), server::errors);
+                assertEquals(143, server.awaitExit(), server::errors);
             }
             disk.run("rm balloon");
             try (var server = new ServerProcess(disk.inside(ServerProcess.command(store)))) {
                 ledger.assertAllThere(server.port());
                 server.signal("TERM");
-                assertEquals(143, server.awaitExit(Duration.ofSeconds(30)), server::errors);
+                assertEquals(143, server.awaitExit(), server::errors);
             }
             // The start once failed with "I/O error within xShmMap while trying to resize an
             // existing shared memory segment".
             disk.run("head -c 40K /dev/zero > room; head -c 100M /dev/zero > balloon");
             try (var server = new ServerProcess(disk.inside(ServerProcess.command(store)))) {
-                assertEquals(1, server.awaitExit(Duration.ofSeconds(30)), server::output);
+                assertEquals(1, server.awaitExit(), server::output);
                 assertEquals(
                         "Cannot keep messages in "
                                 + store
@@ -473,7 +473,7 @@ class StoreFaultsTest {
             try (var server = new ServerProcess(disk.inside(ServerProcess.command(store)))) {
                 ledger.assertAllThere(server.port());
                 server.signal("TERM");
-                assertEquals(143, server.awaitExit(Duration.ofSeconds(30)), server::errors);
+                assertEquals(143, server.awaitExit(), server::errors);
             }
             // SQLite's library, of 1,084 KB, once took the room that the start needed.
             disk.run("rm balloon; head -c 1100K /dev/zero > room");
@@ -545,7 +545,7 @@ class StoreFaultsTest {
             ledger.assertAllThere(server.port());
             assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "after"));
             server.signal("TERM");
-            assertEquals(143, server.awaitExit(Duration.ofSeconds(10)), server.errors());
+            assertEquals(143, server.awaitExit(), server.errors());
         }
         ledger.assertAllThere(Load.Ledger.contentOf(store));
     }

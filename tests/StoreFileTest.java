@@ -31,7 +31,6 @@ import java.sql.DriverManager;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -288,7 +287,7 @@ class StoreFileTest {
                 assertTrue(Wire.answer(server.port(), "store;bob;al;hi").stored());
                 assertEquals("", server.errors());
                 server.signal("TERM");
-                assertEquals(143, server.awaitExit(Duration.ofSeconds(10)));
+                assertEquals(143, server.awaitExit());
                 assertEquals("messages.db", disk.run("ls"));
             }
         }

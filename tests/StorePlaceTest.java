@@ -28,7 +28,6 @@ import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
@@ -234,7 +233,7 @@ class StorePlaceTest {
         Files.setPosixFilePermissions(store(), PosixFilePermissions.fromString("r--r--r--"));
         try (var server =
                 new ServerProcess(withoutPrivileges(store(), ServerProcess.command(store())))) {
-            assertEquals(1, server.awaitExit(Duration.ofSeconds(15)), server.output());
+            assertEquals(1, server.awaitExit(), server.output());
             assertEquals(
                     "Cannot keep messages in %s: %s: access denied\n".formatted(store(), store()),
                     server.errors());
@@ -248,7 +247,7 @@ class StorePlaceTest {
         new MessageStore(file.toString()).close();
         Files.setPosixFilePermissions(shut, PosixFilePermissions.fromString("r-xr-xr-x"));
         try (var server = new ServerProcess(withoutPrivileges(shut, ServerProcess.command(file)))) {
-            assertEquals(1, server.awaitExit(Duration.ofSeconds(15)), server.output());
+            assertEquals(1, server.awaitExit(), server.output());
             assertEquals(1, server.errors().lines().count(), server.errors());
         } finally {
             Files.setPosixFilePermissions(shut, PosixFilePermissions.fromString("rwx------"));

@@ -137,7 +137,7 @@ class WireTest {
         }
         for (var one : replies.entrySet()) {
             Object[] row = one.getKey().get();
-            assertEquals(row[1], one.getValue().get(30, TimeUnit.SECONDS), () -> "to " + row[0]);
+            assertEquals(row[1], one.getValue().get(60, TimeUnit.SECONDS), () -> "to " + row[0]);
         }
     }
 

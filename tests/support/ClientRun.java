@@ -88,8 +88,8 @@ record ClientRun(int exit, String out, String err) {
                 stdin.write(input.getBytes(StandardCharsets.UTF_8));
             }
             String out = text(process.getInputStream());
-            assertTrue(process.waitFor(30, TimeUnit.SECONDS), "still running: " + out);
-            return new ClientRun(process.exitValue(), out, err.get(30, TimeUnit.SECONDS));
+            assertTrue(process.waitFor(60, TimeUnit.SECONDS), "still running: " + out);
+            return new ClientRun(process.exitValue(), out, err.get(60, TimeUnit.SECONDS));
         } finally {
             process.destroyForcibly();
         }

@@ -280,7 +280,7 @@ final class Databases {
             // pg_ctl stop -m immediate sends SIGQUIT, too, but pg_ctl refuses to run as root.
             new ProcessBuilder("kill", "-QUIT", Long.toString(postmaster)).start();
             try {
-                process.onExit().get(20, TimeUnit.SECONDS);
+                process.onExit().get(60, TimeUnit.SECONDS);
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
                 throw new IOException("interrupted", e);

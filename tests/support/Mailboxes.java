@@ -63,7 +63,7 @@ final class Mailboxes {
             MessageStore store, CountDownLatch held, CountDownLatch goOn, String... messages)
             throws Exception {
         Future<Boolean> first = Waiting.inBackground(() -> isStored(store, "a;first"));
-        assertTrue(held.await(20, TimeUnit.SECONDS), "no commit is blocked");
+        assertTrue(held.await(60, TimeUnit.SECONDS), "no commit is blocked");
         List<Thread> threads = new ArrayList<>();
         List<CompletableFuture<Boolean>> stored = new ArrayList<>();
         for (String message : messages) {
@@ -75,10 +75,10 @@ final class Mailboxes {
                 "all messages wait for the store",
                 () -> threads.stream().allMatch(it -> it.getState() == Thread.State.WAITING));
         goOn.countDown();
-        assertTrue(first.get(20, TimeUnit.SECONDS), "the first message is stored");
+        assertTrue(first.get(60, TimeUnit.SECONDS), "the first message is stored");
         List<Boolean> outcomes = new ArrayList<>();
         for (CompletableFuture<Boolean> one : stored) {
-            outcomes.add(one.get(20, TimeUnit.SECONDS));
+            outcomes.add(one.get(60, TimeUnit.SECONDS));
         }
         return outcomes;
     }

@@ -131,7 +131,7 @@ final class PowerCut {
                 load.await(() -> ledger.acknowledged() >= messages);
             }
             server.signal("TERM");
-            server.awaitExit(Duration.ofSeconds(30));
+            server.awaitExit();
         }
         var disk = new Disk(store, new Load.Ledger("mailbox-", MAILBOXES));
         disk.read(trace, event -> {});

@@ -25,7 +25,7 @@ import java.util.stream.Stream;
  */
 final class ServerProcess implements AutoCloseable {
     private static final Duration START = Duration.ofSeconds(60);
-    private static final Duration END = Duration.ofSeconds(30);
+    private static final Duration END = Duration.ofSeconds(60);
     private static final List<String> QUICK_START =
             List.of("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC");
     private static final String READY = "Listening on port ";
@@ -72,7 +72,7 @@ final class ServerProcess implements AutoCloseable {
                 try (var server = new ServerProcess(command)) {
                     server.port();
                     server.signal("TERM");
-                    server.awaitExit(END);
+                    server.awaitExit();
                 }
                 Stream.of(folder, archive, store).forEach(file -> file.toFile().deleteOnExit());
                 return archive;
@@ -172,7 +172,7 @@ final class ServerProcess implements AutoCloseable {
     /** Sends kill -9, which the server cannot handle. */
     void kill() throws InterruptedException {
         jvm().destroyForcibly();
-        awaitExit(END);
+        awaitExit();
     }
 
     /** Sends a signal by name, such as {@code INT}. */
@@ -182,10 +182,9 @@ final class ServerProcess implements AutoCloseable {
     }
 
     /** Waits for the exit code; all output is complete then. */
-    int awaitExit(Duration limit) throws InterruptedException {
-        if (!process.waitFor(limit.toMillis(), TimeUnit.MILLISECONDS)) {
-            throw new AssertionError(
-                    "still running after " + limit + ": " + output + errors + threads());
+    int awaitExit() throws InterruptedException {
+        if (!process.waitFor(END.toMillis(), TimeUnit.MILLISECONDS)) {
+            throw new AssertionError("still running: " + output + errors + threads());
         }
         outputReader.join(END);
         errorReader.join(END);

@@ -10,7 +10,7 @@ import java.util.concurrent.TimeUnit;
 
 /** Waits of tests, each with a bound and a message; and actions in the background. */
 final class Waiting {
-    private static final Duration BOUND = Duration.ofSeconds(20);
+    private static final Duration BOUND = Duration.ofSeconds(60);
 
     private Waiting() {}
 
@@ -20,7 +20,7 @@ final class Waiting {
         boolean holds() throws Exception;
     }
 
-    /** Waits until {@code condition} holds; fails with {@code what} after 20 s. */
+    /** Waits until {@code condition} holds; fails with {@code what} after 60 s. */
     static void eventually(String what, Condition condition) throws Exception {
         eventually(BOUND, what, condition);
     }
