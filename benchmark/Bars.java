@@ -145,7 +145,7 @@ final class Bars {
             ratio("rate", Load.Turn::rate, "ours at 1000", "floor at 1000", ">= 0.85");
             ratio("rate", Load.Turn::rate, "preloaded at 64", "ours at 64", ">= 0.9");
             ratio("p99", Load.Turn::p99, "with-idle at 64", "ours at 64", "<= 1.1");
-            // A store may take one flush of the disk and 100 us longer than the floor.
+            // A store may take longer than the floor by one flush of the disk and 100 us.
             var goal = "<= %.0f".formatted(measured.flush().median() + 100);
             var floor = lane("floor at 1").of(Load.Turn::p50).iterator();
             var beyond = lane("ours at 1").of(Load.Turn::p50).map(p50 -> p50 - floor.next());

@@ -45,7 +45,7 @@ final class Target implements AutoCloseable {
 
     final String name;
     final Peer peer; // null for our server and the yardsticks
-    final boolean staysOpen; // the connection, after the acknowledgement
+    final boolean staysOpen; // whether the connection outlasts the acknowledgement
     private final BitSet acknowledged = new BitSet();
     private int issued;
 

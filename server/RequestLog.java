@@ -122,7 +122,7 @@ class RequestLog implements Observer {
                 .formatted(it.number, shown(it.peer), shown(it.request), outcome, millis, thread);
     }
 
-    /** The request for a line of the log: its verb and names, never the text of a message. */
+    /** A request as the log shows it: its verb and names, never the text of a message. */
     static String shown(Protocol.Request request) {
         return switch (request) {
             case null -> "-";

@@ -22,9 +22,9 @@ import java.time.Duration;
 import javax.net.ssl.SSLSocket;
 
 /**
- * A connection inside TLS, with the deadlines of a plain connection. Requests and replies are also
- * the same, with two exceptions: only LF or close_notify ends a request, and a client for which
- * there is no place gets an alert. The client proves its key in the handshake.
+ * A connection inside TLS, with the deadlines of a plain connection. Only LF or close_notify ends a
+ * request. A client for which there is no place gets an alert, and a client that does not speak TLS
+ * gets a plain refusal. The client proves its key in the handshake.
  *
  * <pre>  readRequest()  -->  SSLSocket  -->  Raw  -->  Connection: the channel and its deadlines
  * </pre>

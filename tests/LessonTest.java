@@ -3,6 +3,7 @@
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
+//SOURCES support/FreePort.java
 //SOURCES support/Transcript.java
 //SOURCES VerbsTest.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
@@ -22,9 +23,6 @@ import java.io.File;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
-import java.net.BindException;
-import java.net.InetAddress;
-import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -32,7 +30,6 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.ThreadLocalRandom;
 import java.util.regex.MatchResult;
 import java.util.regex.Pattern;
 import java.util.spi.ToolProvider;
@@ -49,7 +46,7 @@ class LessonTest {
             disabledReason = "needs nc, pgrep, strace, cc, bash and util-linux's script")
     void theLessonsOutputMatchesTheTerminals() throws Exception {
         Map<String, String> real = new LinkedHashMap<>();
-        real.put("5000", Integer.toString(freePort()));
+        real.put("5000", Integer.toString(FreePort.next()));
         real.put("/tmp", folder.toString());
         // A teacher needs time to type; a test does not.
         real.put("--timeout 30", "--timeout 5");
@@ -204,17 +201,5 @@ class LessonTest {
 
     private static List<String> lines(String document) throws IOException {
         return read(document).lines().toList();
-    }
-
-    /** A free port below the range from which the kernel takes the ports of clients. */
-    private static int freePort() throws IOException {
-        for (int i = 0; ; i++) {
-            int port = ThreadLocalRandom.current().nextInt(20_000, 30_000);
-            try (var free = new ServerSocket(port, 1, InetAddress.getLoopbackAddress())) {
-                return free.getLocalPort();
-            } catch (BindException e) {
-                assertTrue(i < 100, "no free port");
-            }
-        }
     }
 }

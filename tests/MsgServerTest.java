@@ -86,7 +86,7 @@ class MsgServerTest {
                 Wire.answer(transport, server.port(), "fetch;nobody");
             }
             assertTrue(
-                    Waiting.millisSince(start) < 1_200, "the acceptor pauses between connections");
+                    Waiting.millisSince(start) < 4_000, "the acceptor pauses between connections");
             assertTrue(heard.troubles().get(0).startsWith("Cannot accept connections: "));
             threads.stackSize(0);
             Waiting.eventually(

@@ -64,8 +64,8 @@ class OneServerOneFileTest {
                 "cp messages.db copy; mv copy messages.db"
             })
     void aServerWhoseFileWasReplacedRefusesStoresAndFetches(String command) throws Exception {
-        // The server acknowledged both stores, but wrote them to an unlinked file. They were lost
-        // at the next start.
+        // An earlier version went on acknowledging stores after this command, but wrote them to an
+        // unlinked file. They were lost at the next start.
         try (Engine server = engine()) {
             assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "before"));
             run(command);
@@ -172,7 +172,8 @@ class OneServerOneFileTest {
     void aSecondServerOnTheSameStoreEndsWithOneSentence() throws Exception {
         try (ServerProcess first = new ServerProcess(ServerProcess.command(store))) {
             assertEquals(Wire.STORED, Wire.ask(first.port(), "store;bob;al;one"));
-            // The first of these two starts was once refused, but the next one found no lock.
+            // In an earlier version the first of these starts was refused, too, but it released the
+            // lock, so that the second one was not refused.
             for (int i = 0; i < 2; i++) {
                 try (ServerProcess second = new ServerProcess(ServerProcess.command(store))) {
                     assertEquals(1, second.awaitExit());

@@ -214,8 +214,8 @@ class PromptTest {
 
     @Test
     void aPlainPasteMayArriveInPieces() throws Exception {
-        // The end of the paste arrived a tenth of a second after the rest, and the client sent it
-        // to Mary as the message.
+        // In an earlier version the end of a paste that came a tenth of a second late was sent to
+        // Mary as the message.
         startInATerminal();
         goToMessage();
         int cut = LETTER.indexOf("t for Mary");

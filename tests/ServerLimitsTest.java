@@ -108,7 +108,7 @@ class ServerLimitsTest {
                     long start = System.nanoTime();
                     assertTurnedAway(engine);
                     long millis = Waiting.millisSince(start);
-                    assertTrue(millis < 1_000, "an answer took " + millis + " ms");
+                    assertTrue(millis < 5_000, "an answer took " + millis + " ms");
                 }
                 for (Wire client : silent) {
                     client.close();

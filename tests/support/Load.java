@@ -217,7 +217,7 @@ final class Load implements AutoCloseable {
         }
 
         /**
-         * Compares {@code found}, each mailbox in its order, with the record.
+         * Compares {@code found}, which keeps the order of each mailbox, with the record.
          *
          * @return the problems: a missing acknowledged message, a message that appears twice, a
          *     message that no client sent, a torn message, two messages of one sender in the wrong
