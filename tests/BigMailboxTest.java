@@ -133,8 +133,8 @@ class BigMailboxTest {
     @EnabledOnOs(value = OS.LINUX, disabledReason = "reads /proc")
     @Timeout(value = 2, unit = TimeUnit.MINUTES)
     void unreadRepliesTakeLittleMemoryEvenIfTheHeapMayGrow() throws Exception {
-        // 60 unread replies once took 160 MB, mostly garbage: the server wrote up to 4 MB of each
-        // to the kernel.
+        // In an earlier version 60 unread replies took 160 MB, mostly garbage. The server wrote up
+        // to 4 MB of each reply to the kernel.
         Path store = folder.resolve("messages.db");
         Files.copy(filled(), store);
         var command = ServerProcess.command(store, "--timeout", "120");

@@ -243,7 +243,6 @@ class CheckTest {
 
     @Test
     void theHelpDescribesBothCommandsInNarrowLines() {
-        // The client's command had no description, and the examples were wrapped.
         String help = check("--help").out();
         assertTrue(help.contains("\n  client  Runs COMMAND HOST PORT against "), help);
         assertTrue(help.contains("\n  ./jbang check client python3 client.py\n"), help);
@@ -274,8 +273,8 @@ class CheckTest {
 
     @Test
     void casesAreListedAsAlikeOnlyIfTheyShareARuleOrAReply() throws Exception {
-        // The third case was once listed below the first, although the two share no rule and no
-        // reply.
+        // In an earlier version the third case was listed below the first case, although the two
+        // cases share no rule and no reply.
         StringWriter out = new StringWriter();
         Case.Report report = new Case.Report(new PrintWriter(out, true), "");
         report.passes(failing("one", "rule 1", "reply 1"));
@@ -451,7 +450,7 @@ class CheckTest {
 
         @Test
         void aBrokenTimeoutIsNamedWithItsOption() throws Exception {
-            // The sentence once contained a literal "here %d s".
+            // In an earlier version the sentence contained a literal "here %d s".
             String late = told(Fault.HAS_NO_DEADLINE);
             assertTrue(
                     late.endsWith("says: \"not complete within the timeout\" (see --timeout)"),
@@ -460,7 +459,7 @@ class CheckTest {
 
         @Test
         void aRefusedFetchIsExplainedByASentenceAboutFetching() throws Exception {
-            // The sentence once explained "Message accepted and stored:" instead.
+            // In an earlier version the sentence explained "Message accepted and stored:" instead.
             String refused = told(Fault.HIDES_THE_REASON_FROM_A_READER);
             assertTrue(refused.contains("; a fetch is refused in a line "), refused);
             assertFalse(refused.contains("stored"), refused);
@@ -468,7 +467,7 @@ class CheckTest {
 
         @Test
         void aServerThatEndsIsShownWithItsExitCodeAndItsLastLines() throws Exception {
-            // The report once contained only "Connection refused".
+            // In an earlier version the report contained only "Connection refused".
             String out = SERVERS.get(List.of(Fault.ENDS_AT_A_RESET)).get().out();
             assertTrue(
                     out.contains(

@@ -28,9 +28,9 @@ import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
 /**
- * The known faults of the classic server, which our server must not have; and its client. This
- * client ends its request by silence. Inside TLS silence ends no request, so all of these tests use
- * plain connections.
+ * The known faults of the classic server, which our server must not have, and requests of the
+ * classic client, which ends a request by silence. Inside TLS silence ends no request, so all of
+ * these tests use plain connections.
  */
 class ClassicServerTest {
     @TempDir private Path folder;
@@ -55,7 +55,10 @@ class ClassicServerTest {
         return classicClients(List.of(request)).getFirst();
     }
 
-    /** Sends all requests at once and returns their replies; without LF they come after 1 s. */
+    /**
+     * Sends all requests at once and returns their replies. A reply to a request without LF comes
+     * after 1 s.
+     */
     private List<String> classicClients(List<String> requests) throws Exception {
         List<Future<String>> asking = new ArrayList<>();
         for (String request : requests) {
@@ -147,8 +150,8 @@ class ClassicServerTest {
 
     @Test
     void manyClientsAtOnceConnectWithoutARepeatedSyn() throws Exception {
-        // With a backlog of 5, clients waited whole seconds until the kernel repeated their SYNs.
-        // eventually() tries again after a pause of the machine; such a backlog delays each try.
+        // With a backlog of 5, clients wait whole seconds until the kernel repeats their SYNs. Such
+        // a backlog delays each try of eventually(); a pause of the machine delays only one try.
         int clients = 200;
         Waiting.eventually(
                 "nine tenths of the requests take less than the 1 s after which a SYN is repeated",

@@ -150,7 +150,6 @@ class ClientCommandTest {
         @ParameterizedTest
         @ValueSource(strings = {"false", "FALSE"})
         void msgTlsAcceptsTheSameValuesAsTheServer(String value) throws Exception {
-            // The client refused a value that the server accepted.
             try (FakeServer server =
                     FakeServer.answering("Retrieving messages...\nThere is no such name")) {
                 String port = Integer.toString(server.port());
@@ -239,8 +238,8 @@ class ClientCommandTest {
 
         @Test
         void aClosedStandardInputIsTheEndOfInput() throws Exception {
-            // Without stdin, a file of the JVM got descriptor 0. The client once read its bytes as
-            // answers, and sent two messages.
+            // Without stdin, a file of the JVM gets descriptor 0. In an earlier version the client
+            // read the bytes of this file as answers, and sent two messages.
             try (FakeServer server = FakeServer.answering("Message accepted and stored:\n")) {
                 String port = Integer.toString(server.port());
                 ClientRun run = redirected("<&-", "", "127.0.0.1", port, "--user", "al");
@@ -267,7 +266,8 @@ class ClientCommandTest {
         @ValueSource(strings = {">/dev/full", ">&-"})
         @EnabledOnOs(OS.LINUX) // only Linux has /dev/full
         void lostOutputExitsWith1(String redirection) throws Exception {
-            // The client lost the mail on a full disk and still exited with 0.
+            // In an earlier version the client lost the mail on a full disk and still exited with
+            // 0.
             try (FakeServer server =
                     FakeServer.answering("Retrieving messages...\nThere is no such name")) {
                 String port = Integer.toString(server.port());
@@ -288,7 +288,7 @@ class ClientCommandTest {
                 })
         void aWrongValueFromTheEnvironmentNamesItsVariable(String name, String value, String said)
                 throws Exception {
-            // The sentence named an option that the user had not typed.
+            // In an earlier version the sentence named an option that the user had not typed.
             Map<String, String> environment = new HashMap<>();
             environment.put("MSG_HOST", "localhost");
             environment.put("MSG_PORT", "5000");

@@ -47,7 +47,10 @@ class DeadlinesTest {
         }
     }
 
-    /** The server's waits once added up to 10.5 s, and a client gave up just before its reply. */
+    /**
+     * In an earlier version the server's waits added up to 10.5 s, and a client gave up just before
+     * its reply.
+     */
     @Test
     void theSumOfTheServersWaitsIsShorterThanTheClientsTimeout() {
         Duration request = Connection.SILENCE;
@@ -58,9 +61,9 @@ class DeadlinesTest {
 
     @Test
     void aClientThatDoesNotCloseIsDisconnectedAfterItsReply() throws Exception {
-        // A read that timed out left the connection in a mode in which the next read waited for
-        // ever. The logged duration also included the 2 s of waiting for the client's close, so a
-        // reply after 2 ms was logged with 2 s.
+        // In an earlier version a read that timed out left the connection in a mode in which the
+        // next read waited for ever. The logged duration also included the 2 s of waiting for the
+        // client's close, so a reply after 2 ms was logged with 2 s.
         long start = System.nanoTime(); // the clock starts before any handshake
         try (Engine engine = new Engine(transport, folder, Engine.limits(4_000, 100, 2_000));
                 Wire silent = engine.wire();
@@ -78,8 +81,8 @@ class DeadlinesTest {
 
     @Test
     void drippingDoesNotExtendTheDeadline() throws Exception {
-        // The server limited each single read, so a client that sent a byte now and then never
-        // reached the limit.
+        // In an earlier version the server limited each single read. A client that sent a byte now
+        // and then never reached the limit.
         try (Engine engine = new Engine(transport, folder, Engine.limits(600, 100, 2_000))) {
             // On a busy machine the handshake may use up the deadline; the server then closes
             // without a reply.
@@ -202,8 +205,9 @@ class DeadlinesTest {
 
     @Test
     void aClientThatReadsSlowlyButSteadilyIsNotCutOff() throws Exception {
-        // The server once used blocking writes and a kernel buffer of 4 MB. Such a write returns
-        // only when a third of the buffer is free, so this client seemed to read nothing.
+        // A blocking write returns only when a third of the kernel's buffer is free. In an earlier
+        // version the server used blocking writes and a kernel buffer of 4 MB, so this client
+        // seemed to read nothing.
         try (Engine engine = new Engine(transport, folder, Engine.limits(SHORT, 100, 2_000))) {
             engine.fill("bob", 25_000, "x".repeat(230));
             try (Wire wire = engine.slowReader()) {

@@ -210,7 +210,8 @@ class ForeignFilesTest {
                 stored += reply.equals(Asking.STORED) ? 1 : 0;
             }
             assertTrue(stored > (kind.equals("cut") ? 0 : mailboxes / 2), stored + " stored");
-            // The server once reported "can be read again" after each undamaged mailbox.
+            // In an earlier version the server reported "can be read again" after each undamaged
+            // mailbox.
             List<String> said = served.heard.troubles();
             String found = "The store is damaged, see docs/operating.md; mailbox ";
             assertEquals(1, said.size(), said::toString);

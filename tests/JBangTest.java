@@ -82,7 +82,8 @@ class JBangTest {
     /** Starts a server; {@code env} and {@code sh} set its environment and folder. */
     private ServerProcess server(List<String> command) throws IOException {
         List<String> all = new ArrayList<>();
-        ServerProcess.java("MsgServer").stream() // nothing, or the env that restores SIGINT
+        // The words before java, if there are any, restore SIGINT.
+        ServerProcess.java("MsgServer").stream()
                 .takeWhile(word -> !word.endsWith("java"))
                 .forEach(all::add);
         all.add("env");
@@ -202,8 +203,8 @@ class JBangTest {
 
     @Test
     void namesInAnyScriptWorkInTheCLocale() throws Exception {
-        // In a folder with a Greek name JBang reported "Script or alias could not be found". A text
-        // from an environment variable arrived with other characters.
+        // In an earlier version JBang reported "Script or alias could not be found" in a folder
+        // with a Greek name. A text from an environment variable arrived with other characters.
         Path checkout = Files.createDirectory(folder.resolve("Βιβλία"));
         Process copy =
                 new ProcessBuilder(

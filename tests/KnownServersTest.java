@@ -80,8 +80,8 @@ class KnownServersTest extends TlsUser {
     }
 
     /**
-     * The client sent its request in plain text when the user typed another name of the same
-     * server.
+     * In an earlier version the client sent its request in plain text when the user typed another
+     * name of a known server.
      */
     @Test
     void aServerIsKnownByItsAddressUnderEveryName() throws Exception {
@@ -161,8 +161,8 @@ class KnownServersTest extends TlsUser {
     }
 
     /**
-     * A menu that had started in plain text continued in plain text, although the user had accepted
-     * the server's key meanwhile.
+     * In an earlier version a menu that had started in plain text continued in plain text, although
+     * the user had accepted the server's key meanwhile.
      */
     @Test
     void aServerAcceptedMeanwhileGetsNoPlainText() throws Exception {
@@ -385,7 +385,10 @@ class KnownServersTest extends TlsUser {
         }
     }
 
-    /** The new entry was appended to an incomplete line, so the client forgot both servers. */
+    /**
+     * In an earlier version a new entry was appended to an incomplete line, so the client forgot
+     * both servers.
+     */
     @Test
     void anAddedServerBeginsANewLine() throws Exception {
         known("# by hand\nname.invalid 5000 " + OTHER_KEY);

@@ -160,8 +160,8 @@ class LauncherTest {
 
     @Test
     void mavenGetsJBangForAnEditorToo() throws Exception {
-        // A launch for an editor failed: only the lock created the folder for JBang, and such a
-        // launch takes no lock.
+        // A launch for an editor takes no lock. In an earlier version only the code of the lock
+        // created the folder for JBang, so a launch for an editor failed.
         command("mvn", MAVEN_THAT_WORKS);
         java(PROGRAM_ENDS_WITH_7);
         assertEquals(7, launch("", "edit").status());
@@ -203,8 +203,8 @@ class LauncherTest {
 
     @Test
     void oneJBangAtATimeWorksAndTheOtherWaits() throws Exception {
-        // Two launches of JBang on the same script broke each other's build, at the first build and
-        // after each edit.
+        // In an earlier version two launches of JBang on the same script broke each other's build,
+        // at the first build and after each edit.
         command("mvn", MAVEN_THAT_WORKS);
         var waiting = flockTellsThatItWaits();
         for (var name : List.of("first", "edited")) {
@@ -234,7 +234,8 @@ class LauncherTest {
 
     @Test
     void theLauncherReportsItsWaitAtATerminal() throws Exception {
-        // The message also went to files and pipes, and so into output that a test compared.
+        // In an earlier version the report also went to files and pipes, and so into output that a
+        // test compared.
         var terminal = Commands.onPath("script");
         assumeTrue(
                 terminal.isPresent(), "the command `script`, which makes a terminal, is missing");
@@ -296,7 +297,8 @@ class LauncherTest {
 
     @Test
     void terminatingAStartTerminatesJBang() throws Exception {
-        // JBang continued its build after the launcher's end, and later launches waited for it.
+        // In an earlier version JBang continued its build after the launcher's end, and later
+        // launches waited for this build.
         haveJBang("echo $$ >\"$HOME/java\"; exec sleep 60");
         var starting = start();
         var jbang = await("JBang", () -> pidIn(home.resolve("java")));
@@ -307,8 +309,8 @@ class LauncherTest {
 
     @Test
     void process1OfAContainerEndsOnSigterm() throws Exception {
-        // The kernel drops a signal to process 1 unless the process handles it, and the shell did
-        // not handle any signal while JBang built.
+        // The kernel drops a signal to process 1 unless the process handles the signal. In an
+        // earlier version the shell did not handle any signal while JBang built.
         var container = List.of("unshare", "--pid", "--fork", "--kill-child");
         var unshare = Commands.onPath("unshare").map(Path::toString).orElse("false");
         assumeTrue(
@@ -388,8 +390,8 @@ class LauncherTest {
 
     @Test
     void argumentsReachTheProgramUnchanged() throws Exception {
-        // The launcher lost the empty value of --store "", and replaced --user @al by the content
-        // of the file "al".
+        // In an earlier version the launcher lost the empty value of --store "", and replaced
+        // --user @al by the content of the file "al".
         haveJBang(JBANG_THAT_RUNS_PRINTF);
         Files.writeString(folder.resolve("al"), "from the file");
         assertEquals(
@@ -400,8 +402,8 @@ class LauncherTest {
 
     @Test
     void closedStandardInputIsTheEndOfInput() throws Exception {
-        // The JVM opened its own files in place of stdin. The client read their bytes as answers
-        // and sent two messages.
+        // In an earlier version the JVM opened its own files in place of stdin. The client read the
+        // bytes of these files as answers and sent two messages.
         var installed = bin.resolve("jbang");
         script(installed, "exec cat");
         assertEquals(new Outcome(0, "", ""), launchWithoutInput());
@@ -421,7 +423,8 @@ class LauncherTest {
 
     @Test
     void programThatWritesToAFileOutlivesItsTerminal() throws Exception {
-        // The SIGHUP of a closed terminal ended a server whose log went to a file.
+        // In an earlier version the SIGHUP of a closed terminal ended a server whose log went to a
+        // file.
         java("echo \"/bin/sh -c 'kill -HUP \\$\\$; echo still here'\"; exit 255");
         command("mvn", MAVEN_THAT_WORKS);
         assertEquals("still here\n", launch("").out(), "the first launch");
@@ -444,8 +447,8 @@ class LauncherTest {
 
     @Test
     void theCLocaleIsReplacedAsJavaWouldLoseCharactersInIt() throws Exception {
-        // JBang did not find a checkout or a home with a Greek name, and a PGPASSWORD arrived with
-        // other characters.
+        // In an earlier version JBang did not find a checkout or a home with a Greek name, and a
+        // PGPASSWORD arrived with other characters.
         haveJBang("printf '<%s> ' \"$LC_ALL\"; exit 0");
         assertEquals("<C.UTF-8> \n", launch("").out());
         environment.put("LANG", "el_GR.UTF-8");

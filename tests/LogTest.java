@@ -21,7 +21,10 @@ import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.stream.IntStream;
 
-/** A log that was blocked has dropped only lines of requests, no report and not its last line. */
+/**
+ * The server's log: while its output is blocked, it drops only lines of requests, never a report or
+ * its last line.
+ */
 class LogTest {
     private static final InetSocketAddress PEER = new InetSocketAddress("127.0.0.1", 1);
 
@@ -72,7 +75,8 @@ class LogTest {
 
     @Test
     void anErrorLosesOneLineAndDoesNotEndTheLog() {
-        // The Error ended the log's thread, and the log showed no later event.
+        // In an earlier version the Error ended the log's thread, and the log showed no later
+        // event.
         var broken =
                 new Writer() {
                     @Override

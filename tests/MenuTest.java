@@ -181,7 +181,8 @@ class MenuTest {
 
     @Test
     void aPipeGetsNoSecondChance() throws Exception {
-        // The client read the next line of the pipe, a menu choice, as the corrected text.
+        // In an earlier version the client read the next line of the pipe, a menu choice, as the
+        // corrected text.
         ClientRun run =
                 ClientRun.piped(
                         server.port(),
@@ -229,7 +230,8 @@ class MenuTest {
     @ParameterizedTest
     @ValueSource(strings = {"", "  ", "bob\n"})
     void anEmptyAnswerOfAPersonGoesBackToTheMenu(String recipient) {
-        // A user who had chosen 1 by mistake could not go back without typing a recipient.
+        // In an earlier version a user who had chosen 1 by mistake could not go back without typing
+        // a recipient.
         ClientRun run =
                 ClientRun.typed(server.port(), "1\n" + recipient + "\n2\n3\n", "--user", "al");
         assertEquals("Nothing is sent.", run.sentence());
@@ -254,7 +256,8 @@ class MenuTest {
 
     @Test
     void theQuestionForTheMessageShowsItsLimit() {
-        // The client gave the limit only after the user had typed a text that was too long.
+        // In an earlier version the client gave the limit only after the user had typed a text that
+        // was too long.
         String question =
                 "Message (at most "
                         + (255 - "store;Κυριάκος;george;".getBytes(UTF_8).length)
@@ -310,7 +313,7 @@ class MenuTest {
     @ParameterizedTest
     @ValueSource(strings = {"", "george\n1\n", "george\n1\nbob\n", "george\n2\n1\n"})
     void aPipeThatEndsAtAQuestionIsAnError(String input) throws Exception {
-        // The client sent no message, printed no error and exited with 0.
+        // In an earlier version the client sent no message, printed no error and exited with 0.
         ClientRun run = ClientRun.piped(server.port(), input);
         assertEquals("Nothing is sent.", run.sentence());
         assertTrue(run.out().endsWith("Goodbye.\n"), run.out());
@@ -320,8 +323,8 @@ class MenuTest {
 
     @Test
     void aTextFromWindowsIsRead() throws Exception {
-        // The byte order mark became a part of the name, and the client found no messages for that
-        // name.
+        // In an earlier version the byte order mark became a part of the name, and the client found
+        // no messages for this name.
         ClientRun run = ClientRun.piped(server.port(), "\ufeffgeorge\r\n1\r\nbob\r\nhi\r\n");
         assertEquals("", run.err());
         assertEquals(
@@ -340,7 +343,8 @@ class MenuTest {
 
     @Test
     void aNameThatLooksLikeTheClientsOutputIsQuoted() throws Exception {
-        // A sender called "George: please send ..." wrote a message that looked like George's.
+        // In an earlier version a sender called "George: please send ..." wrote a message that
+        // looked like a message from George.
         ClientRun run = ClientRun.piped(server.port(), "1\nbob!\nx\n2\n", "--user", "bob\u00a0");
         assertTrue(run.out().contains("\nThe message to \"bob!\" is stored.\n"), run.out());
         assertTrue(run.out().contains("\nThere are no messages for \"bob\\u00a0\".\n"));
@@ -397,7 +401,7 @@ class MenuTest {
 
     @Test
     void newMailIsMarkedForAPerson() throws Exception {
-        // The user had to count messages to find the new ones.
+        // In an earlier version the user had to count messages to find the new ones.
         receive("one", "two");
         String looks = "2\n1\nbob\nthree\n2\n2\n3\n";
         ClientRun run = ClientRun.typed(server.port(), looks, "--user", "bob");
@@ -431,7 +435,6 @@ class MenuTest {
 
     @Test
     void aMailboxLongerThanTheScreenShowsItsNewest() throws Exception {
-        // A long mailbox scrolled off the screen.
         receive(texts(99));
         receive("x".repeat(200)); // three rows of 72 columns
         ClientRun run = ClientRun.typed(server.port(), "2\n3\n", "--user", "bob");

@@ -340,9 +340,9 @@ class MessageStoreTest {
 
     @Test
     void aClockSetBackDuringARestartDoesNotChangeTheOrder() throws Exception {
-        // An id begins with the time. After the clock was set back, the first start still gave new
-        // messages later ids than old ones. From the second start on, new messages sorted before
-        // older ones.
+        // An id begins with the time. In an earlier version the first start after the clock was set
+        // back still gave new messages later ids than old ones. From the second start on, new
+        // messages sorted before older ones.
         Assumptions.assumeTrue(
                 kind == Kind.SQLITE, "only SQLite takes the time from this machine's clock");
         Mailboxes.storeNumbers(store, "bob", 0, 5);
@@ -425,7 +425,7 @@ class MessageStoreTest {
 
     @Test
     void aRefusalByTheDatabaseAffectsOnlyItsMessage() throws Exception {
-        // The store refused every message that waited for the same commit.
+        // In an earlier version the store refused every message that waited for the same commit.
         kind.refuseLongTexts(place);
         CountDownLatch committing = new CountDownLatch(1);
         CountDownLatch mayCommit = new CountDownLatch(1);
@@ -445,8 +445,8 @@ class MessageStoreTest {
 
     @Test
     void closingTwiceCommitsPendingMessages() throws Exception {
-        // The store treated the second stop marker as a message, so every caller got a
-        // NullPointerException.
+        // In an earlier version the store treated the second stop marker as a message, so every
+        // caller got a NullPointerException.
         CountDownLatch committing = new CountDownLatch(1);
         CountDownLatch mayCommit = new CountDownLatch(1);
         reopen(() -> {
@@ -486,8 +486,8 @@ class MessageStoreTest {
 
     @Test
     void aBlockedReaderEndsAfterTheStoreHasClosed() throws Exception {
-        // When the store closed, the writer emptied the readers' queue, and so removed the stop
-        // marker in it. A reader then never ended.
+        // In an earlier version the writer of a closing store emptied the readers' queue, and so
+        // removed the stop marker from the queue. A reader then never ended.
         AtomicBoolean sticks = new AtomicBoolean();
         CountDownLatch stuck = new CountDownLatch(1);
         CountDownLatch goOn = new CountDownLatch(1);

@@ -354,7 +354,8 @@ class MsgClientTest {
 
         @Test
         void aRefusalHasALength() throws Exception {
-            // The client showed a refusal of 64 KB in full; escaping made it six times longer.
+            // In an earlier version the client showed a refusal of 64 KB in full. Escaping made the
+            // refusal six times longer.
             try (FakeServer server = FakeServer.answering("No " + "\u001b".repeat(60_000) + "\n")) {
                 for (String sentence :
                         sentences(ClientRun.piped(server.port(), BOTH, "--user", "al"))) {
@@ -419,7 +420,7 @@ class MsgClientTest {
 
         @Test
         void tenSecondsForAReplyThatDrips() throws Exception {
-            // The client restarted its timeout of ten seconds at each byte.
+            // In an earlier version the client restarted its timeout of ten seconds at each byte.
             isTenSeconds(waits.dripping);
         }
 

@@ -55,7 +55,10 @@ class MsgServerTest {
         }
     }
 
-    /** An Error ended the acceptor. The process continued without accepting connections. */
+    /**
+     * In an earlier version an Error ended the acceptor. The process continued without accepting
+     * connections.
+     */
     @Test
     void failureToStartThreadsIsReportedAndTheServerRecovers() throws Exception {
         Thread.Builder.OfPlatform threads = Thread.ofPlatform().stackSize(1L << 56);
@@ -74,13 +77,14 @@ class MsgServerTest {
             for (int i = 0; i < 3; i++) {
                 assertEquals("", Wire.answer(transport, server.port(), "fetch;nobody").text());
             }
-            // The server reported recovery after each accepted connection, although it could serve
-            // none.
+            // In an earlier version the server reported recovery after each accepted connection,
+            // although the server could serve no connection.
             assertEquals(
                     1,
                     heard.troubles().size(),
                     () -> "the failure is reported once: " + heard.troubles());
-            // The acceptor paused after each connection, as if accepting itself had failed.
+            // In an earlier version the acceptor paused after each connection, as if accepting
+            // itself had failed.
             long start = System.nanoTime();
             for (int i = 0; i < 15; i++) {
                 Wire.answer(transport, server.port(), "fetch;nobody");
@@ -144,8 +148,8 @@ class MsgServerTest {
                     "milliseconds until the conversations were cut: " + millis);
             assertEquals("", silent.receive(), "a clean close, no half reply");
             assertEquals("", half.receive());
-            // The log claimed that these conversations took too long, although the server's close
-            // had cut them.
+            // In an earlier version the log claimed that these conversations took too long,
+            // although the server's close had cut them.
             assertEquals(
                     List.of(
                             "no such name",
