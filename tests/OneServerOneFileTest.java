@@ -64,8 +64,8 @@ class OneServerOneFileTest {
                 "cp messages.db copy; mv copy messages.db"
             })
     void aServerWhoseFileWasReplacedRefusesStoresAndFetches(String command) throws Exception {
-        // An earlier version went on acknowledging stores after this command, but wrote them to an
-        // unlinked file. They were lost at the next start.
+        // In an earlier version the server acknowledged stores after this command, but wrote the
+        // messages to an unlinked file. The messages were lost at the next start.
         try (Engine server = engine()) {
             assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "before"));
             run(command);
@@ -172,8 +172,8 @@ class OneServerOneFileTest {
     void aSecondServerOnTheSameStoreEndsWithOneSentence() throws Exception {
         try (ServerProcess first = new ServerProcess(ServerProcess.command(store))) {
             assertEquals(Wire.STORED, Wire.ask(first.port(), "store;bob;al;one"));
-            // In an earlier version the first of these starts was refused, too, but it released the
-            // lock, so that the second one was not refused.
+            // In an earlier version the first of these two starts was refused, too, but released
+            // the lock. The second start was then not refused.
             for (int i = 0; i < 2; i++) {
                 try (ServerProcess second = new ServerProcess(ServerProcess.command(store))) {
                     assertEquals(1, second.awaitExit());
@@ -206,8 +206,8 @@ class OneServerOneFileTest {
 
     @Test
     void aRenamedFileIsStillLocked() throws Exception {
-        // Two servers acknowledged ten messages under two names of one file; five of the messages
-        // were lost.
+        // In an earlier version two servers acknowledged ten messages under two names of one file.
+        // Five of the messages were lost.
         try (var server = new ServerProcess(ServerProcess.command(store))) {
             assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "before"));
             run("mv messages.db renamed.db");
@@ -233,9 +233,9 @@ class OneServerOneFileTest {
     @ParameterizedTest
     @ValueSource(strings = {"other", "a place\\with blanks"})
     void aFileMountedByItselfIsRefused(String other) throws Exception {
-        // The write-ahead log stayed in the folder of the first path. A server at the second path
-        // missed acknowledged messages, and a start at the first path replayed the old log over
-        // newer messages.
+        // In an earlier version the write-ahead log stayed in the folder of the first path. A
+        // server at the second path missed acknowledged messages, and a start at the first path
+        // replayed the old log over newer messages.
         Path disk = Files.createDirectory(store.resolveSibling("disk"));
         try (var mounts = new SmallDisk(disk, "size=6m")) {
             Path place = disk.resolve(other).resolve("messages.db");

@@ -264,8 +264,8 @@ class OperatingTest {
 
     @Test
     void aServerWithItsLogInAFileOutlivesItsTerminalAndLogsDates() throws Exception {
-        // SIGHUP ended the server when its terminal closed. LauncherTest covers a start without
-        // nohup.
+        // LauncherTest covers a start without nohup. In an earlier version SIGHUP ended the server
+        // when the server's terminal closed.
         Path where = Files.createTempDirectory(folder, "log");
         ProcessHandle server = inBackground(where, block("log"));
         Path log = where.resolve("msg-server.log");
@@ -360,8 +360,8 @@ class OperatingTest {
 
     @Test
     void aPlainCopyOfAQuietStoreIsWhole() throws Exception {
-        // All messages were still in the write-ahead log, so the copy was a valid database without
-        // messages.
+        // In an earlier version all messages were still in the write-ahead log, so the copy was a
+        // valid database without messages.
         Path where = Files.createDirectory(folder.resolve("backups"));
         try (ServerProcess server = serve()) {
             store(server, "bob", 5);
@@ -564,8 +564,8 @@ class OperatingTest {
 
     @Test
     void bothProgramsInstallAndRunWithoutAnInstalledJBang() throws Exception {
-        // Without an installed JBang the document's "jbang app install" was not found. A command
-        // that "./jbang app install" had made did not find JBang.
+        // In an earlier version the document's "jbang app install" was not found without an
+        // installed JBang. A command that "./jbang app install" had made did not find JBang.
         Commands.need("mvn");
         Stream<String> path = Stream.of(System.getenv("PATH").split(File.pathSeparator));
         path = path.filter(bin -> !Files.exists(Path.of(bin, "jbang")));

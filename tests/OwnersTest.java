@@ -133,7 +133,8 @@ class OwnersTest {
 
     @Test
     void fetchingAnUnknownNameDoesNotClaimIt() throws Exception {
-        // When a fetch claimed an unknown name, 1,673 fetches filled a store of 1 MB with owners.
+        // In an earlier version a fetch claimed an unknown name. 1,673 fetches filled a store of 1
+        // MB with owners.
         assertEquals(Wire.EMPTY, ask(ME, "fetch;george"));
         assertEquals(Wire.EMPTY, ask(OTHER, "fetch;george"));
         assertEquals(Wire.STORED, ask(OTHER, "store;george;al;hi"));
@@ -185,8 +186,8 @@ class OwnersTest {
 
     @Test
     void aPlainCopyOfAQuietStoreHasTheClaimsOfFetches() throws Exception {
-        // Claims stayed in the write-ahead log, so the copy lacked them. A server on the copy let
-        // another key read the mail, and then refused the owner.
+        // In an earlier version claims stayed in the write-ahead log, so the copy lacked the
+        // claims. A server on the copy let another key read the mail, and then refused the owner.
         assertEquals(Wire.STORED, ask(OTHER, "store;george;al;hi"));
         Path copy = folder.resolve("copy.db");
         Waiting.eventually("the message is copied", () -> rows(copy, "message").size() == 1);
@@ -215,8 +216,8 @@ class OwnersTest {
     @Test
     void claimsDoNotWaitForALullOfStores() throws Exception {
         // SQLite lets one connection write at a time. A second connection polls for the lock, with
-        // pauses of up to 100 ms. When claims had a connection of their own, and each commit of
-        // stores took 20 ms, a claim took up to 2.1 s or failed.
+        // pauses of up to 100 ms. In an earlier version claims had a separate connection. When each
+        // commit of stores took 20 ms, a claim took up to 2.1 s or failed.
         failing = SLOW_COMMIT;
         List<Future<Integer>> storing = new ArrayList<>();
         AtomicBoolean stop = new AtomicBoolean();
@@ -483,9 +484,10 @@ class OwnersTest {
 
     @Test
     void aServerWithoutOwnersRefusesAStoreThatMayHaveThem() throws Exception {
-        // Server versions without keys served every mailbox to any client, and accepted forged
-        // senders whose messages later looked proven. These versions accept only a file with this
-        // mark (PRAGMA application_id), so a store with owners gets another mark.
+        // An earlier version without keys accepts only files with the mark below (PRAGMA
+        // application_id), so a store with owners gets another mark. This earlier version served
+        // every mailbox to any client, and accepted forged senders, whose messages later looked
+        // proven.
         int known = 0x4d534753;
         String place = folder.resolve("marked.db").toString();
         for (boolean tls : List.of(false, true, false)) {

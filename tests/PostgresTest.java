@@ -399,8 +399,8 @@ class PostgresTest {
     }
 
     /**
-     * In an earlier version a notice of a trigger made the store refuse a message that it had
-     * stored. The notice contained the message's text, and appeared in the log.
+     * In an earlier version a notice of a trigger made the store refuse a message although the
+     * message was stored. The notice contained the message's text, and appeared in the log.
      */
     @Test
     void triggersRaiseNoticesAndWarningsExpectStoredAtOnce() throws Exception {

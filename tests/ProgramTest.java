@@ -100,8 +100,8 @@ class ProgramTest {
 
     @Test
     void emptyVariableIsIgnored() {
-        // An empty MSG_STORE was used as a store without a name, and an empty MSG_TIMEOUT was
-        // reported as "not an int".
+        // In an earlier version an empty MSG_STORE was used as a store without a name, and an empty
+        // MSG_TIMEOUT was reported as "not an int".
         var environment = Map.of("MSG_MAX_SIZE", "", "MSG_TIMEOUT", "");
         assertEquals("5 10 null%n".formatted(), run(environment, "5").out());
         assertEquals(
@@ -113,7 +113,7 @@ class ProgramTest {
 
     @Test
     void emptyArgumentIsRefused() {
-        // The server used --store "" as a store without a name.
+        // In an earlier version the server used --store "" as a store without a name.
         Run run = run(Map.of(), "5", "--max-size", "");
         assertEquals("--max-size cannot be empty", run.err().getFirst());
         assertEquals(2, run.exit());
@@ -124,7 +124,7 @@ class ProgramTest {
     @ValueSource(
             strings = {"data-${tag}.db", "$${tag}", "a$b", "a$$b", "${", "$", "${sys:user.home}"})
     void valueWithADollarIsTakenLiterally(String value) {
-        // The server with MSG_STORE='data-${tag}.db' created data-null.db.
+        // In an earlier version the server with MSG_STORE='data-${tag}.db' created data-null.db.
         var expected = "5 10 " + value + System.lineSeparator();
         assertEquals(expected, run(Map.of("MSG_MAX_SIZE", value), "5").out());
         assertEquals(expected, run(Map.of(), "5", "--max-size", value).out());
@@ -132,7 +132,8 @@ class ProgramTest {
 
     @Test
     void valueWithAnAtSignIsTakenLiterally() throws IOException {
-        // If a file al existed, the client replaced --user @al by the content of the file.
+        // In an earlier version the client replaced --user @al by the content of the file al, if
+        // this file existed.
         var file = Files.writeString(folder.resolve("al"), "from the file");
         assertEquals(
                 "5 10 @%s%n".formatted(file), run(Map.of(), "5", "--max-size", "@" + file).out());
@@ -160,8 +161,8 @@ class ProgramTest {
 
     @Test
     void aValueOfAWrongTypeIsRefusedInPlainWords() {
-        // The message was once "Invalid value for positional parameter at index 0 (PORT): 'abc' is
-        // not an int".
+        // In an earlier version the message was "Invalid value for positional parameter at index 0
+        // (PORT): 'abc' is not an int".
         assertEquals("PORT: 'abc' is not a whole number", run(Map.of(), "abc").err().getFirst());
         assertEquals(
                 "--quiet: 'maybe' is not true or false, from MSG_QUIET",
@@ -180,7 +181,7 @@ class ProgramTest {
     @ParameterizedTest
     @ValueSource(strings = {"5", "--help", "--version"})
     void outputThatCannotBeWrittenIsAFailure(String argument) {
-        // On a full disk the program lost its whole output and exited with 0.
+        // In an earlier version the program lost its whole output on a full disk and exited with 0.
         var full =
                 new OutputStream() {
                     @Override
@@ -207,7 +208,8 @@ class ProgramTest {
 
     @Test
     void theHintRepeatsTheUsersCommand() throws IOException {
-        // The hint "jbang MsgServer.java" was shown to users who have only ./jbang.
+        // In an earlier version the hint "jbang MsgServer.java" was shown to users who have only
+        // ./jbang.
         Files.createFile(folder.resolve("MsgServer.java"));
         assertEquals("jbang MsgServer.java", started(Map.of()));
         assertEquals("./jbang MsgServer.java", started(Map.of("JBANG_LAUNCH_CMD", "./jbang")));
@@ -247,8 +249,8 @@ class ProgramTest {
     // ---------------------------------------------------------------- both, as processes
 
     /**
-     * In the locale {@code ar_EG.UTF-8} the server printed its port in Arabic digits, which
-     * programs could not read.
+     * In an earlier version the server printed its port in Arabic digits in the locale {@code
+     * ar_EG.UTF-8}. Programs could not read this port.
      */
     @ParameterizedTest
     @CsvSource({"ar, EG", "fa, IR", "tr, TR", "de, DE"})
@@ -298,7 +300,8 @@ class ProgramTest {
 
     @Test
     void withoutAHomeThePlainConnectionWorksAndTlsIsRefused() throws Exception {
-        // The programs created a folder named "?" with a new key in each working folder.
+        // In an earlier version the programs created a folder named "?" with a new key in each
+        // working folder.
         try (FakeServer server =
                 FakeServer.answering("Retrieving messages...\nThere is no such name")) {
             String port = Integer.toString(server.port());

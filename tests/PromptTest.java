@@ -175,7 +175,8 @@ class PromptTest {
 
     @Test
     void aBracketedPasteIsOneAnswer() throws Exception {
-        // Each pasted line became an answer, so "secret for Mary" was stored in bob's mailbox.
+        // In an earlier version each pasted line became an answer, so "secret for Mary" was stored
+        // in bob's mailbox.
         startInATerminal();
         goToMessage();
         paste(LETTER);
@@ -214,8 +215,8 @@ class PromptTest {
 
     @Test
     void aPlainPasteMayArriveInPieces() throws Exception {
-        // In an earlier version the end of a paste that came a tenth of a second late was sent to
-        // Mary as the message.
+        // In an earlier version the client sent the end of a paste to Mary as the message if this
+        // end came a tenth of a second late.
         startInATerminal();
         goToMessage();
         int cut = LETTER.indexOf("t for Mary");
@@ -227,8 +228,8 @@ class PromptTest {
 
     @Test
     void aTerminalNeedsNoNativeLibrary() throws Exception {
-        // JLine printed a warning on the screen if it could not unpack its library, for instance on
-        // a noexec mount.
+        // In an earlier version JLine printed a warning on the screen if it could not unpack its
+        // library, for instance on a noexec mount.
         start("stty rows 24 cols 80", server.port(), NO_LIBRARY);
         goToMessage();
         pastePlain(LETTER);
@@ -252,7 +253,8 @@ class PromptTest {
 
     @Test
     void textTypedDuringARequestIsDiscardedWithANotice() throws Exception {
-        // The text answered questions that the user had not seen yet.
+        // In an earlier version text typed during a request answered questions that the user had
+        // not seen yet.
         CountDownLatch asked = new CountDownLatch(1);
         CountDownLatch typed = new CountDownLatch(1);
         try (FakeServer slow =
@@ -290,7 +292,8 @@ class PromptTest {
 
     @Test
     void arrowKeysEditAndRecall() throws Exception {
-        // The arrow keys printed ^[[D, and the client refused the line at Enter.
+        // In an earlier version the arrow keys printed ^[[D, and the client refused the line at
+        // Enter.
         startInATerminal();
         goToMessage();
         type("γειά σο" + "\u001bOD".repeat(3) + "\u007f" + "\u001bOD!" + "\u001bOF" + "υ" + ENTER);
@@ -312,8 +315,8 @@ class PromptTest {
 
     @Test
     void eachQuestionHasItsOwnHistory() throws Exception {
-        // The up key recalled the last answer to any question. After a failure a user sent a name
-        // as the text.
+        // In an earlier version the up key recalled the last answer to any question. After a
+        // failure a user sent a name as the text.
         List<String> replies =
                 new ArrayList<>(List.of("Message declined. Server is busy, try again later\n"));
         List<String> requests = new CopyOnWriteArrayList<>();
@@ -348,7 +351,8 @@ class PromptTest {
 
     @Test
     void aDumbTerminalShowsAnAnswerOnce() throws Exception {
-        // Each answer appeared twice, because the terminal and the line editor both echoed it.
+        // In an earlier version the terminal and the line editor both echoed an answer, so each
+        // answer appeared twice.
         start("TERM=dumb", server.port());
         goToMessage();
         type("hi" + ENTER);
@@ -361,7 +365,8 @@ class PromptTest {
 
     @Test
     void aTabIsPartOfTheText() throws Exception {
-        // The tab key requested a completion. There are no completions, so the tab was lost.
+        // There are no completions. In an earlier version the tab key requested a completion, so
+        // the tab was lost.
         startInATerminal();
         goToMessage();
         type("a\tb" + ENTER);
@@ -372,7 +377,8 @@ class PromptTest {
 
     @Test
     void noKeyWritesAFileOrStartsAProgram(@TempDir Path folder) throws Exception {
-        // Ctrl+X Ctrl+E wrote the text into a world-readable file and opened an editor.
+        // In an earlier version Ctrl+X Ctrl+E wrote the text into a world-readable file and opened
+        // an editor.
         start("stty rows 24 cols 80", server.port(), "-Djava.io.tmpdir=" + folder);
         goToMessage();
         List<String> before = namesIn(folder);
@@ -397,8 +403,8 @@ class PromptTest {
     @ParameterizedTest
     @ValueSource(strings = {"stty cols 0", "stty rows 0", "stty cols 0 rows 0"})
     void theClientWorksInAWindowWithoutSize(String command) throws Exception {
-        // If the window lost its width between two questions, the client ended with a division by
-        // zero.
+        // In an earlier version the client ended with a division by zero if the window lost its
+        // width between two questions.
         try (FakeServer mailbox =
                 FakeServer.answering("Retrieving messages...\nal;zoe;hi\nNO MORE MESSAGES\n")) {
             start("tty; stty rows 24 cols 80", mailbox.port());
@@ -420,7 +426,8 @@ class PromptTest {
     @ParameterizedTest
     @ValueSource(strings = {"TERM=xterm", "TERM=dumb"})
     void ctrlCReturnsToTheMenuAndEndsTheClientThere(String setup) throws Exception {
-        // Ctrl+C ended the client, even if the user only wanted to start the message again.
+        // In an earlier version Ctrl+C ended the client, even if the user only wanted to start the
+        // message again.
         start("stty rows 24 cols 80; " + setup, server.port());
         goToMessage();
         type("half");
@@ -458,8 +465,8 @@ class PromptTest {
 
     @Test
     void ctrlCOutsideAQuestionLeavesTheTerminalAsItWas(@TempDir Path folder) throws Exception {
-        // Ctrl+C ended the client before its last steps, so the terminal stayed in raw mode and
-        // temporary files remained.
+        // In an earlier version Ctrl+C ended the client before its last steps, so the terminal
+        // stayed in raw mode and temporary files remained.
         start("stty rows 24 cols 80", server.port(), "-Djava.io.tmpdir=" + folder);
         goToMessage();
         pastePlain("Dear Mary,\nall is");
@@ -474,8 +481,8 @@ class PromptTest {
     @Test
     void ctrlCDuringAChangeOfTheTerminalsModeLeavesTheTerminalAsItWas(@TempDir Path folder)
             throws Exception {
-        // The client's end restored the terminal, and then a stty that was already under way set
-        // raw mode.
+        // In an earlier version the client's end restored the terminal, and then a stty that was
+        // already under way set raw mode.
         Path slow = folder.resolve("slow");
         Path underWay = folder.resolve("under-way");
         Path stty = folder.resolve("stty");
@@ -555,7 +562,8 @@ class PromptTest {
 
     @Test
     void theClientEndsWithItsTerminalEvenIfHangupsAreIgnored() throws Exception {
-        // In half of the runs the client continued without a terminal and used all of a processor.
+        // In an earlier version the client continued without a terminal in half of the runs, and
+        // used all of a processor.
         start("trap '' HUP; stty rows 24 cols 80", server.port());
         goToMessage();
         ProcessHandle client = client();
@@ -568,8 +576,8 @@ class PromptTest {
     }
 
     /**
-     * Blanks up to the end of a row moved Eve's text to the place where a message of George would
-     * begin.
+     * In an earlier version blanks up to the end of a row moved Eve's text to the place where a
+     * message of George would begin.
      */
     @Test
     void onlyTheFirstRowOfAMessageBeginsAtTheLeft() throws Exception {

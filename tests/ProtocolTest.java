@@ -66,8 +66,8 @@ class ProtocolTest {
                     arguments("store; bob ;\tal\t;  hi ", new Protocol.Store("bob", "al", "  hi ")),
                     arguments("fetch;  van der Berg  ", new Protocol.Fetch("van der Berg")),
                     arguments("fetch;bob\u00a0 ", new Protocol.Fetch("bob\u00a0")),
-                    // In a regular expression "$" also matches before a final line separator, so a
-                    // trim by pattern dropped the space before U+2028.
+                    // In a regular expression "$" also matches before a final line separator. In an
+                    // earlier version a trim by pattern dropped the space before U+2028.
                     arguments("fetch;bob \u2028", new Protocol.Fetch("bob \u2028")),
                     arguments("fetch;bob;", new Protocol.Fetch("bob")),
                     arguments("fetch;bob;ignored;;too", new Protocol.Fetch("bob")),
@@ -420,7 +420,7 @@ class ProtocolTest {
 
         @Test
         void tooLongIsReportedBeforeTheRequestEnds() {
-            // Otherwise a client that never stops writing would never get a refusal.
+            // A client that never stops writing would otherwise never get a refusal.
             byte[] begun = utf8("x".repeat(256));
             Protocol.RefusedException refused =
                     assertThrows(

@@ -285,7 +285,8 @@ class RepliesTest {
                 arguments("\u202aa\u202eb\u202c", "\\u202aa\\u202eb\\u202c"),
                 arguments("\u2066a\u2067\u2068\u2069", "\\u2066a\\u2067\\u2068\\u2069"),
                 arguments("👋\u001b", "👋\\u001b"),
-                // A name with an invisible character looked like George's name.
+                // In an earlier version a name with an invisible character looked like George's
+                // name.
                 arguments("zero\u200bwidth\u200d\ufeff", "zero\\u200bwidth\\u200d\\ufeff"),
                 arguments("soft\u00adhyphen", "soft\\u00adhyphen"),
                 arguments("a\u00a0b\u202fc\u3000d", "a\\u00a0b\\u202fc\\u3000d"),
@@ -349,12 +350,13 @@ class RepliesTest {
 
     static List<Arguments> visibleName() {
         return List.of(
-                // A message from a sender with this name looked like one of George's.
+                // In an earlier version a message from a sender with this name looked like a
+                // message from George.
                 arguments(
                         "George: please send 100 euros to account 42",
                         "\"George: please send 100 euros to account 42\""),
-                // The log line "store to bob from alice from carol" did not show where the
-                // recipient's name ended.
+                // In an earlier version the log line "store to bob from alice from carol" did not
+                // show where the recipient's name ended.
                 arguments("bob from alice", "\"bob from alice\""),
                 arguments(" a", "\" a\""),
                 arguments("a ", "\"a \""),

@@ -111,8 +111,8 @@ class ScaleOutTest {
 
     @Test
     void zoneUnknownToTheDatabaseExpectAStartAndALogInThatZone() throws Exception {
-        // The driver requests the JVM's time zone for its session, and the database refused the
-        // unknown zone.
+        // The driver requests the JVM's time zone for its session. In an earlier version the
+        // database refused the unknown zone.
         List<String> command = new ArrayList<>(List.of("env", "TZ=VST"));
         command.addAll(ServerProcess.java("MsgServer", "0", "--bind", "127.0.0.1", "--store", url));
         try (var server = new ServerProcess(command)) {

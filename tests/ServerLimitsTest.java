@@ -98,7 +98,8 @@ class ServerLimitsTest {
 
         @Test
         void besideManySilentClientsOthersAreAnsweredAtOnce() throws Exception {
-            // The few clients that waited for a place delayed all later clients by 10 to 30 s.
+            // In an earlier version a few clients waited for a place, and delayed all later clients
+            // by 10 to 30 s.
             List<Wire> silent = new ArrayList<>();
             try (Engine engine = new Engine(transport, folder, Engine.limits(60_000, 20, 2_000))) {
                 for (int i = 0; i < 200; i++) {
@@ -124,8 +125,8 @@ class ServerLimitsTest {
 
         @Test
         void aFailedConversationFreesItsPlace() throws Exception {
-            // If a step before the code that frees the place failed, the place stayed taken. In the
-            // end no client got a place.
+            // In an earlier version a place stayed taken if a step before the code that frees the
+            // place failed. In the end no client got a place.
             AtomicBoolean failing = new AtomicBoolean(true);
             AtomicInteger begun = new AtomicInteger();
             Engine.Heard heard =
@@ -219,8 +220,8 @@ class ServerLimitsTest {
         @Test
         void theServerSurvivesALackOfDescriptors() throws Exception {
             // The parent of the classic server kept every descriptor and died after 1,020 requests.
-            // A server that accepted without a pause used all of a processor while no descriptor
-            // was free.
+            // A server that accepts without a pause uses all of a processor while no descriptor is
+            // free.
             List<String> command = new ArrayList<>();
             command.addAll(List.of("bash", "-c", "ulimit -n 300; exec \"$@\"", "bash"));
             command.addAll(ServerProcess.command(folder.resolve("messages.db"), "--timeout", "3"));
@@ -334,8 +335,8 @@ class ServerLimitsTest {
 
         @Test
         void silentClientsThatTheHeapHasNoRoomForAreRefused() throws Exception {
-            // The clients used up the heap before the server reached its limit, and the server
-            // never recovered.
+            // In an earlier version the clients used up the heap before the server reached its
+            // limit, and the server never recovered.
             int silent = 4_500;
             if (ManagementFactory.getOperatingSystemMXBean()
                     instanceof UnixOperatingSystemMXBean unix) {
@@ -373,8 +374,8 @@ class ServerLimitsTest {
 
         @Test
         void aServerThatRunsOutOfMemoryEnds() {
-            // Otherwise the process would stay up without serving. A service manager restarts an
-            // ended server.
+            // Without this option the process would stay up without serving. A service manager
+            // restarts an ended server.
             HotSpotDiagnosticMXBean options =
                     ManagementFactory.getPlatformMXBean(HotSpotDiagnosticMXBean.class);
             assertEquals("true", options.getVMOption("ExitOnOutOfMemoryError").getValue());

@@ -195,8 +195,8 @@ class ShutdownTest {
     }
 
     /**
-     * The server registered its signal hook after it had opened the store, so a signal during the
-     * start left up to three files and a folder.
+     * In an earlier version the server registered its signal hook after it had opened the store. A
+     * signal during the start left up to three files and a folder.
      */
     @Test
     void signalDuringTheStartLeavesOneFileAtMost() throws Exception {
@@ -218,8 +218,9 @@ class ShutdownTest {
 
     @Test
     void aFrozenPostgresqlDoesNotDelayTheEnd() throws Exception {
-        // In an earlier version the shutdown took 8.1 s, because it waited for each thread of the
-        // store in turn. In a later one it took 5.1 s, because it closed the store twice.
+        // In an earlier version the shutdown took 8.1 s, because the server waited for each thread
+        // of the store in turn. In another earlier version the shutdown took 5.1 s, because the
+        // server closed the store twice.
         try (var database = Databases.ownServer()) {
             for (int waiting : List.of(0, 1, 4)) {
                 assertEndsWhileFrozen(database, waiting);

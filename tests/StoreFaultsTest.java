@@ -314,8 +314,8 @@ class StoreFaultsTest {
 
         @Test
         void anIntermittentFailureIsReportedAsLasting() throws Exception {
-            // At its size limit a store refused 1,348 messages, although its last report was a
-            // recovery.
+            // In an earlier version a store at its size limit refused 1,348 messages, although the
+            // last report was a recovery.
             for (int i = 0; i < 3; i++) {
                 failing = "COMMIT";
                 assertEquals(Asking.NOT_STORED, ask("store;bob;al;lost"));
@@ -363,7 +363,8 @@ class StoreFaultsTest {
 
     @Test
     void anErrorDuringFailureHandlingEndsNoThreadOfTheStore() throws Exception {
-        // No thread served the queue any more, so each store and fetch waited for its full timeout.
+        // In an earlier version no thread served the queue after such an Error, so each store and
+        // fetch waited for its full timeout.
         var failing = new AtomicBoolean();
         var closed = new AtomicInteger();
         UnaryOperator<Connection> noClosing =
@@ -458,8 +459,8 @@ class StoreFaultsTest {
                 server.signal("TERM");
                 assertEquals(143, server.awaitExit(), server::errors);
             }
-            // The start once failed with "I/O error within xShmMap while trying to resize an
-            // existing shared memory segment".
+            // In an earlier version this start failed with "I/O error within xShmMap while trying
+            // to resize an existing shared memory segment".
             disk.run("head -c 40K /dev/zero > room; head -c 100M /dev/zero > balloon");
             try (var server = new ServerProcess(disk.inside(ServerProcess.command(store)))) {
                 assertEquals(1, server.awaitExit(), server::output);
@@ -475,7 +476,8 @@ class StoreFaultsTest {
                 server.signal("TERM");
                 assertEquals(143, server.awaitExit(), server::errors);
             }
-            // SQLite's library, of 1,084 KB, once took the room that the start needed.
+            // In an earlier version SQLite's library, of 1,084 KB, took the room that the start
+            // needed.
             disk.run("rm balloon; head -c 1100K /dev/zero > room");
             disk.run("head -c 100M /dev/zero > balloon; rm room");
             try (var server = new ServerProcess(disk.inside(ServerProcess.command(store)))) {

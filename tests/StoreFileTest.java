@@ -125,8 +125,8 @@ class StoreFileTest {
 
     @Test
     void theServersFilesAreReadableByTheirUserOnly() throws Exception {
-        // Private mail was readable for every user of the machine, because the server relied on the
-        // umask.
+        // In an earlier version private mail was readable for every user of the machine, because
+        // the server relied on the umask.
         Path home = Files.createDirectory(folder.resolve("home"));
         List<String> command = new ArrayList<>(List.of("sh", "-c", "umask 0; exec \"$@\"", "sh"));
         command.addAll(List.of("env", "HOME=" + home));
@@ -169,7 +169,8 @@ class StoreFileTest {
 
     @Test
     void aStoreAtItsLimitRefusesStoresServesFetchesAndHasRoomAfterADelete() throws Exception {
-        // One client filled the disk with 60,000 messages to one mailbox in 52 s.
+        // In an earlier version one client filled the disk with 60,000 messages to one mailbox in
+        // 52 s.
         var ledger = new Load.Ledger("mailbox-", 1);
         try (var server = new ServerProcess(ServerProcess.command(store(), "--max-size", "1M"))) {
             int port = server.port();
@@ -209,8 +210,8 @@ class StoreFileTest {
 
     @Test
     void atTheLimitOnlyMessagesWithoutRoomAreRefused() throws Exception {
-        // When one message did not fit, the store refused every message of the commit. The next
-        // commit succeeded, so the reports alternated between failure and recovery.
+        // In an earlier version the store refused every message of a commit if one message did not
+        // fit. The next commit succeeded, so the reports alternated between failure and recovery.
         CountDownLatch committing = new CountDownLatch(1);
         CountDownLatch mayCommit = new CountDownLatch(1);
         AtomicBoolean full = new AtomicBoolean();
@@ -249,8 +250,8 @@ class StoreFileTest {
 
     @Test
     void plainCopyOfAQuietStoreIsWhole() throws Exception {
-        // All five acknowledged messages were still in the write-ahead log, so the copy was a valid
-        // database without messages.
+        // In an earlier version all five acknowledged messages were still in the write-ahead log,
+        // so the copy was a valid database without messages.
         var ledger = new Load.Ledger("mailbox-", 2);
         try (var server = new ServerProcess(ServerProcess.command(store()))) {
             for (int round = 1; round <= 2; round++) {
@@ -278,8 +279,8 @@ class StoreFileTest {
 
     @Test
     void aStoreOnANoexecMountIsServed() throws Exception {
-        // The server did not start, because it could not load SQLite's library from a file beside
-        // the store.
+        // In an earlier version the server did not start, because it could not load SQLite's
+        // library from a file beside the store.
         Path mounted = Files.createDirectory(folder.resolve("disk"));
         try (var disk = new SmallDisk(mounted, "size=6m,noexec")) {
             Path there = mounted.resolve("messages.db");
@@ -309,8 +310,8 @@ class StoreFileTest {
 
     @Test
     void killedServerLeavesNoLibrary() throws Exception {
-        // Each kill -9 left a copy of the library, 1.1 MB, in the temporary folder; 100 kills left
-        // 110 MB.
+        // In an earlier version each kill -9 left a copy of the library, 1.1 MB, in the temporary
+        // folder. 100 kills left 110 MB.
         try (var server = new ServerProcess(ServerProcess.command(store()))) {
             server.port();
             server.kill();

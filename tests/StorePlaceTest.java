@@ -193,8 +193,8 @@ class StorePlaceTest {
                 ":memory:"
             })
     void anInvalidUrlIsWrongUsageAndItsPasswordIsNotShown(String place) throws Exception {
-        // The server created files and folders named after the URL, and printed the password as a
-        // part of the path.
+        // In an earlier version the server created files and folders named after the URL, and
+        // printed the password as a part of the path.
         String said = refusal(2, "--store", place);
         assertTrue(said.startsWith("Cannot keep messages in that database: write jdbc:"), said);
         assertFalse(said.contains("s3cret"), said);
@@ -228,7 +228,8 @@ class StorePlaceTest {
 
     @Test
     void aReadOnlyFileIsRefusedAtTheStart() throws Exception {
-        // The server reported that it was listening, and then refused every store.
+        // In an earlier version the server reported that it was listening, and then refused every
+        // store.
         new MessageStore(store().toString()).close();
         Files.setPosixFilePermissions(store(), PosixFilePermissions.fromString("r--r--r--"));
         try (var server =

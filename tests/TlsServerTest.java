@@ -104,7 +104,7 @@ class TlsServerTest {
 
     @Test
     void theCommandsOfTheDocumentWork() throws Exception {
-        // The document once did not explain how to create key.pem.
+        // In an earlier version the document did not explain how to create key.pem.
         String document = Files.readString(TestMain.checkout().resolve("docs/tls.md"));
         Matcher said =
                 Pattern.compile("(?s)`(openssl s_client [^`]+)`.*?```sh\n(.*?)```")
@@ -148,12 +148,13 @@ class TlsServerTest {
         }
     }
 
-    // ---------------------------------------------------------------- where a request and a reply
-    // end
+    // ---------------------------------------------------------------- the end of a request or
+    // reply
 
     @Test
     void aTruncatedRequestIsRefused() throws Exception {
-        // If an attacker cut "pay 100 euros" between two records, the server stored "pay 1".
+        // In an earlier version the server stored "pay 1" if an attacker cut "pay 100 euros"
+        // between two records.
         for (String end : List.of("", ";", "00 eu")) {
             try (Socket socket = new Socket("127.0.0.1", engine.port());
                     SSLSocket tls = over(socket, Transport.Keys.CLIENT.sockets)) {
@@ -173,8 +174,8 @@ class TlsServerTest {
 
     @Test
     void silenceEndsNoRequest() throws Exception {
-        // An attacker on the path could hold back "00", so that silence made the server store "pay
-        // 1".
+        // In an earlier version an attacker on the path could hold back "00", so that silence made
+        // the server store "pay 1".
         Path other = Files.createDirectory(folder.resolve("other"));
         try (Engine patient = new Engine(Transport.TLS, other, Engine.ROOMY);
                 Socket socket = new Socket("127.0.0.1", patient.port());
@@ -217,11 +218,12 @@ class TlsServerTest {
         }
     }
 
-    // ---------------------------------------------------------------- who gets no conversation
+    // ---------------------------------------------------------------- refused clients
 
     @Test
     void tls12IsRefused() throws Exception {
-        // In TLS 1.2 a client that had closed its sending side got an empty reply.
+        // In an earlier version a client that had closed its sending side got an empty reply in TLS
+        // 1.2.
         try (Socket socket = new Socket("127.0.0.1", engine.port())) {
             SSLSocket tls = over(socket, Transport.Keys.CLIENT.sockets);
             tls.setEnabledProtocols(new String[] {"TLSv1.2"});
@@ -321,7 +323,7 @@ class TlsServerTest {
 
     @Test
     void aResetDuringTheHandshakeIsLoggedAsAReset() throws Exception {
-        // The log had the name of a method of the JDK instead of the reason.
+        // In an earlier version the log had the name of a method of the JDK instead of the reason.
         try (Socket socket = new Socket("127.0.0.1", engine.port())) {
             socket.getOutputStream().write(hello());
             socket.getInputStream().read();
@@ -372,8 +374,8 @@ class TlsServerTest {
 
     @Test
     void aRecordThatDripsIsCutOffAtTheDeadline() throws Exception {
-        // The server limited each read of the socket, so a client that sent a byte now and then was
-        // never cut off.
+        // In an earlier version the server limited each read of the socket. A client that sent a
+        // byte now and then was never cut off.
         try (var socket = new DrippingSocket(engine.port());
                 SSLSocket tls = Transport.Keys.over(socket, Transport.Keys.CLIENT)) {
             long began = System.nanoTime();
@@ -416,8 +418,8 @@ class TlsServerTest {
     @ParameterizedTest
     @ValueSource(booleans = {false, true})
     void noHandshakeCanForgeOrBreakTheLog(boolean trace) throws Exception {
-        // An exception of the JDK quotes the server name that a client sent. One such name cleared
-        // the operator's screen, and others forged lines of the log.
+        // An exception of the JDK quotes the server name that a client sent. In an earlier version
+        // one such name cleared the operator's screen, and others forged lines of the log.
         Random random = new Random(7680);
         StringWriter out = new StringWriter();
         PrintWriter printer = new PrintWriter(out, true);

@@ -187,8 +187,8 @@ class TlsTest {
 
         @Test
         void isTheSameForProgramsThatStartAtOnce() throws Exception {
-            // Otherwise each program would continue with a different key, and a name could belong
-            // to a key that was not kept. No program may delete the unfinished file of another one.
+            // If each program continued with a different key, a name could belong to a key that was
+            // not kept. No program may delete the unfinished file of another program.
             for (int round = 0; round < 20; round++) {
                 Path file = folder.resolve("round " + round).resolve("key.pem");
                 List<Future<String>> starts = new ArrayList<>();
@@ -340,7 +340,10 @@ class TlsTest {
             return sentence.formatted(file, owner, mode);
         }
 
-        /** A planted key became the server's key, although the attacker knew it. */
+        /**
+         * In an earlier version a planted key became the server's key, although the attacker knew
+         * this key.
+         */
         @Test
         void ofAnotherUserIsNotUsed() throws Exception {
             Assumptions.assumeTrue(posix());
@@ -450,7 +453,8 @@ class TlsTest {
         }
 
         /**
-         * A handshake with an exponent of 3,070 bits cost eight times as much as one with our keys.
+         * In an earlier version a handshake with an exponent of 3,070 bits cost eight times as much
+         * as a handshake with one of our keys.
          */
         @Test
         void ofRsaHasAnExponentBelow2To32() throws Exception {

@@ -91,7 +91,7 @@ class TraceTest {
         return steps.subList(1, steps.size());
     }
 
-    /** Without a trace the log showed a slow client only after the end of its conversation. */
+    /** Without a trace the log shows a slow client only after the end of its conversation. */
     @Test
     void aSlowClientAppearsWhileItWaits() throws Exception {
         try (ServerProcess server = server("--trace");

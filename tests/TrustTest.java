@@ -67,7 +67,10 @@ class TrustTest extends TlsUser {
                 run.out().contains("A name is yours"), "the sentence about names appears again");
     }
 
-    /** The client reported that the server does not answer in TLS, although it did. */
+    /**
+     * In an earlier version the client reported that the server does not answer in TLS, although
+     * the server had answered in TLS.
+     */
     @Test
     void aKeyThatCannotBeSavedIsReportedAndNoRequestIsSent() throws Exception {
         known("");
@@ -192,7 +195,8 @@ class TrustTest extends TlsUser {
         try (FakeServer other = FakeTls.answering(Transport.Keys.OTHER.sockets, Wire.STORED)) {
             String port = String.valueOf(other.port());
             String shown = Transport.Keys.OTHER.fingerprint;
-            // The sentence showed the stranger's key in a command, which a user could paste.
+            // In an earlier version the sentence showed the stranger's key in a command, which a
+            // user could paste.
             String sentence =
                     "127.0.0.1 port %s shows the key %s instead of %s, and nothing was sent. Either"
                             + " it was set up anew, or another server answers in its place: ask its"
@@ -244,7 +248,10 @@ class TrustTest extends TlsUser {
         }
     }
 
-    /** The client reported a full server as one without TLS, and users then chose plain text. */
+    /**
+     * In an earlier version the client reported a full server as a server without TLS, and users
+     * then chose plain text.
+     */
     @Test
     void aFullServerIsReportedAsBusy() throws Exception {
         try (FakeServer full =

@@ -185,8 +185,8 @@ class WireTest {
 
     @Test
     void aLineInTwoPiecesIsStoredWhole() throws Exception {
-        // The client sent "pay 10", paused for 150 ms and sent "000 euro". The server acknowledged
-        // and stored "pay 10".
+        // A client sends "pay 10", pauses for 150 ms and sends "000 euro". In an earlier version
+        // the server acknowledged and stored "pay 10".
         Waiting.eventually(
                 "a try that takes less than 700 ms on this machine",
                 () -> {
@@ -235,8 +235,8 @@ class WireTest {
 
     @Test
     void unreadInputDoesNotDestroyTheReply() throws Exception {
-        // The server closed with unread input, which reset the connection. A client that was still
-        // writing lost its reply.
+        // In an earlier version the server closed with unread input, which reset the connection. A
+        // client that was still writing lost its reply.
         byte[] more = new byte[600_000];
         Arrays.fill(more, (byte) 'x');
         for (int i = 0; i < 20; i++) {

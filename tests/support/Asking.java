@@ -43,8 +43,8 @@ final class Asking {
     }
 
     /**
-     * Fetches all mailboxes; returns false if the server refuses. Asserts that every mailbox it
-     * serves is correct.
+     * Fetches all mailboxes; returns false if the server refuses. Asserts that every mailbox in a
+     * reply is correct.
      */
     static boolean fetch(Load.Ledger ledger, int port) throws IOException {
         try {

@@ -154,7 +154,7 @@ final class PowerCut {
                 again.checkpoints);
     }
 
-    // ---------------------------------------------------------------- what the disk has
+    // ---------------------------------------------------------------- the content of the disk
 
     /** The files as the trace writes them: the synced content, and the pending changes. */
     private static final class Disk {
