@@ -360,8 +360,8 @@ class OperatingTest {
 
     @Test
     void aPlainCopyOfAQuietStoreIsWhole() throws Exception {
-        // In an earlier version all messages were still in the write-ahead log, so the copy was a
-        // valid database without messages.
+        // In an earlier version all messages of a quiet store were still in the write-ahead log, so
+        // the copy was a valid database without messages.
         Path where = Files.createDirectory(folder.resolve("backups"));
         try (ServerProcess server = serve()) {
             store(server, "bob", 5);

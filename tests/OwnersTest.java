@@ -133,8 +133,8 @@ class OwnersTest {
 
     @Test
     void fetchingAnUnknownNameDoesNotClaimIt() throws Exception {
-        // In an earlier version a fetch claimed an unknown name. 1,673 fetches filled a store of 1
-        // MB with owners.
+        // In an earlier version a fetch claimed an unknown name, so 1,673 fetches filled a store of
+        // 1 MB with owners.
         assertEquals(Wire.EMPTY, ask(ME, "fetch;george"));
         assertEquals(Wire.EMPTY, ask(OTHER, "fetch;george"));
         assertEquals(Wire.STORED, ask(OTHER, "store;george;al;hi"));

@@ -56,8 +56,9 @@ class PostgresAwayTest {
                     own.stopImmediately();
                     Waiting.eventually(
                             "the store refuses a message", () -> !outcomes.refused.isEmpty());
-                    // The store retries the pending messages for 5 s. After their refusal it cannot
-                    // connect, and refuses each message at once. The test times these refusals.
+                    // The store retries the pending messages for 5 s. After their refusal the store
+                    // cannot connect, and refuses each message at once. The test times these
+                    // refusals.
                     outcomes.timeFromNowOn();
                     int refusedSoFar = outcomes.refused.size();
                     Waiting.eventually(

@@ -148,8 +148,7 @@ class TlsServerTest {
         }
     }
 
-    // ---------------------------------------------------------------- the end of a request or
-    // reply
+    // ---------------------------------------------------------------- ends of requests and replies
 
     @Test
     void aTruncatedRequestIsRefused() throws Exception {
@@ -222,8 +221,8 @@ class TlsServerTest {
 
     @Test
     void tls12IsRefused() throws Exception {
-        // In an earlier version a client that had closed its sending side got an empty reply in TLS
-        // 1.2.
+        // In an earlier version a client with TLS 1.2 that had closed its sending side got an empty
+        // reply.
         try (Socket socket = new Socket("127.0.0.1", engine.port())) {
             SSLSocket tls = over(socket, Transport.Keys.CLIENT.sockets);
             tls.setEnabledProtocols(new String[] {"TLSv1.2"});
