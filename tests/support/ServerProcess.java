@@ -3,8 +3,6 @@
 //SOURCES ../../MsgServer.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
-import static org.junit.jupiter.api.Assertions.assertEquals;
-
 import java.io.BufferedReader;
 import java.io.File;
 import java.io.IOException;
@@ -178,7 +176,9 @@ final class ServerProcess implements AutoCloseable {
     /** Sends a signal by name, such as {@code INT}. */
     void signal(String name) throws IOException, InterruptedException {
         var kill = new ProcessBuilder("kill", "-" + name, Long.toString(pid()));
-        assertEquals(0, kill.inheritIO().start().waitFor(), "the process has ended already");
+        if (kill.inheritIO().start().waitFor() != 0) {
+            throw new AssertionError("the process has ended already");
+        }
     }
 
     /** Waits for the exit code; all output is complete then. */
