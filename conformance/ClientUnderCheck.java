@@ -278,7 +278,7 @@ final class ClientUnderCheck {
         try (ServerSocket listening = new ServerSocket(0, 50, here)) {
             int port = listening.getLocalPort();
             if (replies.isEmpty()) {
-                port = ServerUnderCheck.freeAddress().getPort();
+                port = FreePort.next().getPort();
             } else {
                 Thread.ofPlatform().daemon().start(() -> play(listening, replies, requests));
             }

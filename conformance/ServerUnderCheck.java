@@ -1,20 +1,16 @@
 //JAVA 21+
 //SOURCES Case.java
+//SOURCES FreePort.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.File;
 import java.io.IOException;
-import java.net.BindException;
-import java.net.InetAddress;
 import java.net.InetSocketAddress;
-import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 
 /**
@@ -23,9 +19,6 @@ import java.util.stream.Stream;
  * it must find the messages that it stored before.
  */
 final class ServerUnderCheck implements AutoCloseable {
-    private static final AtomicInteger PORT =
-            new AtomicInteger(ThreadLocalRandom.current().nextInt(10_000, 30_000));
-
     private final String command;
     private final Path output;
     private final Path errors;
@@ -47,7 +40,7 @@ final class ServerUnderCheck implements AutoCloseable {
      * @throws IOException with the server's output, if it does not accept within a minute
      */
     void start() throws IOException, InterruptedException {
-        address = freeAddress();
+        address = FreePort.next();
         String line = command.replace("{port}", Integer.toString(address.getPort()));
         boolean windows = File.separatorChar == '\\';
         process =
@@ -64,24 +57,6 @@ final class ServerUnderCheck implements AutoCloseable {
                                 .formatted(address.getPort(), line, last(output), last(errors)));
             }
             Thread.sleep(20);
-        }
-    }
-
-    /**
-     * Returns a loopback address on which nobody listens. Its port is below the ports that systems
-     * assign themselves (32768 and up): such a port could go to another program, which would answer
-     * in the server's place. No two calls return the same address.
-     */
-    static InetSocketAddress freeAddress() throws IOException {
-        InetAddress here = InetAddress.getByAddress(new byte[] {127, 0, 0, 1});
-        for (int tries = 1; ; tries++) {
-            try (ServerSocket free = new ServerSocket(PORT.getAndIncrement(), 1, here)) {
-                return new InetSocketAddress(here, free.getLocalPort());
-            } catch (BindException taken) {
-                if (tries == 100) {
-                    throw taken;
-                }
-            }
         }
     }
 

@@ -129,7 +129,11 @@ public final class ServerCommand implements Callable<Integer> {
         this(Program.home());
     }
 
-    /** A command for a user whose home is {@code home}; null if it is not known. */
+    /**
+     * A command for one user.
+     *
+     * @param home the user's home; null if it is not known
+     */
     public ServerCommand(Path home) {
         this.home = home;
     }
@@ -202,7 +206,7 @@ public final class ServerCommand implements Callable<Integer> {
         }
     }
 
-    /** The server's key, in a file beside the store's file or, without such a file, in the home. */
+    /** The server's key: beside the store's file, or in the home if the store has no file. */
     private Tls key(MessageStore store) throws IOException {
         Path file =
                 store.file()

@@ -86,7 +86,7 @@ interface Database {
     /** Called each second in which nothing was stored. */
     default void tidyUp() {}
 
-    /** Undoes {@link #prepare}; all sessions are closed by then. */
+    /** Gives up the possession that {@link #prepare} took; all sessions are closed by then. */
     default void release() {}
 
     /** The file that holds the database; empty if a database server holds it. */

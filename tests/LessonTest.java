@@ -3,7 +3,7 @@
 //JAVA 21+
 //MAIN TestMain
 //SOURCES TestMain.java
-//SOURCES support/FreePort.java
+//SOURCES ../conformance/FreePort.java
 //SOURCES support/Transcript.java
 //SOURCES VerbsTest.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
@@ -46,7 +46,7 @@ class LessonTest {
             disabledReason = "needs nc, pgrep, strace, cc, bash and util-linux's script")
     void theLessonsOutputMatchesTheTerminals() throws Exception {
         Map<String, String> real = new LinkedHashMap<>();
-        real.put("5000", Integer.toString(FreePort.next()));
+        real.put("5000", Integer.toString(FreePort.next().getPort()));
         real.put("/tmp", folder.toString());
         // A teacher needs time to type; a test does not.
         real.put("--timeout 30", "--timeout 5");

