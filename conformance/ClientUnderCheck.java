@@ -162,7 +162,8 @@ final class ClientUnderCheck {
         }
 
         /**
-         * Returns whether the texts, or their sets of lines, are equal but for {@link #CHANGING}.
+         * Returns whether the texts, or their sets of lines, are equal but for {@link #CHANGING}
+         * and white space.
          */
         static boolean alike(String one, String other) {
             return flat(one).equals(flat(other)) || lines(one).equals(lines(other));

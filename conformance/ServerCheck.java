@@ -94,7 +94,7 @@ final class ServerCheck {
         Talk.Answer ask(Talk talk, String start) throws Exception;
     }
 
-    /** Adds a case: a claim about each server, and its rule. */
+    /** Adds a case: a claim that must hold for every server, and the rule that demands it. */
     Case.Claim<Body> claim(String claim, Rule says) {
         return body -> cases.add(new Case(claim, () -> ask(body, says)));
     }

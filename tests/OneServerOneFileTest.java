@@ -65,7 +65,7 @@ class OneServerOneFileTest {
             })
     void aServerWhoseFileWasReplacedRefusesStoresAndFetches(String command) throws Exception {
         // In an earlier version the server acknowledged stores after this command, but wrote the
-        // messages to an unlinked file. The messages were lost at the next start.
+        // messages to the old file. The next start opened the file that has the name now.
         try (Engine server = engine()) {
             assertEquals(Asking.STORED, Asking.store(ledger, server.port(), "before"));
             run(command);

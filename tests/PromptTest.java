@@ -315,8 +315,9 @@ class PromptTest {
 
     @Test
     void eachQuestionHasItsOwnHistory() throws Exception {
-        // In an earlier version the up key recalled the last answer to any question. After a
-        // failure a user sent a name as the text.
+        // In an earlier version the up key recalled the last answer, whichever question it was for.
+        // A user who repeated a refused message with this key sent the recipient's name as the
+        // text.
         List<String> replies =
                 new ArrayList<>(List.of("Message declined. Server is busy, try again later\n"));
         List<String> requests = new CopyOnWriteArrayList<>();

@@ -187,8 +187,8 @@ class TlsTest {
 
         @Test
         void isTheSameForProgramsThatStartAtOnce() throws Exception {
-            // If each program continued with a different key, a name could belong to a key that was
-            // not kept. No program may delete the unfinished file of another program.
+            // If each program continued with its own key, a user's name could belong to a key that
+            // is in no file. No program may delete the unfinished file of another program.
             for (int round = 0; round < 20; round++) {
                 Path file = folder.resolve("round " + round).resolve("key.pem");
                 List<Future<String>> starts = new ArrayList<>();

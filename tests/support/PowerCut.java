@@ -174,7 +174,7 @@ final class PowerCut {
         private int checkpoints;
         private boolean acknowledgedAny;
 
-        /** A call that has begun; {@code before} is the number of writes before it. */
+        /** A call that has begun; {@code before} is the number of changes before it. */
         private record Unfinished(String text, int before) {}
 
         Disk(Path store, Load.Ledger ledger) {
