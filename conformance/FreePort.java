@@ -2,10 +2,10 @@
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import java.io.IOException;
-import java.net.BindException;
+import java.net.ConnectException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
-import java.net.ServerSocket;
+import java.net.Socket;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.atomic.AtomicInteger;
 
@@ -22,18 +22,21 @@ final class FreePort {
      * Returns a loopback address on which nobody listens. No two calls return the same address. Its
      * port is below 32768. From there on systems give ports to outgoing connections, and one of
      * them could take the port before the server does.
+     *
+     * <p>This method connects to find a free port. A process that starts while a socket listens
+     * inherits the socket for a moment, so a port on which this method had listened would stay in
+     * use.
      */
     static InetSocketAddress next() throws IOException {
         InetAddress here = InetAddress.getByAddress(new byte[] {127, 0, 0, 1});
-        for (int tries = 1; ; tries++) {
-            int port = FIRST + NEXT.getAndIncrement() % COUNT;
-            try (ServerSocket free = new ServerSocket(port, 1, here)) {
-                return new InetSocketAddress(here, free.getLocalPort());
-            } catch (BindException taken) {
-                if (tries == 100) {
-                    throw taken;
-                }
+        for (int tries = 0; tries < 100; tries++) {
+            var address = new InetSocketAddress(here, FIRST + NEXT.getAndIncrement() % COUNT);
+            try (Socket socket = new Socket()) {
+                socket.connect(address);
+            } catch (ConnectException free) {
+                return address;
             }
         }
+        throw new IOException("no free port from " + FIRST);
     }
 }

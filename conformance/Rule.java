@@ -27,7 +27,7 @@ enum Rule {
     LF("The server sends one reply, ends each line with LF"),
     CLOSES("The server sends one reply, ends each line with LF, and closes."),
     UNHURT("no client can hurt it"),
-    SILENT("No client holds up others: silent, dripping, resetting, endless, or not reading."),
+    SILENT("No silent, dripping, resetting, endless or non-reading client holds up others."),
     SURVIVES("An acknowledged message survives a kill -9 of the server."),
     MENU("then shows its menu: 1 sends a message, 2 reads your messages, 3 exits"),
     UNTIL("and closes. The client reads to the close."),

@@ -7,6 +7,7 @@
 //SOURCES support/ServerProcess.java
 //SOURCES support/Waiting.java
 //SOURCES support/Wire.java
+//SOURCES ../conformance/FreePort.java
 //COMPILE_OPTIONS --release 21 -Xlint:all,-processing -Werror
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -26,9 +27,7 @@ import org.junit.jupiter.api.io.TempDir;
 import java.io.File;
 import java.io.IOException;
 import java.net.ConnectException;
-import java.net.InetAddress;
 import java.net.InetSocketAddress;
-import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -513,7 +512,7 @@ class OperatingTest {
         // JBang trusts 127.0.0.1 without a question, so the test uses another address of loopback.
         // By default macOS has no other one.
         String host = OS.MAC.isCurrentOs() ? "127.0.0.1" : "127.0.0.2";
-        InetSocketAddress free = freePort(host);
+        InetSocketAddress free = new InetSocketAddress(host, FreePort.next().getPort());
         examples.put("0.0.0.0", host);
         examples.put("server.example.org", host);
         examples.put("8000", "" + free.getPort());
@@ -545,12 +544,6 @@ class OperatingTest {
         client = run(elsewhere, answers + "msg-client " + host + " " + port + " --user bob");
         assertTrue(client.out().contains("al: hi bob\n"), client.out());
         assertTrue(run(elsewhere, "msg-server --version").out().endsWith("MsgServer 1.0\n"));
-    }
-
-    private static InetSocketAddress freePort(String host) throws IOException {
-        try (ServerSocket any = new ServerSocket(0, 1, InetAddress.getByName(host))) {
-            return (InetSocketAddress) any.getLocalSocketAddress();
-        }
     }
 
     private static boolean isOpen(InetSocketAddress address) throws IOException {

@@ -484,10 +484,9 @@ class OwnersTest {
 
     @Test
     void aServerWithoutOwnersRefusesAStoreThatMayHaveThem() throws Exception {
-        // An earlier version without keys accepts only files with the mark below (PRAGMA
-        // application_id), so a store with owners gets another mark. This earlier version served
-        // every mailbox to any client, and accepted forged senders, whose messages later looked
-        // proven.
+        // An earlier version without keys serves every mailbox to any client, and accepts forged
+        // senders, whose messages would later look proven. This version opens only files with the
+        // mark below (PRAGMA application_id), so a store with owners gets another mark.
         int known = 0x4d534753;
         String place = folder.resolve("marked.db").toString();
         for (boolean tls : List.of(false, true, false)) {

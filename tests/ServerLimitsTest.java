@@ -125,8 +125,8 @@ class ServerLimitsTest {
 
         @Test
         void aFailedConversationFreesItsPlace() throws Exception {
-            // In an earlier version a place stayed taken if a step before the code that frees the
-            // place failed. In the end no client got a place.
+            // In an earlier version, if a step failed before the code that frees the place, the
+            // place stayed taken. In the end no client got a place.
             AtomicBoolean failing = new AtomicBoolean(true);
             AtomicInteger begun = new AtomicInteger();
             Engine.Heard heard =
@@ -134,11 +134,9 @@ class ServerLimitsTest {
                         @Override
                         public void step(Step step, Conversation conversation) {
                             begun.addAndGet(step == Step.ACCEPTED ? 1 : 0);
-                            // Each conversation fails at another step. The last step is left out,
-                            // since it comes after the place is free.
+                            // Each conversation fails at another step.
                             Step failsAt =
-                                    Step.values()[
-                                            (int) conversation.number % Step.CLOSED.ordinal()];
+                                    Step.values()[(int) conversation.number % Step.values().length];
                             if (failing.get() && step == failsAt) {
                                 throw new StackOverflowError("as if");
                             }
@@ -325,8 +323,8 @@ class ServerLimitsTest {
                 Waiting.eventually(
                         "the server reports its recovery: " + server.errors(),
                         () -> {
-                            // The server learns only from a new connection that it can accept
-                            // again.
+                            // The server learns that it can accept again only when a new client
+                            // connects.
                             Wire.ask(port, "fetch;nobody");
                             return server.errors().endsWith("Connections are accepted again.\n");
                         });

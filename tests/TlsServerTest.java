@@ -184,6 +184,7 @@ class TlsServerTest {
             tls.setSoTimeout((int) Connection.SILENCE.toMillis() + 300);
             InputStream in = tls.getInputStream();
             assertThrows(SocketTimeoutException.class, in::read);
+            tls.setSoTimeout(60_000);
             tls.getOutputStream().write("00\n".getBytes());
             assertEquals(Wire.STORED, new String(in.readAllBytes(), StandardCharsets.UTF_8));
             assertTrue(patient.ask("fetch;bob").contains("bob;al;pay 100\n"));
