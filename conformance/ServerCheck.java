@@ -39,6 +39,7 @@ final class ServerCheck {
             Integer.toString(ThreadLocalRandom.current().nextInt(46_656, 1_679_616), 36);
 
     private static final AtomicInteger COUNT = new AtomicInteger();
+    private static final Duration HALF_A_SECOND = Duration.ofMillis(500);
 
     private final InetSocketAddress server;
     private final ServerUnderCheck started;
@@ -241,7 +242,6 @@ final class ServerCheck {
     }
 
     private void theEndOfARequest() {
-        Duration half = Duration.ofMillis(500);
         ends("silence after one piece ends a request", Rule.SILENCE, (talk, s) -> talk.open(s));
         ends("LF ends a request", Rule.END, (talk, s) -> talk.open(s + "\n"));
         ends("CR LF ends a request as one line end", Rule.END, (talk, s) -> talk.open(s + "\r\n"));
@@ -256,7 +256,9 @@ final class ServerCheck {
         ends(
                 "a pause of half a second does not cut a request",
                 Rule.END,
-                (talk, s) -> talk.pausing(half).open(s.substring(0, 18), s.substring(18) + "\n"));
+                (talk, s) ->
+                        talk.pausing(HALF_A_SECOND)
+                                .open(s.substring(0, 18), s.substring(18) + "\n"));
         ends(
                 "the end of the sending side ends a request in pieces",
                 Rule.END,
@@ -282,7 +284,9 @@ final class ServerCheck {
         claim("255 bytes and an end in a later piece are accepted", Rule.END)
                 .holds((talk, name) -> {
                     String message = filled(name + ";al;", 249, "x");
-                    talk.open("store;" + message + "\r", "\n").keeps(message);
+                    talk.pausing(HALF_A_SECOND)
+                            .open("store;" + message + "\r", "\n")
+                            .keeps(message);
                 });
         claim("256 bytes are refused, and no part of them is stored", Rule.TOO_LONG)
                 .holds((talk, name) -> {

@@ -42,7 +42,7 @@ final class Talk {
     private final Rule says;
     private String sentBefore = "";
     private Duration afterTheReply = Duration.ofMillis(50);
-    private Duration pause = Duration.ofMillis(150);
+    private Duration pause = Duration.ofMillis(300); // a busy server still reads each piece alone
 
     /**
      * @param patience the time for a reply
